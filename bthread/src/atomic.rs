@@ -1,0 +1,32 @@
+//! The atomics, locks and cells that the lock-free protocols of this crate are written with: std's, or loom's
+//! when the crate is built with `--cfg loom` so that the models in `parking`, `parker`, `butex` and `mpsc` can
+//! explore every interleaving.
+
+#[cfg(not(loom))]
+pub(crate) use std::{
+    cell::UnsafeCell,
+    hint::spin_loop,
+    sync::{
+        Condvar, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
+    },
+    thread::yield_now,
+};
+
+#[cfg(loom)]
+pub(crate) use loom::{
+    hint::spin_loop,
+    sync::{
+        Condvar, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
+    },
+    thread::yield_now,
+};
+#[cfg(loom)]
+pub(crate) use std::cell::UnsafeCell;
+
+/// Locks a mutex of this crate's own. No code of a user runs under one, so none is ever poisoned by a panic that
+/// matters; a poisoned one is taken over as it is.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}

@@ -1,0 +1,258 @@
+//! Which workers sleep, and who is woken when there is work: the sleep/wake protocol of the scheduler.
+//!
+//! A worker that finds nothing to do **announces** itself (its bit is set), looks at every queue once more, and
+//! sleeps. A producer first queues its task and then asks for a worker. Both sides put a sequentially consistent
+//! step between their write and their read, so one of them sees the other: either the producer finds the bit, or the
+//! worker finds the task. With anything weaker both could miss, and the task would wait for the next event.
+//!
+//! Whoever clears the bit owns the wake-up: a waker that clears it must wake the worker, and has counted it as a
+//! searcher; a worker that finds its bit cleared by somebody else therefore is one, and may get one wake-up too many
+//! later on, never one too few.
+//!
+//! Wake-ups are scarce: while a worker is **searching** (awake and looking for work to steal) nobody else is woken
+//! for stealable work. The last searcher that finds work passes the wake-up on if there is more.
+
+use crate::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+
+/// Most workers in one scheduler.
+pub(crate) const WORKERS_MAX: usize = 1024;
+
+/// The sleepers and searchers among the workers of one scheduler.
+pub(crate) struct Parking {
+    /// One bit for each worker that sleeps or is about to.
+    asleep: Box<[AtomicU64]>,
+    searching: AtomicUsize,
+}
+
+impl Parking {
+    pub(crate) fn new(workers: usize) -> Self {
+        assert!(workers <= WORKERS_MAX);
+        let words = workers.div_ceil(64);
+        Parking { asleep: (0..words).map(|_| AtomicU64::new(0)).collect(), searching: AtomicUsize::new(0) }
+    }
+
+    /// Worker `index` is going to sleep, after one more look at the queues. `searching`: it counted as a searcher,
+    /// which ends here.
+    pub(crate) fn announce(&self, index: usize, searching: bool) {
+        self.asleep[index / 64].fetch_or(1 << (index % 64), Ordering::SeqCst);
+        if searching {
+            self.searching.fetch_sub(1, Ordering::SeqCst);
+        }
+        // Pairs with the fences in `claim_any` and `claim`: the queues are looked at after this.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Worker `index` is awake. False: a waker had cleared the bit already, so the worker counts as searching now.
+    pub(crate) fn retract(&self, index: usize) -> bool {
+        let bit = 1 << (index % 64);
+        // AcqRel: a waker that cleared the bit before us has queued what it woke us for.
+        self.asleep[index / 64].fetch_and(!bit, Ordering::AcqRel) & bit != 0
+    }
+
+    /// After queueing work that anybody may take: a worker that the caller must wake, or `None` when nobody sleeps or
+    /// somebody is searching already. The worker claimed counts as searching.
+    pub(crate) fn claim_any(&self) -> Option<usize> {
+        fence(Ordering::SeqCst); // pairs with the one in `announce`: our task is queued before this
+        // Relaxed loads behind the fence suffice: what matters is which side of `announce`'s fence they are on.
+        if self.searching.load(Ordering::Relaxed) != 0 {
+            return None;
+        }
+        for word in 0..self.asleep.len() {
+            loop {
+                let seen = self.asleep[word].load(Ordering::Relaxed);
+                if seen == 0 {
+                    break;
+                }
+                let index = word * 64 + seen.trailing_zeros() as usize;
+                if self.clear(index) {
+                    return Some(index);
+                }
+            }
+        }
+        None
+    }
+
+    /// After queueing work for worker `index` alone: whether the caller must wake it. If so, it counts as searching.
+    pub(crate) fn claim(&self, index: usize) -> bool {
+        fence(Ordering::SeqCst); // as in `claim_any`
+        // Relaxed as in `claim_any`; the exchange in `clear` decides.
+        self.asleep[index / 64].load(Ordering::Relaxed) & (1 << (index % 64)) != 0 && self.clear(index)
+    }
+
+    fn clear(&self, index: usize) -> bool {
+        let bit = 1 << (index % 64);
+        // Counted before the bit goes, so that the worker never ends a search that has not begun.
+        self.searching.fetch_add(1, Ordering::SeqCst);
+        let won = self.asleep[index / 64].fetch_and(!bit, Ordering::SeqCst) & bit != 0;
+        if !won {
+            self.searching.fetch_sub(1, Ordering::SeqCst);
+        }
+        won
+    }
+
+    /// An awake worker begins to search. False: enough others do (half of all), it should sleep instead.
+    pub(crate) fn begin_search(&self, workers: usize) -> bool {
+        // A throttle: an outdated count costs a search too many or too few at most.
+        if 2 * self.searching.load(Ordering::Relaxed) >= workers {
+            return false;
+        }
+        self.searching.fetch_add(1, Ordering::SeqCst); // pairs with the load in `claim_any`
+        true
+    }
+
+    /// A searcher found work. True: it was the last, so it should see that somebody looks after the rest.
+    pub(crate) fn end_search(&self) -> bool {
+        self.searching.fetch_sub(1, Ordering::SeqCst) == 1 // pairs with the load in `claim_any`
+    }
+
+    /// Workers asleep now; a snapshot.
+    #[cfg(not(loom))]
+    pub(crate) fn sleepers(&self) -> usize {
+        self.asleep.iter().map(|bits| bits.load(Ordering::Relaxed).count_ones() as usize).sum()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sleeper_is_claimed_once() {
+        let parking = Parking::new(130);
+        parking.announce(129, false);
+        assert_eq!(parking.sleepers(), 1);
+        assert_eq!(parking.claim_any(), Some(129));
+        assert!(!parking.claim(129) && !parking.retract(129));
+        parking.announce(7, false);
+        assert_eq!(parking.claim_any(), None, "worker 129 is searching");
+        assert!(parking.claim(7), "but work for 7 alone needs 7");
+        assert!(!parking.end_search() && parking.end_search());
+    }
+
+    #[test]
+    fn half_of_the_workers_may_search() {
+        let parking = Parking::new(4);
+        assert!(parking.begin_search(4) && parking.begin_search(4) && !parking.begin_search(4));
+        assert!(!parking.end_search() && parking.end_search());
+        assert!(parking.begin_search(1) && !parking.begin_search(1));
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::atomic::{Condvar, Mutex, lock};
+    use loom::sync::Arc;
+
+    /// The scheduler around the protocol, as small as it can be: one shared queue, one inbox and one "signal" for
+    /// each worker. A lost wake-up is a deadlock, which loom reports.
+    struct World {
+        parking: Parking,
+        shared: Mutex<usize>,
+        inbox: [Mutex<usize>; 2],
+        signal: [(Mutex<bool>, Condvar); 2],
+    }
+
+    impl World {
+        fn new(workers: usize) -> Arc<Self> {
+            Arc::new(World {
+                parking: Parking::new(workers),
+                shared: Mutex::new(0),
+                inbox: [(); 2].map(|()| Mutex::new(0)),
+                signal: [(); 2].map(|()| (Mutex::new(false), Condvar::new())),
+            })
+        }
+
+        fn produce_shared(&self) {
+            *lock(&self.shared) += 1;
+            if let Some(index) = self.parking.claim_any() {
+                self.wake(index);
+            }
+        }
+
+        fn produce_for(&self, index: usize) {
+            *lock(&self.inbox[index]) += 1;
+            if self.parking.claim(index) {
+                self.wake(index);
+            }
+        }
+
+        fn wake(&self, index: usize) {
+            *lock(&self.signal[index].0) = true;
+            self.signal[index].1.notify_one();
+        }
+
+        fn take(&self, index: usize) -> bool {
+            for queue in [&self.inbox[index], &self.shared] {
+                let mut queue = lock(queue);
+                if *queue > 0 {
+                    *queue -= 1;
+                    return true;
+                }
+            }
+            false
+        }
+
+        /// Sleeps until there is a task for this worker, as `worker` does.
+        fn run_one(&self, index: usize) {
+            let mut searching = false;
+            loop {
+                if self.take(index) {
+                    if searching && self.parking.end_search() && *lock(&self.shared) > 0 {
+                        if let Some(other) = self.parking.claim_any() {
+                            self.wake(other);
+                        }
+                    }
+                    return;
+                }
+                self.parking.announce(index, searching);
+                if *lock(&self.inbox[index]) == 0 && *lock(&self.shared) == 0 {
+                    let (signal, wake) = &self.signal[index];
+                    let mut signalled = lock(signal);
+                    while !*signalled {
+                        signalled = wake.wait(signalled).unwrap();
+                    }
+                    *signalled = false;
+                }
+                searching = !self.parking.retract(index);
+            }
+        }
+    }
+
+    #[test]
+    fn loom_one_worker_gets_every_task() {
+        loom::model(|| {
+            let world = World::new(1);
+            let producer = loom::thread::spawn({
+                let world = world.clone();
+                move || world.produce_shared()
+            });
+            let worker = loom::thread::spawn({
+                let world = world.clone();
+                move || {
+                    world.run_one(0);
+                    world.run_one(0);
+                }
+            });
+            world.produce_for(0);
+            producer.join().unwrap();
+            worker.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn loom_two_workers_share_two_tasks() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(|| {
+            let world = World::new(2);
+            let workers = [0, 1].map(|index| {
+                let world = world.clone();
+                loom::thread::spawn(move || world.run_one(index))
+            });
+            world.produce_shared();
+            world.produce_shared();
+            workers.into_iter().for_each(|worker| worker.join().unwrap());
+        });
+    }
+}

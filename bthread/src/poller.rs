@@ -1,0 +1,147 @@
+//! The poller: descriptors whose readiness the workers look at. It has no thread of its own: an idle worker waits
+//! here, a busy one looks in between tasks, and whoever sees an event handles it (`design.md` §2 tells why).
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Interest, Token};
+
+use crate::slab::Slab;
+use crate::sys::{self, EVENTS_MAX, Event, WaitMask};
+
+/// Descriptors registered at a time, per runtime.
+pub const DESCRIPTORS_MAX: usize = 1 << 22;
+
+/// Gets the events of one descriptor.
+pub trait EventHandler: Send + Sync + 'static {
+    /// The descriptor has become ready since the last event. Called between two tasks of a worker, outside of any
+    /// bthread and of any lock, possibly by several workers at a time: it must not block and should be short; spawn
+    /// a bthread ([`spawn_next`](crate::spawn_next)) for the work itself. A panic is caught and reported like that
+    /// of a thread. May still be called once after the [`Registration`] is gone.
+    fn on_event(self: Arc<Self>, ready: Readiness);
+}
+
+/// What a descriptor has become ready for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Readiness(u32);
+
+impl Readiness {
+    /// Reading gives bytes, end of stream or an error without waiting.
+    pub fn is_readable(self) -> bool {
+        self.0 & (libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32 != 0
+    }
+
+    /// Writing takes bytes or gives an error without waiting.
+    pub fn is_writable(self) -> bool {
+        self.0 & (libc::EPOLLOUT | libc::EPOLLHUP | libc::EPOLLERR) as u32 != 0
+    }
+
+    /// The descriptor has failed or both directions are shut.
+    pub fn is_closed(self) -> bool {
+        self.0 & (libc::EPOLLHUP | libc::EPOLLERR) as u32 != 0
+    }
+}
+
+impl fmt::Debug for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Readiness")
+            .field("readable", &self.is_readable())
+            .field("writable", &self.is_writable())
+            .field("closed", &self.is_closed())
+            .finish()
+    }
+}
+
+/// Registers a descriptor with the runtime of the caller (outside of bthreads: the global one), for reading and
+/// writing at once, edge-triggered: an event comes when the descriptor becomes ready, and none again until the
+/// handler's side has read or written until `WouldBlock`. If it is ready already, an event comes soon.
+///
+/// Drop the [`Registration`] before the descriptor is closed. Never blocks.
+///
+/// # Errors
+/// Those of `epoll_ctl`; `OutOfMemory` beyond [`DESCRIPTORS_MAX`].
+pub fn register(fd: impl AsFd, handler: Arc<dyn EventHandler>) -> io::Result<Registration> {
+    crate::runtime::current().poller().register(fd.as_fd(), handler)
+}
+
+/// Keeps a descriptor registered; dropping it ends that.
+#[derive(Debug)]
+#[must_use = "dropping the registration ends it"]
+pub struct Registration {
+    poller: &'static Poller,
+    id: u64,
+    fd: RawFd,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.poller.handlers.remove(self.id);
+        // Fails only for a descriptor that is closed already, which needs no deregistration.
+        let _ = self.poller.mio.registry().deregister(&mut SourceFd(&self.fd));
+        self.poller.registered.fetch_sub(1, Ordering::Relaxed); // a hint; pairs with nothing
+    }
+}
+
+/// One epoll descriptor and the handlers behind it.
+pub(crate) struct Poller {
+    mio: mio::Poll,
+    handlers: Slab<dyn EventHandler>,
+    registered: AtomicUsize,
+}
+
+impl Poller {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Poller { mio: mio::Poll::new()?, handlers: Slab::new(DESCRIPTORS_MAX), registered: AtomicUsize::new(0) })
+    }
+
+    pub(crate) fn register(&'static self, fd: BorrowedFd<'_>, handler: Arc<dyn EventHandler>) -> io::Result<Registration> {
+        let id = self.handlers.insert(handler).ok_or(io::ErrorKind::OutOfMemory)?;
+        let fd = fd.as_raw_fd();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.mio.registry().register(&mut SourceFd(&fd), Token(id as usize), interest) {
+            self.handlers.remove(id);
+            return Err(error);
+        }
+        self.registered.fetch_add(1, Ordering::Relaxed); // a hint; pairs with nothing
+        Ok(Registration { poller: self, id, fd })
+    }
+
+    /// Whether a look could find anything.
+    pub(crate) fn is_watching(&self) -> bool {
+        self.registered.load(Ordering::Relaxed) != 0 // a hint; pairs with nothing
+    }
+
+    /// Waits for events or a wake-up of the calling worker.
+    pub(crate) fn wait(
+        &self,
+        events: &mut [Event; EVENTS_MAX],
+        timeout: Option<Duration>,
+        mask: Option<&WaitMask>,
+    ) -> usize {
+        // It fails only for a bad descriptor or bad memory.
+        sys::wait(self.epoll(), events, timeout, mask).expect("waiting on the runtime's own epoll descriptor")
+    }
+
+    /// Hands one event to its handler; a stale one ends here.
+    pub(crate) fn deliver(&self, event: Event) {
+        if let Some(handler) = self.handlers.get(event.token) {
+            handler.on_event(Readiness(event.flags));
+        }
+    }
+
+    fn epoll(&self) -> BorrowedFd<'_> {
+        sys::borrow(&self.mio)
+    }
+}
+
+impl fmt::Debug for Poller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A snapshot for people; pairs with nothing.
+        f.debug_struct("Poller").field("registered", &self.registered.load(Ordering::Relaxed)).finish_non_exhaustive()
+    }
+}

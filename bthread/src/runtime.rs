@@ -1,0 +1,267 @@
+//! The scheduler as a whole: its workers and what they share. Users see [`Runtime`] and [`Builder`](RuntimeBuilder).
+
+use std::fmt;
+use std::io;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use crossbeam_deque::Injector;
+
+use crate::join::JoinHandle;
+use crate::parking::{Parking, WORKERS_MAX};
+use crate::poller::Poller;
+use crate::stack::{STACK_SIZE_DEFAULT, STACKS_MAX, StackConfig, StackPool};
+use crate::task::TaskRef;
+use crate::worker::{self, Worker};
+
+/// What the workers share; lives for ever.
+pub(crate) struct Scheduler {
+    injector: Injector<TaskRef>,
+    parking: Parking,
+    workers: OnceLock<Box<[&'static Worker]>>,
+    poller: Poller,
+    stacks: StackPool,
+    /// Some worker found no stack for a new task.
+    exhausted: AtomicBool,
+    next_worker: AtomicUsize,
+}
+
+impl Scheduler {
+    pub(crate) fn injector(&self) -> &Injector<TaskRef> {
+        &self.injector
+    }
+
+    pub(crate) fn parking(&self) -> &Parking {
+        &self.parking
+    }
+
+    pub(crate) fn poller(&'static self) -> &'static Poller {
+        &self.poller
+    }
+
+    pub(crate) fn stacks(&self) -> &StackPool {
+        &self.stacks
+    }
+
+    pub(crate) fn workers(&self) -> &[&'static Worker] {
+        self.workers.get().map_or(&[], |workers| workers)
+    }
+
+    pub(crate) fn set_exhausted(&self, exhausted: bool) {
+        self.exhausted.store(exhausted, Ordering::Relaxed); // a hint to spawners; pairs with nothing
+    }
+
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.exhausted.load(Ordering::Relaxed) // as above
+    }
+
+    /// After queueing work that any worker may take: wakes one if one is needed.
+    pub(crate) fn notify(&self) {
+        if let Some(index) = self.parking.claim_any() {
+            self.workers()[index].interrupt();
+        }
+    }
+
+    /// One worker after the other.
+    pub(crate) fn some_worker(&self) -> &'static Worker {
+        let workers = self.workers();
+        workers[self.next_worker.fetch_add(1, Ordering::Relaxed) % workers.len()] // any order will do
+    }
+}
+
+/// The runtime of the caller: its worker's, or else the global one.
+pub(crate) fn current() -> &'static Scheduler {
+    worker::current_scheduler().unwrap_or_else(|| global().0)
+}
+
+fn global_cell() -> &'static OnceLock<Runtime> {
+    static GLOBAL: OnceLock<Runtime> = OnceLock::new();
+    &GLOBAL
+}
+
+fn global() -> Runtime {
+    *global_cell().get_or_init(|| {
+        RuntimeBuilder::new().start().expect("starting the global runtime: no threads or no address space")
+    })
+}
+
+/// A set of workers that run bthreads; a cheap handle to it. A runtime is never stopped: it lives as long as the
+/// process. Most programs use the global one, which starts with the first use of this crate.
+#[derive(Clone, Copy)]
+pub struct Runtime(&'static Scheduler);
+
+impl Runtime {
+    /// Options for a runtime.
+    pub fn builder() -> RuntimeBuilder {
+        RuntimeBuilder::new()
+    }
+
+    /// The runtime that the caller belongs to: that of the worker it runs on, else the global one, which is started
+    /// with default options if it does not run yet.
+    ///
+    /// # Panics
+    /// When the global runtime has to be started and the system gives no threads or no address space.
+    pub fn current() -> Runtime {
+        Runtime(current())
+    }
+
+    /// Starts a bthread here; see [`spawn`](crate::spawn).
+    ///
+    /// # Panics
+    /// When bthreads or stacks have run out; [`Builder::spawn_on`](crate::Builder::spawn_on) gives an error instead.
+    pub fn spawn<F, T>(self, f: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        crate::join::Builder::new().spawn_on(self, f).expect("no bthread to be had")
+    }
+
+    /// How many workers there are.
+    pub fn workers(self) -> usize {
+        self.0.workers().len()
+    }
+
+    /// What the workers have done so far.
+    pub fn stats(self) -> RuntimeStats {
+        let mut stats = RuntimeStats { sleeping_workers: self.0.parking.sleepers(), ..RuntimeStats::default() };
+        for worker in self.0.workers() {
+            let counters = &worker.counters;
+            // Snapshots of counts; they pair with nothing.
+            stats.tasks += counters.tasks.load(Ordering::Relaxed);
+            stats.switches += counters.switches.load(Ordering::Relaxed);
+            stats.steals += counters.steals.load(Ordering::Relaxed);
+            stats.looks += counters.looks.load(Ordering::Relaxed);
+            stats.sleeps += counters.sleeps.load(Ordering::Relaxed);
+            stats.wakeups += counters.wakeups.load(Ordering::Relaxed);
+            stats.spurious_wakeups += counters.spurious_wakeups.load(Ordering::Relaxed);
+        }
+        stats
+    }
+
+    pub(crate) fn scheduler(self) -> &'static Scheduler {
+        self.0
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime").field("workers", &self.workers()).finish_non_exhaustive()
+    }
+}
+
+/// Counts over all workers of a runtime since it started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RuntimeStats {
+    /// Bthreads started.
+    pub tasks: u64,
+    /// Times that a bthread waited or yielded.
+    pub switches: u64,
+    /// Times that a worker took work from another.
+    pub steals: u64,
+    /// Times that a busy worker looked at the poller and its timers.
+    pub looks: u64,
+    /// Times that a worker slept.
+    pub sleeps: u64,
+    /// Times that a worker was woken by a system call.
+    pub wakeups: u64,
+    /// Times that a worker woke up for no reason it could see.
+    pub spurious_wakeups: u64,
+    /// Workers asleep now.
+    pub sleeping_workers: usize,
+}
+
+/// Options of a [`Runtime`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct RuntimeBuilder {
+    workers: Option<usize>,
+    stack_size: usize,
+    stacks_max: usize,
+}
+
+impl RuntimeBuilder {
+    fn new() -> Self {
+        RuntimeBuilder { workers: None, stack_size: STACK_SIZE_DEFAULT, stacks_max: STACKS_MAX as usize }
+    }
+
+    /// How many workers, 1 to 1024. Default: the CPUs that this process may use.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// Usable bytes of a stack, rounded up to pages. Only pages that were touched take memory. Default: 1 MiB.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = bytes;
+        self
+    }
+
+    /// Most stacks at a time, and with it the bthreads that can wait at a time, 1 to 2^24; a reservation of address
+    /// space. Default: 2^20.
+    pub fn stacks_max(mut self, stacks: usize) -> Self {
+        self.stacks_max = stacks;
+        self
+    }
+
+    /// Starts a runtime of its own.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a worker count out of range or stacks too small; what the system says when it gives no
+    /// threads, descriptors or address space.
+    pub fn start(self) -> io::Result<Runtime> {
+        let count = match self.workers {
+            Some(count) => count,
+            None => thread::available_parallelism().map_or(1, |n| n.get().min(WORKERS_MAX)),
+        };
+        if !(1..=WORKERS_MAX).contains(&count) {
+            let message = format!("{count} workers: must be 1 to {WORKERS_MAX}");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        let stacks = StackConfig {
+            stack_size: self.stack_size,
+            stacks_max: u32::try_from(self.stacks_max).unwrap_or(u32::MAX),
+            ..StackConfig::default()
+        };
+        crate::stack_overflow::install(worker::describe_current)?;
+        let scheduler: &'static Scheduler = Box::leak(Box::new(Scheduler {
+            injector: Injector::new(),
+            parking: Parking::new(count),
+            workers: OnceLock::new(),
+            poller: Poller::new()?,
+            stacks: StackPool::new(&stacks)?,
+            exhausted: AtomicBool::new(false),
+            next_worker: AtomicUsize::new(0),
+        }));
+        let mut deques = Vec::with_capacity(count);
+        let workers: Box<[&'static Worker]> = (0..count)
+            .map(|index| {
+                let deque = crossbeam_deque::Worker::new_fifo();
+                let worker: &'static Worker = Box::leak(Box::new(Worker::new(scheduler, index, deque.stealer())));
+                deques.push((worker, deque));
+                worker
+            })
+            .collect();
+        let _ = scheduler.workers.set(workers); // the cell is new
+        for (index, (worker, deque)) in deques.into_iter().enumerate() {
+            thread::Builder::new().name(format!("bthread:{index}")).spawn(move || worker::main(worker, deque))?;
+        }
+        Ok(Runtime(scheduler))
+    }
+
+    /// Starts a runtime and makes it the global one.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when the global runtime has started; else as [`start`](Self::start).
+    pub fn install(self) -> io::Result<Runtime> {
+        let taken = || io::Error::new(io::ErrorKind::AlreadyExists, "the global runtime has started already");
+        if global_cell().get().is_some() {
+            return Err(taken());
+        }
+        let runtime = self.start()?;
+        global_cell().set(runtime).map_err(|_| taken())?;
+        Ok(runtime)
+    }
+}

@@ -1,0 +1,160 @@
+//! The condition variable: a butex that counts notifications.
+
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::sync::{LockResult, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::mutex::{Mutex, MutexGuard};
+use crate::butex::{Butex, WaitResult};
+
+/// A condition that bthreads and OS threads wait for under a [`Mutex`]. Waiters are woken in the order in which they
+/// came. A wait may end early for no reason: look at the condition again, or use [`wait_while`](Self::wait_while).
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use bthread::sync::{Condvar, Mutex};
+/// let shared = Arc::new((Mutex::new(false), Condvar::new()));
+/// let setter = bthread::spawn({ let shared = shared.clone(); move || { *shared.0.lock().unwrap() = true; shared.1.notify_one(); } });
+/// let ready = shared.1.wait_while(shared.0.lock().unwrap(), |ready| !*ready).unwrap();
+/// assert!(*ready);
+/// # drop(ready); setter.join().unwrap();
+/// ```
+pub struct Condvar {
+    sequence: Butex,
+}
+
+/// Whether a timed wait ended because its time was up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WaitTimeoutResult(bool);
+
+impl WaitTimeoutResult {
+    /// Whether the time was up before a notification came.
+    pub fn timed_out(&self) -> bool {
+        self.0
+    }
+}
+
+impl Condvar {
+    /// A condition that nobody waits for.
+    pub fn new() -> Self {
+        Condvar { sequence: Butex::new(0) }
+    }
+
+    /// Unlocks, waits for a notification and locks again. *Blocking*: parks the calling bthread, or blocks the
+    /// calling thread.
+    ///
+    /// # Errors
+    /// The guard all the same when the mutex is poisoned.
+    pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
+        self.wait_until(guard, None).0
+    }
+
+    /// Waits as long as `condition` holds. *Blocking*: as [`wait`](Self::wait).
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn wait_while<'a, T, F>(&self, mut guard: MutexGuard<'a, T>, mut condition: F) -> LockResult<MutexGuard<'a, T>>
+    where
+        F: FnMut(&mut T) -> bool,
+    {
+        while condition(&mut guard) {
+            guard = self.wait(guard)?;
+        }
+        Ok(guard)
+    }
+
+    /// As [`wait`](Self::wait), for at most `duration`.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn wait_timeout<'a, T>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        duration: Duration,
+    ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
+        let (guard, timed_out) = self.wait_until(guard, Instant::now().checked_add(duration));
+        with_result(guard, timed_out)
+    }
+
+    /// As [`wait_while`](Self::wait_while), for at most `duration` in all; timed out means that the condition still
+    /// holds.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn wait_timeout_while<'a, T, F>(
+        &self,
+        mut guard: MutexGuard<'a, T>,
+        duration: Duration,
+        mut condition: F,
+    ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)>
+    where
+        F: FnMut(&mut T) -> bool,
+    {
+        let deadline = Instant::now().checked_add(duration);
+        loop {
+            if !condition(&mut guard) {
+                return Ok((guard, WaitTimeoutResult(false)));
+            }
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Ok((guard, WaitTimeoutResult(true)));
+            }
+            guard = match self.wait_until(guard, deadline) {
+                (Ok(guard), _) => guard,
+                (poisoned, timed_out) => return with_result(poisoned, timed_out),
+            };
+        }
+    }
+
+    /// Wakes the waiter that came first. Never blocks.
+    pub fn notify_one(&self) {
+        self.advance();
+        self.sequence.wake_one();
+    }
+
+    /// Wakes everybody who waits now. Never blocks.
+    pub fn notify_all(&self) {
+        self.advance();
+        self.sequence.wake_all();
+    }
+
+    fn advance(&self) {
+        // Release pairs with the Acquire in `Butex::wait`: a waiter that sees the new number does not sleep.
+        self.sequence.value().fetch_add(1, Ordering::Release);
+    }
+
+    fn wait_until<'a, T>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        deadline: Option<Instant>,
+    ) -> (LockResult<MutexGuard<'a, T>>, WaitTimeoutResult) {
+        // Read under the lock: whoever changes the condition does so under it and advances the number afterwards.
+        let sequence = self.sequence.value().load(Ordering::Relaxed);
+        let mutex: &'a Mutex<T> = MutexGuard::mutex(&guard);
+        drop(guard);
+        let result = self.sequence.wait(sequence, deadline);
+        (mutex.lock(), WaitTimeoutResult(result == WaitResult::TimedOut))
+    }
+}
+
+fn with_result<'a, T>(
+    guard: LockResult<MutexGuard<'a, T>>,
+    timed_out: WaitTimeoutResult,
+) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
+    match guard {
+        Ok(guard) => Ok((guard, timed_out)),
+        Err(poisoned) => Err(PoisonError::new((poisoned.into_inner(), timed_out))),
+    }
+}
+
+impl Default for Condvar {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Condvar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Condvar").finish_non_exhaustive()
+    }
+}

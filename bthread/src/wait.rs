@@ -1,0 +1,29 @@
+//! What a wait does, wherever it is called: park the bthread on a worker, block the thread elsewhere.
+
+use std::time::Instant;
+
+use crate::parker::{self, Parker};
+
+/// The parker of whoever is calling.
+///
+/// While a bthread unwinds from a panic, its waits block the OS thread: std counts panics per thread, and another
+/// bthread that ran on this one meanwhile would take the count for its own.
+pub(crate) fn current_parker() -> &'static Parker {
+    #[cfg(not(loom))]
+    if let Some(task) = crate::worker::current_task()
+        && !std::thread::panicking()
+    {
+        return task.get().parker();
+    }
+    parker::of_this_thread()
+}
+
+/// Sleeps until `parker` is unparked or the deadline has passed; may return early for no reason. `parker` must be
+/// what [`current_parker`] gave to this caller. Does not unwind.
+pub(crate) fn park(parker: &'static Parker, deadline: Option<Instant>) {
+    #[cfg(not(loom))]
+    if let Some(task) = parker.bthread() {
+        return crate::worker::park(task, deadline);
+    }
+    parker.park_thread(deadline);
+}

@@ -1,0 +1,449 @@
+//! The runtime as a user sees it: starting, waiting, waking, joining; between bthreads and threads.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use bthread::sync::{Condvar, Mutex};
+use bthread::{Batch, Butex, Runtime, WaitResult};
+
+/// Runs `f` in a bthread of a runtime with so many workers.
+fn on<T: Send + 'static>(workers: usize, f: impl FnOnce() -> T + Send + 'static) -> T {
+    Runtime::builder().workers(workers).start().unwrap().spawn(f).join().unwrap()
+}
+
+#[test]
+fn a_join_gives_the_value_or_the_payload() {
+    assert_eq!(bthread::spawn(|| 7).join().unwrap(), 7);
+    let payload = bthread::spawn(|| -> () { panic!("as planned") }).join().unwrap_err();
+    assert_eq!(payload.downcast_ref::<&str>(), Some(&"as planned"));
+}
+
+#[test]
+fn large_closures_and_results_arrive_whole() {
+    let big = [7u8; 4096];
+    let result = on(2, move || bthread::spawn(move || big).join().unwrap());
+    assert!(result.iter().all(|byte| *byte == 7));
+}
+
+#[test]
+fn a_dropped_handle_detaches_and_the_result_is_dropped_once() {
+    let token = Arc::new(());
+    for _ in 0..100 {
+        let inner = token.clone();
+        drop(bthread::spawn(move || inner));
+    }
+    let last = token.clone();
+    let handle = bthread::spawn(move || last);
+    while !handle.is_finished() {
+        std::thread::yield_now();
+    }
+    drop(handle);
+    while Arc::strong_count(&token) > 1 {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn ids_of_living_bthreads_differ_and_are_never_zero() {
+    let stop = Arc::new(Butex::new(0));
+    let handles: Vec<_> = (0..1000)
+        .map(|_| {
+            let stop = stop.clone();
+            bthread::spawn(move || {
+                while stop.value().load(Ordering::Acquire) == 0 {
+                    let _ = stop.wait(0, None);
+                }
+            })
+        })
+        .collect();
+    let ids: HashSet<u64> = handles.iter().map(|handle| handle.id().as_u64()).collect();
+    assert_eq!(ids.len(), 1000);
+    assert!(!ids.contains(&0));
+    stop.value().store(1, Ordering::Release);
+    stop.wake_all();
+    handles.into_iter().for_each(|handle| handle.join().unwrap());
+}
+
+#[test]
+fn yielding_bthreads_take_turns_on_one_worker() {
+    let order = on(1, || {
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let turns: Vec<_> = (0..3)
+            .map(|name| {
+                let order = order.clone();
+                bthread::spawn(move || {
+                    for _ in 0..50 {
+                        order.lock().unwrap().push(name);
+                        bthread::yield_now();
+                    }
+                })
+            })
+            .collect();
+        turns.into_iter().for_each(|turn| turn.join().unwrap());
+        Arc::into_inner(order).unwrap().into_inner().unwrap()
+    });
+    assert_eq!(order.len(), 150);
+    // All have started after the first few turns; from then on nobody runs twice in a row.
+    assert!(order[10..140].windows(2).all(|pair| pair[0] != pair[1]), "{order:?}");
+}
+
+#[test]
+fn a_started_bthread_stays_on_its_thread() {
+    on(4, || {
+        let many: Vec<_> = (0..200)
+            .map(|n| {
+                bthread::spawn(move || {
+                    let home = std::thread::current().id();
+                    for _ in 0..20 {
+                        if n % 2 == 0 { bthread::yield_now() } else { bthread::sleep(Duration::from_micros(50)) }
+                        assert_eq!(std::thread::current().id(), home);
+                    }
+                })
+            })
+            .collect();
+        many.into_iter().for_each(|one| one.join().unwrap());
+    });
+}
+
+#[test]
+fn work_is_shared_between_workers() {
+    let threads = on(2, || {
+        // Each of the two waits for the other with its thread, so both must run at the same time.
+        let barrier = Arc::new(std::sync::Barrier::new(2));
+        let pair: Vec<_> = (0..2)
+            .map(|_| {
+                let barrier = barrier.clone();
+                bthread::spawn(move || {
+                    barrier.wait();
+                    std::thread::current().id()
+                })
+            })
+            .collect();
+        pair.into_iter().map(|one| one.join().unwrap()).collect::<HashSet<_>>()
+    });
+    assert_eq!(threads.len(), 2);
+}
+
+#[test]
+fn sleeps_are_never_short() {
+    on(2, || {
+        let sleepers: Vec<_> = (0..200u64)
+            .map(|n| {
+                bthread::spawn(move || {
+                    let duration = Duration::from_micros(n * 37);
+                    let start = Instant::now();
+                    bthread::sleep(duration);
+                    assert!(start.elapsed() >= duration);
+                })
+            })
+            .collect();
+        sleepers.into_iter().for_each(|sleeper| sleeper.join().unwrap());
+    });
+}
+
+#[test]
+fn a_butex_wait_ends_by_wake_mismatch_or_deadline() {
+    let check = || {
+        let butex = Butex::new(5);
+        assert_eq!(butex.wait(4, None), WaitResult::Mismatch);
+        assert_eq!(butex.wait(5, Some(Instant::now())), WaitResult::TimedOut);
+        let deadline = Instant::now() + Duration::from_millis(5);
+        assert_eq!(butex.wait(5, Some(deadline)), WaitResult::TimedOut);
+        assert!(Instant::now() >= deadline);
+        assert_eq!(butex.wake_one() + butex.wake_all(), 0);
+    };
+    on(1, check);
+    check();
+}
+
+#[test]
+fn waiters_are_woken_in_order_whoever_they_are() {
+    let butex = Arc::new(Butex::new(0));
+    let (tx, rx) = mpsc::channel();
+    for n in 0..6 {
+        let (waits, tx) = (butex.clone(), tx.clone());
+        let wait = move || {
+            while waits.wait(0, None) != WaitResult::Woken {}
+            tx.send(n).unwrap();
+        };
+        if n % 2 == 0 {
+            drop(bthread::spawn(wait));
+        } else {
+            drop(std::thread::spawn(wait));
+        }
+        while butex.waiters() <= n {
+            std::thread::yield_now();
+        }
+    }
+    for n in 0..6 {
+        assert_eq!(butex.wake_one(), 1);
+        assert_eq!(rx.recv().unwrap(), n);
+    }
+}
+
+#[test]
+fn ping_pong_between_bthreads_and_threads() {
+    fn play(turns: u32, butex: Arc<Butex>, mine: u32) {
+        let word = butex.value();
+        for _ in 0..turns {
+            let mut now = word.load(Ordering::Acquire);
+            while now % 2 != mine {
+                let _ = butex.wait(now, None);
+                now = word.load(Ordering::Acquire);
+            }
+            word.fetch_add(1, Ordering::Release);
+            butex.wake_all();
+        }
+    }
+    for workers in [1, 2] {
+        on(workers, move || {
+            let butex = Arc::new(Butex::new(0));
+            let (a, b) = (butex.clone(), butex.clone());
+            let even = bthread::spawn(move || play(2000, a, 0));
+            let odd = bthread::spawn(move || play(2000, b, 1));
+            even.join().unwrap();
+            odd.join().unwrap();
+            let (a, b) = (butex.clone(), butex.clone());
+            let even = bthread::spawn(move || play(2000, a, 0));
+            let odd = std::thread::spawn(move || play(2000, b, 1));
+            even.join().unwrap();
+            bthread::spawn(move || odd.join().unwrap()).join().unwrap();
+            assert_eq!(butex.value().load(Ordering::Relaxed), 8000);
+        });
+    }
+}
+
+#[test]
+fn a_mutex_excludes_in_any_mix() {
+    let total = Arc::new(Mutex::new(0u64));
+    let add = |total: Arc<Mutex<u64>>| {
+        move || {
+            for n in 0..2000 {
+                let mut guard = total.lock().unwrap();
+                let seen = *guard;
+                if n % 100 == 0 {
+                    bthread::yield_now();
+                }
+                *guard = seen + 1;
+            }
+        }
+    };
+    let runtime = Runtime::builder().workers(3).start().unwrap();
+    let bthreads: Vec<_> = (0..8).map(|_| runtime.spawn(add(total.clone()))).collect();
+    let threads: Vec<_> = (0..2).map(|_| std::thread::spawn(add(total.clone()))).collect();
+    bthreads.into_iter().for_each(|one| one.join().unwrap());
+    threads.into_iter().for_each(|one| one.join().unwrap());
+    assert_eq!(*total.lock().unwrap(), 20_000);
+}
+
+#[test]
+fn a_panicking_holder_poisons_and_a_deadline_ends_a_try() {
+    let mutex = Arc::new(Mutex::new(1));
+    let holder = mutex.clone();
+    let _ = bthread::spawn(move || {
+        let _guard = holder.lock().unwrap();
+        panic!("with the lock held");
+    })
+    .join();
+    assert!(mutex.is_poisoned() && mutex.lock().is_err());
+    mutex.clear_poison();
+    let guard = mutex.lock().unwrap();
+    let other = mutex.clone();
+    on(1, move || assert!(other.try_lock_until(Instant::now() + Duration::from_millis(2)).is_err()));
+    drop(guard);
+    assert!(mutex.try_lock().is_ok());
+}
+
+#[test]
+fn a_condvar_passes_every_item() {
+    let shared = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
+    on(2, move || {
+        let takers: Vec<_> = (0..4)
+            .map(|_| {
+                let shared = shared.clone();
+                bthread::spawn(move || {
+                    let mut sum = 0;
+                    loop {
+                        let mut items = shared.1.wait_while(shared.0.lock().unwrap(), |items| items.is_empty()).unwrap();
+                        match items.pop().unwrap() {
+                            0 => return sum,
+                            item => sum += item,
+                        }
+                    }
+                })
+            })
+            .collect();
+        for item in (1..=1000).chain([0; 4]) {
+            shared.0.lock().unwrap().insert(0, item);
+            shared.1.notify_one();
+        }
+        assert_eq!(takers.into_iter().map(|taker| taker.join().unwrap()).sum::<i32>(), 500_500);
+        let (guard, result) = shared.1.wait_timeout(shared.0.lock().unwrap(), Duration::from_millis(1)).unwrap();
+        assert!(result.timed_out() && guard.is_empty());
+    });
+}
+
+#[test]
+fn a_batch_runs_everything() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let inner = count.clone();
+    on(2, move || {
+        let mut batch = Batch::new();
+        for _ in 0..10_000 {
+            let inner = inner.clone();
+            batch.spawn(move || {
+                inner.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        drop(batch);
+    });
+    while count.load(Ordering::Relaxed) < 10_000 {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn timers_run_once_unless_cancelled() {
+    let (tx, rx) = mpsc::channel();
+    let at = Instant::now() + Duration::from_millis(20);
+    let cancelled = {
+        let tx = tx.clone();
+        bthread::timer::schedule(at, move || tx.send("cancelled").unwrap())
+    };
+    let kept = {
+        let tx = tx.clone();
+        bthread::timer::schedule(at, move || tx.send("kept").unwrap())
+    };
+    let nested = tx.clone();
+    on(1, move || {
+        let _ = bthread::timer::schedule(Instant::now(), move || {
+            let _ = bthread::timer::schedule(at + Duration::from_millis(1), move || nested.send("nested").unwrap());
+        });
+    });
+    assert!(cancelled.cancel() && !cancelled.cancel());
+    assert_eq!(rx.recv().unwrap(), "kept");
+    assert!(Instant::now() >= at);
+    assert_eq!(rx.recv().unwrap(), "nested");
+    assert!(!kept.cancel());
+}
+
+#[test]
+fn a_panicking_timer_does_not_take_the_worker_with_it() {
+    on(1, || {
+        let _ = bthread::timer::schedule(Instant::now(), || panic!("in a timer"));
+        bthread::sleep(Duration::from_millis(2));
+    });
+}
+
+#[test]
+fn a_wait_while_unwinding_blocks_the_thread_and_ends() {
+    struct Waits(Arc<Butex>);
+    impl Drop for Waits {
+        fn drop(&mut self) {
+            while self.0.value().load(Ordering::Acquire) == 0 {
+                let _ = self.0.wait(0, None);
+            }
+        }
+    }
+    let butex = Arc::new(Butex::new(0));
+    let inner = butex.clone();
+    let runtime = Runtime::builder().workers(1).start().unwrap();
+    let panics = runtime.spawn(move || {
+        let _waits = Waits(inner);
+        panic!("with a wait in a destructor");
+    });
+    let bystander = runtime.spawn(std::thread::panicking);
+    while butex.waiters() == 0 {
+        std::thread::yield_now();
+    }
+    butex.value().store(1, Ordering::Release);
+    butex.wake_all();
+    assert!(panics.join().is_err());
+    assert!(!bystander.join().unwrap());
+}
+
+#[test]
+fn deferred_work_is_done_before_the_bthread_waits() {
+    struct Flag(AtomicBool);
+    impl bthread::Deferred for Flag {
+        fn run(self: Arc<Self>) {
+            self.0.store(true, Ordering::Release);
+        }
+    }
+    let flag = Arc::new(Flag(AtomicBool::new(false)));
+    assert!(bthread::defer(flag.clone()).is_err(), "not on a worker");
+    on(1, move || {
+        assert!(bthread::defer(flag.clone()).is_ok());
+        assert!(!flag.0.load(Ordering::Acquire));
+        bthread::yield_now();
+        assert!(flag.0.load(Ordering::Acquire));
+    });
+}
+
+#[test]
+fn spawning_without_stacks_fails_and_recovers() {
+    let runtime = Runtime::builder().workers(1).stacks_max(8).start().unwrap();
+    let release = Arc::new(Butex::new(0));
+    let mut waiting = Vec::new();
+    let refused = loop {
+        let release = release.clone();
+        let wait = move || {
+            while release.value().load(Ordering::Acquire) == 0 {
+                let _ = release.wait(0, None);
+            }
+        };
+        match bthread::Builder::new().name("waiter").spawn_on(runtime, wait) {
+            Ok(handle) => waiting.push(handle),
+            Err(error) => break error,
+        }
+        std::thread::yield_now();
+    };
+    assert_eq!(refused.kind(), std::io::ErrorKind::OutOfMemory);
+    release.value().store(1, Ordering::Release);
+    release.wake_all();
+    waiting.into_iter().for_each(|handle| handle.join().unwrap());
+    let again = loop {
+        if let Ok(handle) = bthread::Builder::new().spawn_on(runtime, || 3) {
+            break handle;
+        }
+        std::thread::yield_now();
+    };
+    assert_eq!(again.join().unwrap(), 3);
+}
+
+#[test]
+fn a_hundred_thousand_bthreads_wait_at_once() {
+    on(2, || {
+        let gate = Arc::new(Butex::new(0));
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let handles: Vec<_> = (0..100_000usize)
+            .map(|n| {
+                let (gate, waiting) = (gate.clone(), waiting.clone());
+                bthread::spawn(move || {
+                    waiting.fetch_add(1, Ordering::Relaxed);
+                    while gate.value().load(Ordering::Acquire) == 0 {
+                        let _ = gate.wait(0, None);
+                    }
+                    n
+                })
+            })
+            .collect();
+        while waiting.load(Ordering::Relaxed) < 100_000 {
+            bthread::yield_now();
+        }
+        gate.value().store(1, Ordering::Release);
+        gate.wake_all();
+        let sum: usize = handles.into_iter().map(|handle| handle.join().unwrap()).sum();
+        assert_eq!(sum, 100_000 * 99_999 / 2);
+    });
+}
+
+#[test]
+fn worker_counts_out_of_range_are_refused() {
+    for workers in [0, 1025] {
+        let error = Runtime::builder().workers(workers).start().unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    }
+}

@@ -1,0 +1,63 @@
+//! From `.proto` files to descriptors, through `protox`. Never looks into what they say.
+
+use std::path::{Path, PathBuf};
+
+use prost_types::FileDescriptorSet;
+
+use crate::error::BuildError;
+
+/// Parsed and checked `.proto` files.
+pub(crate) struct Sources {
+    /// Descriptors with source positions, imports included, each file after what it imports.
+    pub(crate) descriptors: FileDescriptorSet,
+    /// The files read from disk: a change in any of them may change the result.
+    pub(crate) files_read: Vec<PathBuf>,
+}
+
+/// Reads `protos` and everything they import.
+pub(crate) fn load(
+    protos: &[impl AsRef<Path>],
+    includes: &[impl AsRef<Path>],
+) -> Result<Sources, BuildError> {
+    if protos.is_empty() {
+        return Err(BuildError::new("no .proto file was given"));
+    }
+    let mut compiler = protox::Compiler::new(includes).map_err(error_with_place)?;
+    compiler.include_imports(true).include_source_info(true);
+    compiler.open_files(protos).map_err(error_with_place)?;
+    Ok(Sources {
+        descriptors: compiler.file_descriptor_set(),
+        files_read: compiler
+            .files()
+            .filter_map(|file| file.path().map(Path::to_owned))
+            .collect(),
+    })
+}
+
+/// Only the Debug form of a `protox` error has file, line and column in it; at the end of a file, not even that.
+fn error_with_place(error: protox::Error) -> BuildError {
+    let text = format!("{error:?}");
+    match error.file() {
+        Some(file) if !text.starts_with(file) => BuildError::new(format!("{file}: {text}")),
+        _ => BuildError::new(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::load;
+
+    #[test]
+    fn imports_are_watched_and_built_in_files_are_not() {
+        let protos = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/protos");
+        let sources = load(&[protos.join("shop/stock.proto")], &[&protos]).unwrap();
+        assert_eq!(
+            sources.files_read,
+            [protos.join("shop/order.proto"), protos.join("shop/stock.proto")]
+        );
+        let names: Vec<_> = sources.descriptors.file.iter().map(|file| file.name()).collect();
+        assert!(names.contains(&"google/protobuf/wrappers.proto"), "{names:?}");
+    }
+}

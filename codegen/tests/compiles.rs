@@ -1,0 +1,178 @@
+//! The golden source of `golden.rs` compiles against the runtime, without warnings, and says what the
+//! `.proto` files say.
+
+#[allow(missing_docs)] // prost documents what the `.proto` does
+pub mod generated {
+    include!("golden/protos.rs");
+}
+
+use std::sync::mpsc;
+
+use bobbin::{
+    CallOptions, Channel, MessageSchema, MethodDescriptor, ProtoMessage, Reply, Responder, RpcError,
+    ServerCall, Service,
+};
+use generated::names::r#type as names;
+use generated::shop::v1::{self as shop, stock};
+use generated::{Ping, PingServer};
+
+/// Numbers of the required and of the nested fields.
+fn fields_of(schema: Option<&'static MessageSchema>) -> (Vec<u32>, Vec<u32>) {
+    let schema = schema.expect("something is required");
+    let required = schema.required.iter().map(|field| field.number).collect();
+    (required, schema.nested.iter().map(|field| field.number).collect())
+}
+
+/// The schema behind nested field `number`.
+fn below(schema: Option<&'static MessageSchema>, number: u32) -> Option<&'static MessageSchema> {
+    let nested = schema.expect("something is required").nested;
+    (nested
+        .iter()
+        .find(|field| field.number == number)
+        .expect("a nested field")
+        .schema)()
+}
+
+#[test]
+fn required_fields_are_found_wherever_they_hang() {
+    assert_eq!(fields_of(shop::Item::SCHEMA), (vec![1, 2], vec![3]));
+    assert_eq!(shop::Item::SCHEMA.unwrap().required[1].name, "type");
+    assert_eq!(fields_of(shop::Order::SCHEMA), (vec![], vec![1, 2, 4, 6]));
+    assert_eq!(fields_of(stock::Shelf::SCHEMA), (vec![], vec![1]));
+    assert_eq!(fields_of(Ping::SCHEMA), (vec![1], vec![]));
+    assert!(shop::Plain::SCHEMA.is_none());
+    assert!(names::Option::SCHEMA.is_none());
+}
+
+#[test]
+fn nested_schemas_are_those_of_the_messages() {
+    let item = shop::Item::SCHEMA.unwrap();
+    assert!(
+        std::ptr::eq(below(shop::Item::SCHEMA, 3).unwrap(), item),
+        "a message in itself"
+    );
+    assert!(
+        std::ptr::eq(below(stock::Shelf::SCHEMA, 1).unwrap(), item),
+        "across packages"
+    );
+    let entry = below(shop::Order::SCHEMA, 2);
+    assert_eq!(fields_of(entry), (vec![], vec![2]), "a map entry");
+    assert!(std::ptr::eq(below(entry, 2).unwrap(), item), "a value of a map");
+    assert_eq!(
+        fields_of(below(shop::Order::SCHEMA, 4)),
+        (vec![1], vec![]),
+        "in a oneof"
+    );
+    assert_eq!(
+        fields_of(below(shop::Order::SCHEMA, 6)),
+        (vec![1], vec![]),
+        "a group"
+    );
+    let groups = shop::Order::SCHEMA
+        .unwrap()
+        .nested
+        .iter()
+        .filter(|field| field.group);
+    assert_eq!(groups.map(|field| field.number).collect::<Vec<_>>(), [6]);
+}
+
+#[test]
+fn names_on_the_wire_are_those_of_the_proto() {
+    assert_eq!(shop::order::Card::FULL_NAME, "shop.v1.Order.Card");
+    assert_eq!(names::Self_::FULL_NAME, "names.type.Self");
+    assert_eq!(Ping::FULL_NAME, "Ping");
+
+    let full_names = |methods: &'static [MethodDescriptor]| -> Vec<_> {
+        methods
+            .iter()
+            .map(|method| (method.full_name, method.request_type, method.response_type))
+            .collect()
+    };
+    assert_eq!(PingServer::DESCRIPTOR.full_name, "PingService");
+    assert_eq!(
+        full_names(PingServer::DESCRIPTOR.methods),
+        [("PingService.Ping", "Ping", "Ping")]
+    );
+    assert_eq!(
+        full_names(stock::StockServer::DESCRIPTOR.methods),
+        [
+            (
+                "shop.v1.stock.StockService.Find",
+                "google.protobuf.StringValue",
+                "shop.v1.stock.Shelf"
+            ),
+            (
+                "shop.v1.stock.StockService.Order",
+                "shop.v1.Order",
+                "shop.v1.Plain"
+            ),
+        ]
+    );
+    assert_eq!(names::ServiceServer::DESCRIPTOR.full_name, "names.type.Service");
+    assert_eq!(names::ServiceServer::DESCRIPTOR.methods[3].name, "Self");
+}
+
+struct Shop;
+
+impl shop::OrderService for Shop {
+    fn place(&self, _: &mut ServerCall, _: shop::Order) -> Result<shop::Plain, RpcError> {
+        Ok(shop::Plain::default())
+    }
+
+    fn cancel(&self, _: &mut ServerCall, _: shop::Plain) -> Result<(), RpcError> {
+        Ok(())
+    }
+}
+
+impl shop::OrderServiceAsync for Shop {
+    fn place(&self, _: shop::Order, responder: Responder<shop::Plain>) {
+        responder.send(Ok(shop::Plain::default()));
+    }
+
+    fn cancel(&self, _: shop::Plain, responder: Responder<()>) {
+        responder.send(Ok(()));
+    }
+}
+
+#[test]
+fn both_kinds_of_handlers_make_a_service() {
+    let services: [Box<dyn Service>; 2] = [
+        Box::new(shop::OrderServer::new(Shop)),
+        Box::new(shop::OrderServer::new_async(Shop)),
+    ];
+    for service in services {
+        assert!(std::ptr::eq(service.descriptor(), shop::OrderServer::DESCRIPTOR));
+    }
+}
+
+#[test]
+fn all_ways_to_call_end_with_an_error_where_nobody_listens() {
+    // Nobody listens on a port that was free a moment ago, unless somebody takes it just now.
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let channel = Channel::builder().connect(&free.to_string()).unwrap();
+    let stub = shop::OrderStub::new(&channel).clone();
+    let order = shop::Order::default();
+
+    assert!(stub.place(&order).is_err());
+    assert!(stub.place_with(CallOptions::default(), &order).is_err());
+    assert!(stub.start_place(&order).join().is_err());
+    assert!(
+        stub.start_place_with(CallOptions::default(), &order)
+            .join_reply()
+            .is_err()
+    );
+    let (done, results) = mpsc::channel();
+    let done_with = done.clone();
+    stub.place_then(order.clone(), move |result| done.send(result.map(drop)).unwrap());
+    stub.place_then_with(
+        CallOptions::default(),
+        order,
+        move |reply: Result<Reply<_>, _>| {
+            done_with.send(reply.map(drop)).unwrap();
+        },
+    );
+    assert_eq!(results.iter().filter(Result::is_err).count(), 2);
+}

@@ -1,0 +1,44 @@
+//! Serves `example.EchoService/Echo` until SIGTERM or SIGINT: sleeps if asked to, and echoes message and attachment.
+
+use std::time::Duration;
+
+use bobbin::bthread::{self, Runtime};
+use bobbin::{RpcError, Server, ServerCall};
+use bobbin_examples::example::{EchoRequest, EchoResponse, EchoServer, EchoService};
+use clap::Parser;
+
+#[derive(Parser)]
+#[command(about = "Serves example.EchoService/Echo until SIGTERM or SIGINT")]
+struct Options {
+    /// Address to listen on; port 0 takes any free one
+    #[arg(long, default_value = "127.0.0.1:8002")]
+    listen: String,
+    /// Worker threads [default: one per CPU]
+    #[arg(long)]
+    workers: Option<usize>,
+}
+
+struct Echo;
+
+impl EchoService for Echo {
+    fn echo(&self, cntl: &mut ServerCall, request: EchoRequest) -> Result<EchoResponse, RpcError> {
+        if let Some(sleep_us @ 1..) = request.sleep_us {
+            // Parks this bthread; the worker runs others meanwhile.
+            bthread::sleep(Duration::from_micros(sleep_us.unsigned_abs().into()));
+        }
+        let attachment = cntl.take_request_attachment();
+        cntl.response_attachment().append_buf(attachment);
+        Ok(EchoResponse { message: request.message })
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let options = Options::parse();
+    if let Some(workers) = options.workers {
+        Runtime::builder().workers(workers).install()?;
+    }
+    let server = Server::builder().add(EchoServer::new(Echo)).start(&options.listen)?;
+    println!("listening on {}", server.local_addr());
+    server.run_until_asked_to_quit();
+    Ok(())
+}

@@ -1,0 +1,182 @@
+//! The process-wide counters return to where they were: nothing leaks, caches are bounded. In a binary of its own,
+//! one test at a time, since all tests of a process share the counters.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use iobuf::{
+    BLOCK_PAYLOAD, BLOCK_SIZE, FREE_BLOCKS_MAX, IoBuf, IoPortal, PARTIAL_BLOCKS_MAX, Stats, Writer, stats,
+};
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs `test` on a thread of its own, whose caches end with it, and checks that nothing remains.
+fn leaves_nothing(test: impl FnOnce() + Send + 'static) {
+    let _alone = alone();
+    let before = stats();
+    std::thread::spawn(test).join().unwrap();
+    let after = stats();
+    assert_eq!(
+        (after.block_count, after.block_memory),
+        (before.block_count, before.block_memory)
+    );
+    assert_eq!(after.user_blocks, before.user_blocks);
+}
+
+#[test]
+fn append_and_cut_all_thousands_of_times() {
+    leaves_nothing(|| {
+        let before = stats().block_count;
+        let (mut buf, mut out) = (IoBuf::new(), IoBuf::new());
+        for i in 0..5000_usize {
+            buf.append_fill(i as u8, i % 20_000);
+            out.append_buf(buf.cut(i));
+            assert!(buf.is_empty());
+            if i % 100 == 0 {
+                out.clear();
+            }
+        }
+        out.clear();
+        // All of them are empty now and wait for reuse.
+        assert!(stats().block_count - before <= FREE_BLOCKS_MAX + PARTIAL_BLOCKS_MAX);
+        assert_eq!(stats().block_memory, stats().block_count * BLOCK_SIZE);
+    });
+}
+
+#[test]
+fn reuse_takes_nothing_from_the_allocator() {
+    leaves_nothing(|| {
+        drop(IoBuf::from("warm up"));
+        let before = stats();
+        for i in 0..100_000_usize {
+            let mut buf = IoBuf::new();
+            buf.append_fill(0, i % 100);
+            let copy = buf.clone();
+            drop(buf.cut(50));
+            drop(copy);
+        }
+        assert_eq!(stats(), before);
+        assert_eq!(before.block_count, 1);
+    });
+}
+
+#[test]
+fn user_memory_is_counted() {
+    leaves_nothing(|| {
+        let before: Stats = stats();
+        let mut buf = IoBuf::new();
+        for _ in 0..10 {
+            buf.append_user_data(vec![0; 10]);
+        }
+        let copy = buf.clone();
+        buf.pop_front(95);
+        assert_eq!(stats().user_blocks, before.user_blocks + 10);
+        drop(copy);
+        assert_eq!(stats().user_blocks, before.user_blocks + 1);
+        assert_eq!(stats().block_count, before.block_count);
+    });
+}
+
+#[test]
+fn the_ninth_partly_filled_block_is_given_up_and_counted() {
+    leaves_nothing(|| {
+        let before = stats();
+        let mut bufs: Vec<IoBuf> = (0..PARTIAL_BLOCKS_MAX + 3).map(|_| IoBuf::new()).collect();
+        let mut writers: Vec<Writer<'_>> = bufs.iter_mut().map(Writer::new).collect();
+        for writer in &mut writers {
+            bytes::BufMut::put_u8(writer, 1);
+        }
+        assert_eq!(
+            stats().block_count - before.block_count,
+            PARTIAL_BLOCKS_MAX + 3,
+            "one each"
+        );
+        drop(writers);
+        assert_eq!(stats().cache_hit_threshold, before.cache_hit_threshold + 3);
+        assert!(bufs.iter().all(|buf| *buf == [1]));
+    });
+}
+
+#[test]
+fn empty_blocks_beyond_the_bound_are_freed() {
+    leaves_nothing(|| {
+        let before = stats().block_count;
+        let mut buf = IoBuf::new();
+        buf.append_fill(0, BLOCK_PAYLOAD * (FREE_BLOCKS_MAX + 50));
+        assert_eq!(stats().block_count - before, FREE_BLOCKS_MAX + 50);
+        drop(buf);
+        assert_eq!(stats().block_count - before, FREE_BLOCKS_MAX);
+    });
+}
+
+#[test]
+fn blocks_outlive_the_thread_that_made_them() {
+    leaves_nothing(|| {
+        let made = std::thread::spawn(|| {
+            let mut buf = IoBuf::from("from a thread that is gone");
+            buf.append_fill(b'.', 3 * BLOCK_PAYLOAD);
+            buf
+        });
+        let mut buf = made.join().unwrap();
+        assert_eq!(buf.cut(26), "from a thread that is gone");
+        let copies: Vec<_> = (0..4).map(|_| buf.clone()).collect();
+        let threads: Vec<_> = copies
+            .into_iter()
+            .map(|copy| std::thread::spawn(move || copy.to_vec()))
+            .collect();
+        for thread in threads {
+            assert_eq!(thread.join().unwrap(), vec![b'.'; 3 * BLOCK_PAYLOAD]);
+        }
+    });
+}
+
+#[test]
+fn buffers_in_thread_locals_end_with_the_thread() {
+    struct Last(IoBuf);
+    impl Drop for Last {
+        fn drop(&mut self) {
+            // Depending on the order of destruction the thread's cache is gone by now.
+            self.0.append(b"last words");
+            self.0.append_user_data(vec![1, 2, 3]);
+            let mut writer = Writer::new(&mut self.0);
+            bytes::BufMut::put_slice(&mut writer, &[0; 2 * BLOCK_PAYLOAD]);
+        }
+    }
+    thread_local! {
+        static BEFORE: std::cell::RefCell<Option<Last>> = const { std::cell::RefCell::new(None) };
+        static AFTER: std::cell::RefCell<Option<Last>> = const { std::cell::RefCell::new(None) };
+    }
+    leaves_nothing(|| {
+        BEFORE.set(Some(Last(IoBuf::new())));
+        drop(IoBuf::from("makes the cache"));
+        AFTER.set(Some(Last(IoBuf::from("x"))));
+    });
+}
+
+#[test]
+fn connections_hold_what_they_received() {
+    use std::io::Write;
+    use std::os::fd::AsFd;
+    leaves_nothing(|| {
+        let before = stats().block_count;
+        let mut connections = Vec::new();
+        for _ in 0..200 {
+            let (read, mut write) = std::io::pipe().unwrap();
+            let mut portal = IoPortal::new();
+            write.write_all(b"half a mess").unwrap();
+            assert_eq!(portal.read_from(read.as_fd(), 512 * 1024).unwrap(), 11);
+            portal.return_cached_blocks();
+            connections.push((read, write, portal));
+        }
+        // 2200 bytes in all, behind each other, and the blocks for one long read.
+        assert!(
+            stats().block_count - before <= 66,
+            "{}",
+            stats().block_count - before
+        );
+        assert!(connections.iter().all(|(_, _, portal)| **portal == "half a mess"));
+    });
+}

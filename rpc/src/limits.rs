@@ -1,0 +1,26 @@
+//! The bounds that keep one connection from taking everything. Plain numbers, each with its default.
+
+/// The most bytes behind a frame's header by default: 64 MiB (brpc: `max_body_size`).
+pub const MAX_BODY_SIZE_DEFAULT: usize = 64 << 20;
+
+/// The most unwritten bytes of a connection by default: 64 MiB (brpc: `socket_max_unwritten_bytes`).
+pub const MAX_UNWRITTEN_BYTES_DEFAULT: usize = 64 << 20;
+
+/// What a connection may hold. Give it to a server's or a channel's builder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// A message that declares more bytes than this behind its header ends its connection, before those bytes
+    /// arrive. Exactly this many pass. Default: [`MAX_BODY_SIZE_DEFAULT`].
+    pub max_body_size: usize,
+    /// While a connection has more bytes than this to write, calls on it fail with
+    /// [`EOVERCROWDED`](crate::error::EOVERCROWDED), and so do new requests from it; replies are exempt, so that what
+    /// runs can end. Default: [`MAX_UNWRITTEN_BYTES_DEFAULT`].
+    pub max_unwritten_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { max_body_size: MAX_BODY_SIZE_DEFAULT, max_unwritten_bytes: MAX_UNWRITTEN_BYTES_DEFAULT }
+    }
+}

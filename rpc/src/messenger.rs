@@ -1,0 +1,146 @@
+//! Finds out which protocol a connection speaks and cuts its bytes into messages.
+//!
+//! Owns the codecs of one connection and the memory of which one fitted last. It must never read, dispatch, or look
+//! into a message; one message may speak another protocol than the one before it (`spec/protocols-baidu.md` §0.2).
+
+use iobuf::IoBuf;
+
+use crate::limits::Limits;
+use crate::protocol::{Codec, Frame, Parsed, Protocol, Role, WireError};
+
+/// What was at the front of the bytes.
+#[derive(Debug)]
+pub(crate) enum Cut {
+    /// A message of this protocol.
+    Message(&'static dyn Protocol, Frame),
+    /// Nothing, or the beginning of a message.
+    NeedMore,
+}
+
+/// The codecs of one connection.
+pub(crate) struct Messenger {
+    role: Role,
+    limits: Limits,
+    candidates: Box<[Candidate]>,
+    /// The one that cut or waited last.
+    preferred: Option<usize>,
+}
+
+struct Candidate {
+    protocol: &'static dyn Protocol,
+    /// Opened when it is first asked, closed when it refuses.
+    codec: Option<Box<dyn Codec>>,
+}
+
+impl Messenger {
+    pub(crate) fn new(protocols: &[&'static dyn Protocol], role: Role, limits: Limits) -> Self {
+        let candidates = protocols.iter().map(|protocol| Candidate { protocol: *protocol, codec: None }).collect();
+        Messenger { role, limits, candidates, preferred: None }
+    }
+
+    /// Cuts one message off the front. An error is final for the connection.
+    pub(crate) fn cut(&mut self, input: &mut IoBuf) -> Result<Cut, WireError> {
+        if input.is_empty() {
+            return Ok(Cut::NeedMore);
+        }
+        let preferred = self.preferred;
+        if let Some(index) = preferred {
+            if let Some(cut) = self.ask(index, input)? {
+                return Ok(cut);
+            }
+        }
+        for index in (0..self.candidates.len()).filter(|index| Some(*index) != preferred) {
+            if let Some(cut) = self.ask(index, input)? {
+                return Ok(cut);
+            }
+        }
+        Err(WireError::Unknown)
+    }
+
+    /// `None`: this protocol refuses the bytes.
+    fn ask(&mut self, index: usize, input: &mut IoBuf) -> Result<Option<Cut>, WireError> {
+        let Candidate { protocol, codec } = &mut self.candidates[index];
+        let codec = codec.get_or_insert_with(|| protocol.codec(self.role, &self.limits));
+        let cut = match codec.parse(input)? {
+            Parsed::Message(frame) => Cut::Message(*protocol, frame),
+            Parsed::NeedMore => Cut::NeedMore,
+            Parsed::NotMine => {
+                self.candidates[index].codec = None;
+                self.preferred = None;
+                return Ok(None);
+            }
+        };
+        self.preferred = Some(index);
+        Ok(Some(cut))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::ConnectionType;
+
+    /// Frames of two bytes: a letter, then anything.
+    struct Letter(&'static str, u8);
+
+    struct LetterCodec(u8);
+
+    impl Protocol for Letter {
+        fn name(&self) -> &'static str {
+            self.0
+        }
+
+        fn codec(&self, _: Role, _: &Limits) -> Box<dyn Codec> {
+            Box::new(LetterCodec(self.1))
+        }
+
+        fn connection_types(&self) -> &'static [ConnectionType] {
+            &[ConnectionType::Single]
+        }
+    }
+
+    impl Codec for LetterCodec {
+        fn parse(&mut self, input: &mut IoBuf) -> Result<Parsed, WireError> {
+            match input.to_vec()[..] {
+                [first, ..] if first != self.0 => Ok(Parsed::NotMine),
+                [_, b'!', ..] => Err(WireError::Malformed("shouting")),
+                [_, _, ..] => Ok(Parsed::Message(Frame { bytes: input.cut(2), meta_size: 1 })),
+                _ => Ok(Parsed::NeedMore),
+            }
+        }
+    }
+
+    fn messenger() -> Messenger {
+        Messenger::new(&[&Letter("a", b'a'), &Letter("b", b'b')], Role::Server, Limits::default())
+    }
+
+    fn cut(messenger: &mut Messenger, input: &mut IoBuf) -> String {
+        match messenger.cut(input) {
+            Ok(Cut::Message(protocol, frame)) => format!("{}:{}", protocol.name(), frame.bytes.len()),
+            Ok(Cut::NeedMore) => "more".into(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn one_connection_may_speak_two_protocols_message_by_message() {
+        let (mut messenger, mut input) = (messenger(), IoBuf::from("b1b2a3b"));
+        let seen: Vec<_> = (0..5).map(|_| cut(&mut messenger, &mut input)).collect();
+        assert_eq!(seen, ["b:2", "b:2", "a:2", "more", "more"]);
+        input.append(b"4");
+        assert_eq!(cut(&mut messenger, &mut input), "b:2");
+        assert_eq!(cut(&mut messenger, &mut input), "more", "empty");
+    }
+
+    #[test]
+    fn bytes_that_all_refuse_are_unknown() {
+        assert_eq!(cut(&mut messenger(), &mut IoBuf::from("c")), "unknown message");
+    }
+
+    #[test]
+    fn an_error_of_the_preferred_protocol_is_not_offered_to_the_others() {
+        let (mut messenger, mut input) = (messenger(), IoBuf::from("a1a!"));
+        assert_eq!(cut(&mut messenger, &mut input), "a:2");
+        assert_eq!(cut(&mut messenger, &mut input), "malformed message: shouting");
+    }
+}

@@ -1,0 +1,140 @@
+//! Says once for all protocols which requests run: the checks of `spec/protocols-baidu.md` §2.6 in their order, the
+//! counts, and how a refusal is answered. Reading the body (row 10) is left to whoever knows its type.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use iobuf::IoBuf;
+
+use super::call::ServerCall;
+use super::method::{Method, MethodId};
+use super::state::ServerState;
+use crate::error::{ELIMIT, ELOGOFF, ENOCODE, EOVERCROWDED, EREQUEST, RpcError};
+use crate::protocol::{IncomingRequest, OutgoingReply, ReplyToken, ServerSide};
+use crate::socket::{Overcrowded, Socket};
+use crate::transport::Endpoint;
+use crate::user_fields::UserFields;
+
+/// Runs a request, or answers it with the reason why not. Runs the service in place.
+pub(super) fn admit(
+    socket: &Arc<Socket>,
+    server: &Arc<ServerState>,
+    side: &'static dyn ServerSide,
+    mut request: IncomingRequest,
+    received: Instant,
+) {
+    let method = match check(socket, server, &request) {
+        Ok(method) => method,
+        Err(error) => return answer_with_error(socket, server, side, request.token, &error),
+    };
+    let body_size = request.payload.len() - attachment_size(&request);
+    let body = request.payload.cut(body_size);
+    let call = ServerCall::new(socket.clone(), side, method, request, received);
+    let method = server.methods.method(method);
+    method.service.call(method.index, call, body);
+}
+
+/// Rows 1 to 8. With `Ok`, the call counts as running.
+fn check(socket: &Socket, server: &ServerState, request: &IncomingRequest) -> Result<MethodId, RpcError> {
+    if server.is_stopping() {
+        return Err(stopping());
+    }
+    if !server.take_permit() {
+        let text = format!("Reached server's max_concurrency={}", server.max_concurrency);
+        return Err(RpcError::new(ELIMIT, text));
+    }
+    check_with_permit(socket, server, request).inspect_err(|_| server.return_permit())
+}
+
+fn check_with_permit(socket: &Socket, server: &ServerState, request: &IncomingRequest) -> Result<MethodId, RpcError> {
+    let attachment_size = attachment_size(request);
+    if attachment_size > request.payload.len() {
+        let size = request.payload.len();
+        let text = format!("attachment_size={attachment_size} is larger than request_size={size}");
+        return Err(RpcError::new(EREQUEST, text));
+    }
+    let id = request.method.clone()?;
+    let method = server.methods.method(id);
+    check_method(socket, server, method).inspect_err(|_| method.status.count_error())?;
+    Ok(id)
+}
+
+fn check_method(socket: &Socket, server: &ServerState, method: &Method) -> Result<(), RpcError> {
+    if socket.is_overcrowded() {
+        return Err(RpcError::new(EOVERCROWDED, format!("Connection to {} is overcrowded", socket.remote())));
+    }
+    let concurrency = method.status.enter();
+    let refusal = if server.is_stopping() {
+        // Once more, now that whoever waits for running calls would wait for this one.
+        stopping()
+    } else if method.limiter.as_ref().is_some_and(|limiter| !limiter.admits(concurrency)) {
+        let name = method.descriptor.full_name;
+        RpcError::new(ELIMIT, format!("Rejected by {name}'s ConcurrencyLimiter, concurrency={concurrency}"))
+    } else {
+        return Ok(());
+    };
+    leave(server, method);
+    Err(refusal)
+}
+
+/// A call of this method runs no more.
+pub(super) fn leave(server: &ServerState, method: &Method) {
+    if method.status.leave() == 0 {
+        server.one_less();
+    }
+}
+
+/// Answers a request that does not run, or has failed. The reply is lost if the connection is.
+pub(super) fn answer_with_error(
+    socket: &Arc<Socket>,
+    server: &ServerState,
+    side: &dyn ServerSide,
+    token: ReplyToken,
+    error: &RpcError,
+) {
+    let code = if error.code() == 0 { ENOCODE } else { error.code() };
+    let text = text_on_the_wire(&identity(server, socket), &RpcError::new(code, error.text()));
+    let fields = UserFields::default();
+    let reply = OutgoingReply { outcome: Err((code, &text)), attachment: IoBuf::new(), user_fields: &fields };
+    let mut out = IoBuf::new();
+    side.write_reply(token, reply, &mut out);
+    let _ = socket.write(out, Overcrowded::Ignore); // nobody is there any more to be told
+}
+
+fn attachment_size(request: &IncomingRequest) -> usize {
+    usize::try_from(request.attachment_size).unwrap_or(0)
+}
+
+fn stopping() -> RpcError {
+    RpcError::new(ELOGOFF, "Server is stopping")
+}
+
+/// Which server speaks: the address that the peer has reached, with the port that the server listens on.
+fn identity(server: &ServerState, socket: &Socket) -> Endpoint {
+    match (&server.local, socket.local()) {
+        (Endpoint::Tcp(listening), Endpoint::Tcp(reached)) => {
+            Endpoint::Tcp((reached.ip().to_canonical(), listening.port()).into())
+        }
+        (listening, _) => listening.clone(),
+    }
+}
+
+/// Puts server and number in front of a text (`spec/protocols-baidu.md` §0.9).
+fn text_on_the_wire(server: &Endpoint, error: &RpcError) -> String {
+    match error.code() {
+        ENOCODE => format!("[{server}]{}", error.text()),
+        code => format!("[{server}][E{code}]{}", error.text()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_texts_say_which_server_speaks() {
+        let server = Endpoint::resolve("127.0.0.1:9301").unwrap();
+        assert_eq!(text_on_the_wire(&server, &RpcError::new(1234, "boom")), "[127.0.0.1:9301][E1234]boom");
+        assert_eq!(text_on_the_wire(&server, &RpcError::uncoded("boom")), "[127.0.0.1:9301]boom");
+    }
+}

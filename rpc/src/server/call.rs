@@ -1,0 +1,238 @@
+//! One call at the server: what came with the request, what goes with the response, and the answer.
+//!
+//! Owns that each call is answered exactly once and counted exactly once. It knows the protocol only through its
+//! [`ServerSide`], and keeps nothing of it but the token.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use iobuf::IoBuf;
+
+use super::admission;
+use super::connection::ServerConnection;
+use super::method::{Method, MethodId};
+use super::state::ServerState;
+use crate::error::{ECLOSE, EINTERNAL, EREQUEST, ErrorCode, RpcError};
+use crate::message::{Body, MessageBody, ProtoMessage};
+use crate::protocol::{IncomingRequest, OutgoingReply, RareRequestInfo, ReplyToken, RequestInfo, ServerSide};
+use crate::service::MethodDescriptor;
+use crate::socket::{Overcrowded, Socket};
+use crate::transport::Endpoint;
+use crate::user_fields::UserFields;
+
+/// A call that a service is to answer.
+///
+/// It may be kept and sent to other threads and bthreads. Dropped without an answer it fails with
+/// [`EINTERNAL`](crate::error::EINTERNAL).
+pub struct ServerCall {
+    socket: Arc<Socket>,
+    side: &'static dyn ServerSide,
+    method: MethodId,
+    /// `None` once it is answered.
+    token: Option<ReplyToken>,
+    received: Instant,
+    deadline: Option<Instant>,
+    is_readable: bool,
+    close: bool,
+    info: RequestInfo,
+    request_attachment: IoBuf,
+    response_attachment: IoBuf,
+    response_user_fields: UserFields,
+}
+
+impl ServerCall {
+    /// A call that the admission counts as running. What is left of the payload is the attachment.
+    pub(super) fn new(
+        socket: Arc<Socket>,
+        side: &'static dyn ServerSide,
+        method: MethodId,
+        request: IncomingRequest,
+        received: Instant,
+    ) -> Self {
+        ServerCall {
+            socket,
+            side,
+            method,
+            token: Some(request.token),
+            received,
+            deadline: request.timeout.and_then(|timeout| received.checked_add(timeout)),
+            is_readable: request.is_readable,
+            close: false,
+            info: request.info,
+            request_attachment: request.payload,
+            response_attachment: IoBuf::new(),
+            response_user_fields: UserFields::default(),
+        }
+    }
+
+    fn server(&self) -> &Arc<ServerState> {
+        &self.socket.owner::<ServerConnection>().server
+    }
+
+    fn entry(&self) -> &Method {
+        self.server().methods.method(self.method)
+    }
+
+    /// What is called.
+    pub fn method(&self) -> &'static MethodDescriptor {
+        self.entry().descriptor
+    }
+
+    /// The bytes that came behind the request message. Cloning them copies nothing.
+    pub fn request_attachment(&self) -> &IoBuf {
+        &self.request_attachment
+    }
+
+    /// The bytes that came behind the request message, leaving none.
+    pub fn take_request_attachment(&mut self) -> IoBuf {
+        std::mem::take(&mut self.request_attachment)
+    }
+
+    /// The bytes to send behind the response message. Not sent with an error.
+    pub fn response_attachment(&mut self) -> &mut IoBuf {
+        &mut self.response_attachment
+    }
+
+    /// The caller's log id, if it sent one.
+    pub fn log_id(&self) -> Option<u64> {
+        self.info.log_id
+    }
+
+    /// What the caller names this request by, also across servers; empty if it did not.
+    pub fn request_id(&self) -> &str {
+        self.rare().map_or("", |rare| &rare.request_id)
+    }
+
+    /// A free value that came with the request.
+    pub fn user_field(&self, key: &str) -> Option<&str> {
+        self.rare()?.user_fields.get(key)
+    }
+
+    /// The free values that came with the request, if any did.
+    pub fn user_fields(&self) -> Option<&UserFields> {
+        self.rare().map(|rare| &rare.user_fields)
+    }
+
+    /// Free values to send with the response.
+    pub fn response_user_fields(&mut self) -> &mut UserFields {
+        &mut self.response_user_fields
+    }
+
+    fn rare(&self) -> Option<&RareRequestInfo> {
+        self.info.rare.as_deref()
+    }
+
+    /// The caller's address.
+    pub fn remote_side(&self) -> &Endpoint {
+        self.socket.remote()
+    }
+
+    /// The address that the caller has reached.
+    pub fn local_side(&self) -> &Endpoint {
+        self.socket.local()
+    }
+
+    /// When the request was read from the connection.
+    pub fn received_at(&self) -> Instant {
+        self.received
+    }
+
+    /// When the caller stops waiting, if it said so.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Whether nobody waits for the answer any more: the connection is gone.
+    pub fn is_canceled(&self) -> bool {
+        self.socket.error().is_some()
+    }
+
+    /// Closes the connection instead of answering, as soon as the call ends. Other calls of the connection lose their
+    /// answers as well.
+    pub fn close_connection(&mut self) {
+        self.close = true;
+    }
+
+    /// Answers with a message and the response attachment. Never blocks.
+    pub fn succeed<M: ProtoMessage>(mut self, response: &M) {
+        self.answer(Ok(&MessageBody(response)));
+    }
+
+    /// Answers with a message that is encoded already, and the response attachment. Never blocks.
+    pub fn succeed_encoded(mut self, response: &IoBuf) {
+        self.answer(Ok(response));
+    }
+
+    /// Answers with an error, and nothing else. Never blocks.
+    pub fn fail(mut self, error: RpcError) {
+        self.answer(Err(&error));
+    }
+
+    /// Reads the request message.
+    pub(super) fn read<M: ProtoMessage>(&self, body: &IoBuf) -> Result<M, RpcError> {
+        let read = if self.is_readable { crate::message::decode(body).ok() } else { None };
+        read.ok_or_else(|| match &self.token {
+            Some(token) => RpcError::new(EREQUEST, self.side.unreadable_request(token, M::FULL_NAME, body.len())),
+            None => RpcError::new(EREQUEST, "The call was answered before its request was read"),
+        })
+    }
+
+    fn answer(&mut self, outcome: Result<&dyn Body, &RpcError>) {
+        let Some(token) = self.token.take() else { return };
+        let error = if self.close {
+            self.socket.set_failed(RpcError::new(ECLOSE, "The service closed the connection"));
+            Some(ECLOSE)
+        } else {
+            self.send(token, outcome);
+            outcome.err().map(RpcError::code)
+        };
+        self.count(error);
+    }
+
+    fn send(&mut self, token: ReplyToken, outcome: Result<&dyn Body, &RpcError>) {
+        match outcome {
+            Ok(body) => {
+                let attachment = std::mem::take(&mut self.response_attachment);
+                let reply = OutgoingReply { outcome: Ok(body), attachment, user_fields: &self.response_user_fields };
+                let mut out = IoBuf::new();
+                self.side.write_reply(token, reply, &mut out);
+                let _ = self.socket.write(out, Overcrowded::Ignore); // nobody is there any more to be told
+            }
+            Err(error) => admission::answer_with_error(&self.socket, self.server(), self.side, token, error),
+        }
+    }
+
+    /// After the reply is queued: a stopping server closes the connection when no call runs.
+    fn count(&self, error: Option<ErrorCode>) {
+        let (server, method) = (self.server(), self.entry());
+        let latency = self.received.elapsed();
+        method.status.count(error, latency);
+        if let Some(limiter) = &method.limiter {
+            limiter.ended(error, latency);
+        }
+        server.return_permit();
+        admission::leave(server, method);
+    }
+}
+
+impl Drop for ServerCall {
+    fn drop(&mut self) {
+        if self.token.is_some() {
+            let how = if std::thread::panicking() { "panicked" } else { "dropped the call without an answer" };
+            let text = format!("The service {how}: {}", self.method().full_name);
+            self.answer(Err(&RpcError::new(EINTERNAL, text)));
+        }
+    }
+}
+
+impl fmt::Debug for ServerCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerCall")
+            .field("method", &self.method().full_name)
+            .field("remote_side", self.remote_side())
+            .field("log_id", &self.info.log_id)
+            .field("answered", &self.token.is_none())
+            .finish_non_exhaustive()
+    }
+}

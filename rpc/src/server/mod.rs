@@ -1,0 +1,107 @@
+//! Servers: listen, admit, run services, answer, and end in order.
+//!
+//! [`ServerBuilder`] decides, [`Server`] runs and has no setters. The way of a request: `acceptor` → `connection` →
+//! the protocol's `ServerSide` → `admission` → the service, with a [`ServerCall`] → the protocol again → the socket.
+
+mod acceptor;
+mod admission;
+mod builder;
+mod call;
+mod connection;
+mod method;
+mod quit;
+mod state;
+mod unary;
+
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use crate::registry::DefaultRegistry;
+use crate::transport::Endpoint;
+
+use acceptor::Acceptor;
+use state::ServerState;
+
+pub use builder::ServerBuilder;
+pub use call::ServerCall;
+pub use method::{MethodId, MethodReport, NoRoute, Routes};
+pub use unary::{Responder, unary, unary_async};
+
+/// A running server. Dropping it stops and joins it.
+///
+/// `P` names the protocols that it speaks by default; users of the facade never see the parameter.
+pub struct Server<P: DefaultRegistry> {
+    state: Arc<ServerState>,
+    acceptor: Arc<Acceptor>,
+    default: PhantomData<fn() -> P>,
+}
+
+impl<P: DefaultRegistry> Server<P> {
+    /// Begins to decide what a server is to be.
+    pub fn builder() -> ServerBuilder<P> {
+        ServerBuilder::new()
+    }
+
+    /// Where it listens, with the port that the system chose if it was to choose one.
+    pub fn local_addr(&self) -> &Endpoint {
+        &self.state.local
+    }
+
+    /// Connections that are open now.
+    pub fn connection_count(&self) -> usize {
+        self.state.connection_count()
+    }
+
+    /// What has been counted of each method, in the order in which services were added.
+    ///
+    /// *Blocking*: blocks the thread for as long as it takes to add up what all threads have counted.
+    pub fn method_reports(&self) -> Vec<MethodReport> {
+        self.state.methods.methods().iter().map(|method| method.report()).collect()
+    }
+
+    /// Ends the taking of connections and requests: the listener is closed, new requests on connections that are open
+    /// are answered with [`ELOGOFF`](crate::error::ELOGOFF), running ones go on. Never blocks; may be called again.
+    pub fn stop(&self) {
+        self.state.stop();
+        self.acceptor.close();
+    }
+
+    /// Stops, waits until all running requests are answered and their peers have taken the answers (those for 10
+    /// seconds at most), and closes the connections.
+    ///
+    /// *Blocking*: parks the bthread, or blocks the thread outside of bthreads. Called from within one of the
+    /// server's own requests it never returns.
+    pub fn join(&self) {
+        self.stop();
+        self.state.drain();
+    }
+
+    /// Serves until the process is asked to quit by SIGINT or SIGTERM, then joins.
+    ///
+    /// *Blocking*: as [`join`](Self::join).
+    ///
+    /// # Errors
+    /// The system's, if the signals cannot be watched; the server goes on then.
+    pub fn run_until_asked_to_quit(&self) -> io::Result<()> {
+        quit::wait_until_asked()?;
+        self.join();
+        Ok(())
+    }
+}
+
+impl<P: DefaultRegistry> Drop for Server<P> {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+impl<P: DefaultRegistry> fmt::Debug for Server<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("local_addr", &self.state.local)
+            .field("connections", &self.state.connection_count())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,160 @@
+//! A running server, as its connections and calls see it. Decided once by the builder; only counts and the phase
+//! change.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bthread::{Butex, WaitResult};
+
+use super::connection::ServerConnection;
+use super::method::MethodTable;
+use crate::error::{ECLOSE, ELOGOFF, EUNUSED, RpcError};
+use crate::limits::Limits;
+use crate::protocol::Protocol;
+use crate::socket::{Socket, lock};
+use crate::transport::{Endpoint, Transport};
+
+/// How long a server that ends waits for peers to take the replies that are already there.
+pub(crate) const LAST_REPLIES_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A running server.
+pub(crate) struct ServerState {
+    pub(super) methods: MethodTable,
+    pub(super) protocols: Vec<&'static dyn Protocol>,
+    pub(super) limits: Limits,
+    /// 0: no limit.
+    pub(super) max_concurrency: usize,
+    pub(super) max_connections: usize,
+    /// Where it listens.
+    pub(super) local: Endpoint,
+    /// Calls that run or are about to; counted only where there is a limit.
+    concurrency: AtomicUsize,
+    stopping: AtomicBool,
+    /// Bumped when a stopping server has one thing less to wait for.
+    less_to_do: Butex,
+    /// The ids of the sockets that have not failed.
+    connections: Mutex<HashSet<u64>>,
+}
+
+impl ServerState {
+    pub(super) fn new(
+        methods: MethodTable,
+        protocols: Vec<&'static dyn Protocol>,
+        limits: Limits,
+        max_concurrency: usize,
+        max_connections: usize,
+        local: Endpoint,
+    ) -> Self {
+        ServerState {
+            methods,
+            protocols,
+            limits,
+            max_concurrency,
+            max_connections,
+            local,
+            concurrency: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
+            less_to_do: Butex::new(0),
+            connections: Mutex::default(),
+        }
+    }
+
+    /// Whether new requests are to be refused.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst) // pairs with `stop`, see `MethodStatus::enter`
+    }
+
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst); // pairs with `is_stopping`
+    }
+
+    /// Takes one of the server's permits, if it has a limit: false if there are none left.
+    pub(super) fn take_permit(&self) -> bool {
+        if self.max_concurrency == 0 {
+            return true;
+        }
+        // Relaxed: a count of its own, nothing is published through it.
+        let admitted = self.concurrency.fetch_add(1, Ordering::Relaxed) < self.max_concurrency;
+        if !admitted {
+            self.return_permit();
+        }
+        admitted
+    }
+
+    pub(super) fn return_permit(&self) {
+        if self.max_concurrency != 0 {
+            self.concurrency.fetch_sub(1, Ordering::Relaxed); // as in `take_permit`
+        }
+    }
+
+    /// A stopping server has one call or connection less.
+    pub(super) fn one_less(&self) {
+        if self.is_stopping() {
+            self.less_to_do.value().fetch_add(1, Ordering::Release); // pairs with the load in `wait_until`
+            self.less_to_do.wake_all();
+        }
+    }
+
+    /// Serves a connection that was accepted, or closes it if the server has enough or is stopping.
+    pub(super) fn serve(self: &Arc<Self>, transport: Box<dyn Transport>, remote: Endpoint) -> Result<(), RpcError> {
+        let owner = Box::new(ServerConnection::new(self.clone()));
+        let socket = Socket::accepted(transport, remote, &self.protocols, self.limits, owner)?;
+        let count = {
+            let mut connections = lock(&self.connections);
+            connections.insert(socket.id());
+            connections.len()
+        };
+        // After it is in the set: whoever stops the server finds it there, or it finds the server stopping.
+        if self.is_stopping() {
+            socket.set_failed(RpcError::new(ELOGOFF, "Server is stopping"));
+        } else if count > self.max_connections {
+            let text = format!("Reached server's max_connections={}", self.max_connections);
+            socket.set_failed(RpcError::new(EUNUSED, text));
+        } else {
+            socket.start()?;
+        }
+        Ok(())
+    }
+
+    /// A connection has failed.
+    pub(super) fn forget(&self, id: u64) {
+        lock(&self.connections).remove(&id);
+        self.one_less();
+    }
+
+    pub(super) fn connection_count(&self) -> usize {
+        lock(&self.connections).len()
+    }
+
+    /// Waits until no call runs and every reply is written, then closes all connections.
+    pub(super) fn drain(&self) {
+        self.wait_until(None, || self.methods.concurrency() == 0);
+        self.for_each_connection(|socket| socket.close_when_written());
+        let deadline = Instant::now() + LAST_REPLIES_TIMEOUT;
+        if !self.wait_until(Some(deadline), || self.connection_count() == 0) {
+            let error = RpcError::new(ECLOSE, "The peer did not take its replies before the server ended");
+            self.for_each_connection(|socket| drop(socket.set_failed(error.clone())));
+        }
+    }
+
+    fn for_each_connection(&self, act: impl Fn(&Arc<Socket>)) {
+        let ids: Vec<u64> = lock(&self.connections).iter().copied().collect();
+        ids.into_iter().filter_map(Socket::address).for_each(|socket| act(&socket));
+    }
+
+    /// Waits for a condition that [`one_less`](Self::one_less) is called for; false if the deadline came first.
+    fn wait_until(&self, deadline: Option<Instant>, is_so: impl Fn() -> bool) -> bool {
+        loop {
+            // Acquire pairs with the bump in `one_less`; loaded before the look, so that none is missed.
+            let seen = self.less_to_do.value().load(Ordering::Acquire);
+            if is_so() {
+                return true;
+            }
+            if self.less_to_do.wait(seen, deadline) == WaitResult::TimedOut {
+                return is_so();
+            }
+        }
+    }
+}

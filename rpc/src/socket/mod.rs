@@ -1,0 +1,207 @@
+//! One connection: its id, its life and its failure.
+//!
+//! A [`Socket`] is made connected (accepted) or connecting, works, fails once, and never comes back to life; whoever
+//! wants to go on makes another one. The input side (one reader), the output side (many writers), connecting and the
+//! events are each in a file of their own. Knows no wire format, and not whether it belongs to a server or a client.
+
+mod connect;
+mod event;
+mod read;
+mod write;
+
+use std::any::Any;
+use std::fmt;
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
+
+use bthread::poller::Registration;
+use bthread::slab::Slab;
+
+use crate::error::{EINTERNAL, RpcError};
+use crate::limits::Limits;
+use crate::messenger::Messenger;
+use crate::protocol::{Frame, Protocol, Role};
+use crate::transport::{Endpoint, Transport};
+
+use connect::Connecting;
+use read::Input;
+use write::Output;
+
+pub(crate) use write::Overcrowded;
+
+/// Connections in a process, of servers and clients together.
+pub(crate) const SOCKETS_MAX: usize = 1 << 20;
+
+/// All sockets that have not failed. The table's reference is what keeps an idle connection open.
+static SOCKETS: LazyLock<Slab<Socket>> = LazyLock::new(|| Slab::new(SOCKETS_MAX));
+
+/// One connection.
+pub(crate) struct Socket {
+    id: OnceLock<u64>,
+    remote: Endpoint,
+    local: OnceLock<Endpoint>,
+    limits: Limits,
+    owner: Box<dyn SocketOwner>,
+    error: OnceLock<RpcError>,
+    registration: Mutex<Option<Registration>>,
+    connecting: Connecting,
+    input: Input,
+    output: Output,
+    transport: Box<dyn Transport>,
+}
+
+/// What a connection is for: gets its messages and its end.
+pub(crate) trait SocketOwner: Any + Send + Sync {
+    /// Which end of the connection this is.
+    fn role(&self) -> Role;
+
+    /// One message has arrived. At a server: in a bthread, which may block. At a client: in the reader, while it
+    /// reads, so that it must not block. No lock is held.
+    fn message(&self, socket: &Arc<Socket>, message: Message);
+
+    /// The connection has failed; called once. Must not block. No lock is held.
+    fn failed(&self, socket: &Arc<Socket>, error: &RpcError);
+}
+
+/// One message as the messenger cut it.
+pub(crate) struct Message {
+    pub(crate) protocol: &'static dyn Protocol,
+    pub(crate) frame: Frame,
+    /// When the read that completed it returned.
+    pub(crate) received: Instant,
+}
+
+impl Socket {
+    /// A socket over a connection that is there.
+    pub(crate) fn accepted(
+        transport: Box<dyn Transport>,
+        remote: Endpoint,
+        protocols: &[&'static dyn Protocol],
+        limits: Limits,
+        owner: Box<dyn SocketOwner>,
+    ) -> Result<Arc<Self>, RpcError> {
+        let local = transport.local()?;
+        let socket = Self::new(transport, remote, protocols, limits, owner, Connecting::done())?;
+        let _ = socket.local.set(local); // a new cell is empty
+        Ok(socket)
+    }
+
+    fn new(
+        transport: Box<dyn Transport>,
+        remote: Endpoint,
+        protocols: &[&'static dyn Protocol],
+        limits: Limits,
+        owner: Box<dyn SocketOwner>,
+        connecting: Connecting,
+    ) -> Result<Arc<Self>, RpcError> {
+        let socket = Arc::new(Socket {
+            id: OnceLock::new(),
+            remote,
+            local: OnceLock::new(),
+            limits,
+            input: Input::new(Messenger::new(protocols, owner.role(), limits)),
+            owner,
+            error: OnceLock::new(),
+            registration: Mutex::new(None),
+            connecting,
+            output: Output::new(),
+            transport,
+        });
+        let id = SOCKETS
+            .insert(socket.clone())
+            .ok_or_else(|| RpcError::new(EINTERNAL, format!("More than {SOCKETS_MAX} connections")))?;
+        let _ = socket.id.set(id); // a new cell is empty
+        Ok(socket)
+    }
+
+    /// Begins to receive events. Called once, when everybody who must know of the socket does.
+    pub(crate) fn start(self: &Arc<Self>) -> Result<(), RpcError> {
+        match self.transport.register(self.clone()) {
+            Ok(registration) => *lock(&self.registration) = Some(registration),
+            Err(error) => {
+                let error = RpcError::from(error);
+                self.set_failed(error.clone());
+                return Err(error);
+            }
+        }
+        // It may have failed before the registration was put where the failure looks for it.
+        if self.error.get().is_some() {
+            drop(lock(&self.registration).take());
+        }
+        Ok(())
+    }
+
+    /// The socket that an id names, unless it has failed.
+    pub(crate) fn address(id: u64) -> Option<Arc<Self>> {
+        SOCKETS.get(id)
+    }
+
+    /// Its id, for as long as it has not failed.
+    pub(crate) fn id(&self) -> u64 {
+        self.id.get().copied().unwrap_or_default()
+    }
+
+    /// The peer's address.
+    pub(crate) fn remote(&self) -> &Endpoint {
+        &self.remote
+    }
+
+    /// This side's address; the peer's until it is connected.
+    pub(crate) fn local(&self) -> &Endpoint {
+        self.local.get().unwrap_or(&self.remote)
+    }
+
+    /// What the connection is for.
+    ///
+    /// # Panics
+    /// If it is not for a `T`.
+    pub(crate) fn owner<T: SocketOwner>(&self) -> &T {
+        let owner: &dyn Any = &*self.owner;
+        owner.downcast_ref().expect("a socket is only asked for its owner by the side that made it")
+    }
+
+    /// Why it failed.
+    pub(crate) fn error(&self) -> Option<&RpcError> {
+        self.error.get()
+    }
+
+    /// Ends the connection, once: later calls change nothing and return false. The descriptor is shut down at once
+    /// and closed with the last reference; whatever waits for the connection ends with `error`, what is queued to be
+    /// written is dropped. Never blocks; calls the owner, so no lock may be held.
+    pub(crate) fn set_failed(self: &Arc<Self>, error: RpcError) -> bool {
+        if self.error.set(error).is_err() {
+            return false;
+        }
+        drop(SOCKETS.remove(self.id()));
+        let registration = lock(&self.registration).take();
+        drop(registration);
+        self.transport.shutdown();
+        self.connecting.forget_timer();
+        self.stop_writing();
+        if let Some(error) = self.error.get() {
+            self.owner.failed(self, error);
+        }
+        true
+    }
+}
+
+impl fmt::Display for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Socket{{id={} addr={}}}", self.id(), self.remote)
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket")
+            .field("id", &self.id())
+            .field("remote", &self.remote)
+            .field("error", &self.error.get())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Locks a mutex whose data is valid after each of its statements, so that a panic elsewhere does not spoil it.
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

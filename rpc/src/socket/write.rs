@@ -1,0 +1,271 @@
+//! The output side of a socket: many writers, wait-free, and one that sends at a time.
+//!
+//! Owns what is not yet written. A write is pushed on a queue; the push that finds the queue idle makes its caller the
+//! sender. A sender on a worker parks its role until the worker has nothing better to do ([`bthread::defer`]), so that
+//! what a batch of messages leads to leaves in one system call; elsewhere it sends at once. When the kernel is full,
+//! the KeepWrite bthread takes the role over and waits. It must never reorder writes nor split one.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bthread::mpsc::{Push, Queue};
+use bthread::{Butex, Deferred};
+use iobuf::IoBuf;
+
+use super::{Socket, lock};
+use crate::error::{ECLOSE, EOVERCROWDED, RpcError};
+
+/// With so many bytes unwritten nothing is gained by waiting for more.
+const FLUSH_BYTES: usize = 64 << 10;
+/// After so many bytes a sender leaves the rest to KeepWrite, and KeepWrite lets other bthreads run.
+const TURN_BYTES_MAX: usize = 4 << 20;
+
+/// Nobody has left the sender's role for others to take: there is no sender, or it is at work.
+const TAKEN: u8 = 0;
+/// The sender has deferred its work; anybody may do it.
+const DEFERRED: u8 = 1;
+/// There is no connection yet; connecting holds the role.
+const CONNECTING: u8 = 2;
+
+/// The output side of one socket.
+pub(super) struct Output {
+    queue: Queue<IoBuf>,
+    /// Bytes pushed and not yet taken by the kernel.
+    unwritten: AtomicUsize,
+    /// Who may take the sender's role: `TAKEN`, `DEFERRED` or `CONNECTING`.
+    role: AtomicU8,
+    /// The sender's alone; the lock is never waited for.
+    sending: Mutex<Sending>,
+    /// KeepWrite wants to be told of writability.
+    blocked: AtomicBool,
+    /// Bumped when the socket is writable again or has failed.
+    writable: Butex,
+    /// The connection is to end as soon as everything is written.
+    closing: AtomicBool,
+}
+
+#[derive(Default)]
+struct Sending {
+    bytes: IoBuf,
+    /// Taken from the queue since the sender became one.
+    taken: usize,
+}
+
+/// Whether a write counts against [`Limits::max_unwritten_bytes`](crate::Limits::max_unwritten_bytes).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Overcrowded {
+    /// It is refused while too much is unwritten.
+    Refuse,
+    /// It is queued all the same.
+    Ignore,
+}
+
+/// How a sender's turn ended. It is still the sender, unless all is sent.
+enum Sent {
+    All,
+    KernelFull,
+    Enough,
+    Failed(RpcError),
+}
+
+impl Output {
+    pub(super) fn new() -> Self {
+        Output {
+            queue: Queue::new(),
+            unwritten: AtomicUsize::new(0),
+            role: AtomicU8::new(TAKEN),
+            sending: Mutex::default(),
+            blocked: AtomicBool::new(false),
+            writable: Butex::new(0),
+            closing: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes the sender's role if it was left in this state.
+    fn take_role(&self, left: u8) -> bool {
+        // Acquire pairs with the Release that left it. The relaxed failure decides nothing.
+        self.role.compare_exchange(left, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+}
+
+impl Socket {
+    /// Queues bytes to be written behind those queued before. Wait-free but for the system call that a caller may find
+    /// itself making. Never blocks.
+    ///
+    /// # Errors
+    /// [`EOVERCROWDED`] if asked to refuse; the socket's own error if it has failed. The bytes were not and will not
+    /// be written. If it fails later, what is still queued is dropped and the owner is told of the failure alone.
+    pub(crate) fn write(self: &Arc<Self>, bytes: IoBuf, overcrowded: Overcrowded) -> Result<(), RpcError> {
+        if let Some(error) = self.error() {
+            return Err(error.clone());
+        }
+        if overcrowded == Overcrowded::Refuse && self.is_overcrowded() {
+            return Err(RpcError::new(EOVERCROWDED, format!("Connection to {} is overcrowded", self.remote)));
+        }
+        let output = &self.output;
+        // Relaxed: a sum; the queue publishes the bytes.
+        let unwritten = output.unwritten.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len();
+        match output.queue.push(bytes) {
+            Push::First if unwritten >= FLUSH_BYTES => self.send(),
+            Push::First => {
+                output.role.store(DEFERRED, Ordering::Release); // pairs with the Acquire in `take_role`
+                if !bthread::defer(self.clone()) && output.take_role(DEFERRED) {
+                    self.send();
+                }
+            }
+            Push::Queued => {
+                if unwritten >= FLUSH_BYTES && output.take_role(DEFERRED) {
+                    self.send();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether more is unwritten than one connection may have.
+    pub(crate) fn is_overcrowded(&self) -> bool {
+        self.output.unwritten.load(Ordering::Relaxed) > self.limits.max_unwritten_bytes // a snapshot
+    }
+
+    /// Ends the connection once everything is written that is queued now. Never blocks.
+    pub(crate) fn close_when_written(self: &Arc<Self>) {
+        // SeqCst pairs with the sender's: either it sees the flag after its last byte, or we see that nothing is left.
+        self.output.closing.store(true, Ordering::SeqCst);
+        if self.output.unwritten.load(Ordering::SeqCst) == 0 {
+            self.set_failed(closed());
+        }
+    }
+
+    /// Keeps writes in the queue until [`let_writes_go`](Self::let_writes_go). Called before there are any.
+    pub(super) fn hold_writes_back(&self) {
+        let first = self.output.queue.push(IoBuf::new());
+        debug_assert_eq!(first, Push::First);
+        self.output.role.store(CONNECTING, Ordering::Release); // pairs with the Acquire in `take_role`
+    }
+
+    /// The connection stands.
+    pub(super) fn let_writes_go(self: &Arc<Self>) {
+        if self.output.take_role(CONNECTING) {
+            self.send();
+        }
+    }
+
+    /// The kernel takes bytes again.
+    pub(super) fn writable_again(&self) {
+        // SeqCst pairs with the store in `keep_writing`, which looks at the kernel once more after it: either that
+        // look finds room, or this event came later and finds the flag.
+        if self.output.blocked.load(Ordering::SeqCst) {
+            self.wake_keep_write();
+        }
+    }
+
+    /// The socket has failed: drops what is queued.
+    pub(super) fn stop_writing(self: &Arc<Self>) {
+        self.wake_keep_write();
+        // Acquire pairs with the Release that left the role.
+        if self.output.role.swap(TAKEN, Ordering::Acquire) != TAKEN {
+            self.send();
+        }
+    }
+
+    fn wake_keep_write(&self) {
+        // Release pairs with the Acquire load in `keep_writing`.
+        self.output.writable.value().fetch_add(1, Ordering::Release);
+        self.output.writable.wake_all();
+    }
+
+    /// Sends as the sender, until nothing is queued or KeepWrite has taken over.
+    fn send(self: &Arc<Self>) {
+        loop {
+            match self.send_turn() {
+                Sent::All => return self.close_if_asked_to(),
+                Sent::Failed(error) => drop(self.set_failed(error)),
+                Sent::KernelFull | Sent::Enough => {
+                    let socket = self.clone();
+                    bthread::spawn(move || socket.keep_writing());
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The KeepWrite bthread: the sender that may wait.
+    fn keep_writing(self: Arc<Self>) {
+        let output = &self.output;
+        loop {
+            // Acquire pairs with the bump in `wake_keep_write`.
+            let seen = output.writable.value().load(Ordering::Acquire);
+            output.blocked.store(true, Ordering::SeqCst); // pairs with the load in `writable_again`
+            match self.send_turn() {
+                Sent::All => return self.close_if_asked_to(),
+                Sent::Failed(error) => drop(self.set_failed(error)),
+                Sent::Enough => bthread::yield_now(),
+                Sent::KernelFull => {
+                    let _ = output.writable.wait(seen, None); // however it ends, the kernel is asked again
+                }
+            }
+        }
+    }
+
+    /// Sends what is queued, or drops it once the socket has failed.
+    fn send_turn(&self) -> Sent {
+        let output = &self.output;
+        let mut sending = lock(&output.sending);
+        let Sending { bytes, taken } = &mut *sending;
+        let mut turn = 0;
+        loop {
+            *taken += output.queue.drain(|more| bytes.append_buf(more));
+            while !bytes.is_empty() {
+                if turn >= TURN_BYTES_MAX {
+                    return Sent::Enough;
+                }
+                if self.error().is_some() {
+                    self.count_as_written(bytes.len());
+                    bytes.clear();
+                    break;
+                }
+                match self.transport.write(bytes) {
+                    Ok(written) => {
+                        self.count_as_written(written);
+                        turn += written;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Sent::KernelFull,
+                    Err(error) => {
+                        let error = RpcError::from(error);
+                        let text = format!("Fail to write to {self}: {}", error.text());
+                        return Sent::Failed(RpcError::new(error.code(), text));
+                    }
+                }
+            }
+            // Before the role is given up, as the next sender may set it. A stale `true` wakes nobody, once.
+            output.blocked.store(false, Ordering::Relaxed);
+            if output.queue.release(std::mem::take(taken)) {
+                return Sent::All;
+            }
+        }
+    }
+
+    fn count_as_written(&self, bytes: usize) {
+        self.output.unwritten.fetch_sub(bytes, Ordering::SeqCst); // pairs with `close_when_written`
+    }
+
+    fn close_if_asked_to(self: &Arc<Self>) {
+        // SeqCst pairs with `close_when_written`: of the two, the later one sees what the other did.
+        if self.output.closing.load(Ordering::SeqCst) && self.output.unwritten.load(Ordering::SeqCst) == 0 {
+            self.set_failed(closed());
+        }
+    }
+}
+
+fn closed() -> RpcError {
+    RpcError::new(ECLOSE, "The connection was closed")
+}
+
+impl Deferred for Socket {
+    fn run(self: Arc<Self>) {
+        if self.output.take_role(DEFERRED) {
+            self.send();
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Bobbin: stackful green threads, zero-copy buffers and an RPC framework that speaks with Apache brpc.
+//!
+//! This crate is the one to depend on. It has no logic: it re-exports the crates below under one name, and
+//! chooses the protocols that [`Server`] and [`Channel`] speak by default ([`protocols::ALL`]).
+//!
+//! | Crate | In one line |
+//! |---|---|
+//! | [`bthread`] | tasks that may block, many on few threads, and all that they can wait on |
+//! | [`iobuf`] | a queue of shared blocks: cut, append and send without copying |
+//! | [`bvar`] | counters written per thread, folded when read |
+//! | [`rpc`] | servers, channels, calls; knows no wire format |
+//! | [`protocols`] | the wire formats |
+//!
+//! # An echo service
+//!
+//! Services and stubs are generated from `.proto` files by the crate `bobbin-build`, without `protoc`:
+//!
+//! ```ignore
+//! // build.rs
+//! fn main() -> std::io::Result<()> {
+//!     bobbin_build::compile_protos(&["proto/echo.proto"], &["proto"])
+//! }
+//! ```
+//!
+//! A handler is an ordinary function. It runs in a bthread, so that waiting in it blocks no thread:
+//!
+//! ```no_run
+//! # mod example {
+//! #     include!(concat!(env!("CARGO_MANIFEST_DIR"), "/codegen/tests/golden/example.rs"));
+//! # }
+//! # #[cfg(any())]
+//! mod example {
+//!     include!(concat!(env!("OUT_DIR"), "/example.rs"));
+//! }
+//! use std::time::Duration;
+//!
+//! use bobbin::{Channel, Error, RpcError, Server, ServerCall, bthread};
+//! use example::{EchoRequest, EchoResponse, EchoServer, EchoService, EchoStub};
+//!
+//! struct Echo;
+//!
+//! impl EchoService for Echo {
+//!     fn echo(&self, cntl: &mut ServerCall, request: EchoRequest) -> Result<EchoResponse, RpcError> {
+//!         bthread::sleep(Duration::from_millis(5));
+//!         let attachment = cntl.take_request_attachment();
+//!         cntl.response_attachment().append_buf(attachment); // shares the bytes, copies none
+//!         Ok(EchoResponse { message: request.message })
+//!     }
+//! }
+//!
+//! fn main() -> Result<(), Error> {
+//!     let server = Server::builder().add(EchoServer::new(Echo)).start("127.0.0.1:8000")?;
+//!
+//!     let channel = Channel::builder().timeout(Duration::from_millis(100)).connect("127.0.0.1:8000")?;
+//!     let echo = EchoStub::new(&channel);
+//!     let request = EchoRequest { message: "hello".into(), sleep_us: None };
+//!     let reply = echo.echo(&request)?; // waits
+//!     let call = echo.start_echo(&request); // goes on, and waits later; or: .await
+//!     assert_eq!(call.join()?, reply);
+//!     echo.echo_then(request, |result| println!("{result:?}")); // in a bthread, when it is there
+//!
+//!     server.run_until_asked_to_quit(); // SIGINT or SIGTERM: answers what has come, and leaves
+//!     Ok(())
+//! }
+//! ```
+
+#![forbid(unsafe_code)]
+
+pub use bthread;
+pub use bvar;
+pub use iobuf;
+pub use prost;
+pub use prost_types;
+pub use protocols;
+pub use rpc;
+
+pub use iobuf::IoBuf;
+pub use protocols::registry;
+pub use rpc::{
+    Call, CallOptions, MessageSchema, MethodDescriptor, NestedField, ProtoMessage, Reply, RequiredField, Responder,
+    RpcError, ServerCall, Service, ServiceDescriptor, unary, unary_async,
+};
+
+/// What `main` of a program may return: every error of a server or channel is an [`RpcError`].
+pub type Error = RpcError;
+
+/// [`rpc::Server`] that speaks all of [`protocols::ALL`] unless its builder is given another registry.
+pub type Server = rpc::Server<protocols::Bundled>;
+
+/// [`rpc::Channel`] that can speak any of [`protocols::ALL`] unless its builder is given another registry.
+pub type Channel = rpc::Channel<protocols::Bundled>;
