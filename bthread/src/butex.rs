@@ -258,7 +258,7 @@ mod models {
 
     #[test]
     fn loom_a_wake_up_is_never_lost() {
-        loom::model(|| {
+        crate::atomic::model(|| {
             let butex = Arc::new(Butex::new(0));
             let waker = loom::thread::spawn({
                 let butex = butex.clone();
@@ -276,7 +276,7 @@ mod models {
 
     #[test]
     fn loom_two_waiters_one_wake_all() {
-        loom::model(|| {
+        crate::atomic::model(|| {
             let butex = Arc::new(Butex::new(0));
             let waiters = [(); 2].map(|()| {
                 let butex = butex.clone();

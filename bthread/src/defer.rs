@@ -8,16 +8,17 @@ use crate::worker;
 /// Something to do at the end of a batch.
 pub trait Deferred: Send + Sync + 'static {
     /// Called once for each [`defer`], on the worker that deferred it, possibly on the stack of a bthread that is
-    /// about to wait. Must not block and should be short. A panic is caught and reported like that of a thread.
+    /// about to wait. Deferring the same target twice in a row counts once. Must not block and should be short. A panic is caught and reported like that of a thread.
     fn run(self: Arc<Self>);
 }
 
-/// Has `target` run soon on the calling worker: at the latest before the running bthread waits or yields, before the
-/// worker looks for events or sleeps, or after 64 further tasks or about 50 µs of them, whatever comes first.
-/// Never blocks.
+/// Has `target` run soon on the calling worker: before the worker looks for events or sleeps, or after 64 further
+/// tasks or about 50 µs of them, whatever comes first. So it is done at once when the running bthread waits and the
+/// worker has nothing else to run; and what many bthreads defer one after another is done together. A single task
+/// that computes for long delays it, however. Never blocks.
 ///
-/// # Errors
-/// Gives `target` back when the caller is not on a worker; the caller then does the work at once.
-pub fn defer(target: Arc<dyn Deferred>) -> Result<(), Arc<dyn Deferred>> {
+/// False: the caller is not on a worker and nothing was deferred; do the work at once.
+#[must_use = "off a worker nothing is deferred"]
+pub fn defer(target: Arc<dyn Deferred>) -> bool {
     worker::defer(target)
 }

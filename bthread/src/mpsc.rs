@@ -252,7 +252,7 @@ mod models {
 
     #[test]
     fn loom_two_producers_one_consumer_at_a_time() {
-        loom::model(|| {
+        crate::atomic::model(|| {
             let queue = Arc::new(Queue::new());
             let seen = Arc::new(AtomicUsize::new(0));
             let producer = |queue: Arc<Queue<usize>>, seen: Arc<AtomicUsize>, value| {

@@ -87,8 +87,10 @@ impl Parker {
 
     /// Blocks the calling OS thread until a wake-up or the deadline. The parker must be this thread's own.
     pub(crate) fn park_thread(&self, deadline: Option<Instant>) {
-        let Sleeper::Thread { lock: mutex, wake } = &self.sleeper else {
-            unreachable!("the parker of a bthread is parked by the scheduler")
+        let (mutex, wake) = match &self.sleeper {
+            #[cfg(not(loom))]
+            Sleeper::Bthread(_) => unreachable!("the parker of a bthread is parked by the scheduler"),
+            Sleeper::Thread { lock, wake } => (lock, wake),
         };
         if self.consume() {
             return;
@@ -111,12 +113,6 @@ impl Parker {
                 }
             }
         }
-    }
-
-    /// Whether the owner sleeps at this moment; a hint.
-    #[cfg(not(loom))]
-    pub(crate) fn is_parked(&self) -> bool {
-        self.state.load(Ordering::Relaxed) == PARKED // a hint; pairs with nothing
     }
 }
 

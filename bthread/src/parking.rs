@@ -221,7 +221,7 @@ mod models {
 
     #[test]
     fn loom_one_worker_gets_every_task() {
-        loom::model(|| {
+        crate::atomic::model(|| {
             let world = World::new(1);
             let producer = loom::thread::spawn({
                 let world = world.clone();
@@ -242,9 +242,7 @@ mod models {
 
     #[test]
     fn loom_two_workers_share_two_tasks() {
-        let mut model = loom::model::Builder::new();
-        model.preemption_bound = Some(3);
-        model.check(|| {
+        crate::atomic::model(|| {
             let world = World::new(2);
             let workers = [0, 1].map(|index| {
                 let world = world.clone();

@@ -41,6 +41,12 @@ impl Readiness {
         self.0 & (libc::EPOLLOUT | libc::EPOLLHUP | libc::EPOLLERR) as u32 != 0
     }
 
+    /// The peer has shut its writing side, or the descriptor has failed: after what is there now, reading gives the
+    /// end of stream or an error.
+    pub fn is_read_closed(self) -> bool {
+        self.0 & (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32 != 0
+    }
+
     /// The descriptor has failed or both directions are shut.
     pub fn is_closed(self) -> bool {
         self.0 & (libc::EPOLLHUP | libc::EPOLLERR) as u32 != 0

@@ -125,7 +125,14 @@ impl Runtime {
 
     /// What the workers have done so far.
     pub fn stats(self) -> RuntimeStats {
-        let mut stats = RuntimeStats { sleeping_workers: self.0.parking.sleepers(), ..RuntimeStats::default() };
+        let stacks = self.0.stacks.counts();
+        let mut stats = RuntimeStats {
+            sleeping_workers: self.0.parking.sleepers(),
+            stacks_in_use: stacks.in_use as usize,
+            stacks_created: stacks.created as usize,
+            stacks_max: stacks.capacity as usize,
+            ..RuntimeStats::default()
+        };
         for worker in self.0.workers() {
             let counters = &worker.counters;
             // Snapshots of counts; they pair with nothing.
@@ -171,6 +178,12 @@ pub struct RuntimeStats {
     pub spurious_wakeups: u64,
     /// Workers asleep now.
     pub sleeping_workers: usize,
+    /// Stacks that bthreads wait on or workers keep at hand.
+    pub stacks_in_use: usize,
+    /// Stacks made so far; those not in use wait for their next use.
+    pub stacks_created: usize,
+    /// Most stacks there can be: as asked for, or what address space allowed.
+    pub stacks_max: usize,
 }
 
 /// Options of a [`Runtime`].

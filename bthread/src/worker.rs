@@ -137,7 +137,6 @@ pub(crate) fn park(task: TaskRef, deadline: Option<Instant>) {
     }
     let local = local().expect("a bthread runs on a worker");
     debug_assert!(local.current.get() == Some(task));
-    local.run_deferred();
     if let Some(deadline) = deadline {
         let key = local.timers.borrow_mut().add(deadline, Action::Unpark(task));
         // SAFETY: (1): we are at home.
@@ -174,7 +173,6 @@ pub(crate) fn yield_now() -> bool {
     if std::thread::panicking() {
         return false;
     }
-    local.run_deferred();
     local.ready.borrow_mut().push_back(task);
     local.suspend(task);
     true
@@ -247,16 +245,20 @@ pub(crate) fn recycle(task: TaskRef) {
     }
 }
 
-/// Keeps work for the end of the batch. Gives it back if the caller is no worker.
-pub(crate) fn defer(target: Arc<dyn Deferred>) -> Result<(), Arc<dyn Deferred>> {
-    let Some(local) = local() else { return Err(target) };
+/// Keeps work for the end of the batch; false if the caller is no worker.
+pub(crate) fn defer(target: Arc<dyn Deferred>) -> bool {
+    let Some(local) = local() else { return false };
     let mut deferred = local.deferred.borrow_mut();
-    if deferred.is_empty() {
-        local.deferred_since.set(None);
-        local.deferred_tasks.set(0);
+    match deferred.last() {
+        None => {
+            local.deferred_since.set(None);
+            local.deferred_tasks.set(0);
+        }
+        Some(last) if Arc::ptr_eq(last, &target) => return true,
+        Some(_) => {}
     }
     deferred.push(target);
-    Ok(())
+    true
 }
 
 /// The calling worker, or another one to leave something with.
@@ -428,6 +430,7 @@ impl Local {
     /// `ready`, or parked.
     fn suspend(&'static self, task: TaskRef) {
         count(&self.worker.counters.switches);
+        self.look_at_deferred();
         self.current.set(None);
         let tick = self.tick.get().wrapping_add(1);
         self.tick.set(tick);

@@ -1,1 +1,32 @@
-//! Placeholder.
+//! Connections, servers and channels: from calls to connections and back.
+//!
+//! Knows no wire format: a [`protocol::Protocol`] brings one, and a [`Registry`] is a list of them. Users take the
+//! types from the facade crate, which fills in the registry; what generated code needs is re-exported here by name.
+//!
+//! All code here runs on `bthread`: what is said to block parks the bthread, or blocks the thread outside of bthreads.
+#![forbid(unsafe_code)]
+
+pub mod client;
+pub mod error;
+pub mod limit;
+pub mod limits;
+pub mod message;
+pub mod protocol;
+pub mod registry;
+pub mod server;
+pub mod service;
+pub mod transport;
+
+mod messenger;
+mod socket;
+mod user_fields;
+
+pub use client::{Call, CallOptions, Channel, ChannelBuilder, Reply};
+pub use error::{ErrorCode, RpcError};
+pub use limits::Limits;
+pub use message::{MessageSchema, NestedField, ProtoMessage, RequiredField};
+pub use registry::{DefaultRegistry, Registry};
+pub use server::{Responder, Server, ServerBuilder, ServerCall, unary, unary_async};
+pub use service::{MethodDescriptor, Service, ServiceDescriptor};
+pub use transport::Endpoint;
+pub use user_fields::UserFields;

@@ -44,11 +44,9 @@ impl Acceptor {
             registration: Mutex::new(None),
             events: AtomicU32::new(0),
         });
-        let registration = match &*lock(&acceptor.listener) {
-            Some(listener) => listener.register(acceptor.clone())?,
-            None => return Ok(acceptor.clone()),
-        };
-        *lock(&acceptor.registration) = Some(registration);
+        let register = |listener: &Box<dyn Listener>| listener.register(acceptor.clone());
+        let registration = lock(&acceptor.listener).as_ref().map(register).transpose()?;
+        *lock(&acceptor.registration) = registration;
         Ok(acceptor)
     }
 

@@ -14,7 +14,6 @@ mod state;
 mod unary;
 
 use std::fmt;
-use std::io;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -82,12 +81,11 @@ impl<P: DefaultRegistry> Server<P> {
     ///
     /// *Blocking*: as [`join`](Self::join).
     ///
-    /// # Errors
-    /// The system's, if the signals cannot be watched; the server goes on then.
-    pub fn run_until_asked_to_quit(&self) -> io::Result<()> {
-        quit::wait_until_asked()?;
+    /// # Panics
+    /// If the system has no descriptors or no thread left to watch the signals with.
+    pub fn run_until_asked_to_quit(&self) {
+        quit::wait_until_asked().expect("SIGINT and SIGTERM can be watched");
         self.join();
-        Ok(())
     }
 }
 

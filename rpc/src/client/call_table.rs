@@ -1,0 +1,208 @@
+//! The calls that wait for a reply on one connection, found by their correlation ids.
+//!
+//! Owns the ids: `version << 32 | slot << 2 | shard`, never 0 and never used twice for different calls (versions wrap
+//! after 2^32 uses of a slot). Whoever removes a call ends it, and nobody else. Once closed it takes no more calls, so
+//! that none is forgotten when the connection fails.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::outcome::PendingCall;
+use crate::socket::lock;
+
+/// Calls in flight on one connection.
+pub(crate) const CALLS_MAX: usize = 1 << 20;
+
+/// log2 of the number of shards, each with a lock of its own, so that threads seldom meet.
+const SHARD_BITS: u32 = 2;
+const SHARDS: usize = 1 << SHARD_BITS;
+const SLOTS_MAX: usize = CALLS_MAX / SHARDS;
+
+/// The calls in flight on one connection.
+pub(super) struct CallTable {
+    shards: [Shard; SHARDS],
+}
+
+/// On a cache line of its own.
+#[repr(align(64))]
+struct Shard(Mutex<Slots>);
+
+struct Slots {
+    closed: bool,
+    slots: Vec<Slot>,
+    /// The first of the free slots, which are a list.
+    free: Option<u32>,
+}
+
+struct Slot {
+    version: u32,
+    state: State,
+}
+
+enum State {
+    Free { next: Option<u32> },
+    Taken(Arc<dyn PendingCall>),
+}
+
+/// Why a call was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// The connection has failed.
+    Closed,
+    /// [`CALLS_MAX`] is reached.
+    Full,
+}
+
+impl CallTable {
+    pub(super) fn new() -> Self {
+        let shard = || Shard(Mutex::new(Slots { closed: false, slots: Vec::new(), free: None }));
+        CallTable { shards: std::array::from_fn(|_| shard()) }
+    }
+
+    /// Keeps a call, and returns the id to remove it with.
+    pub(super) fn insert(&self, call: Arc<dyn PendingCall>) -> Result<u64, Refused> {
+        let shard = home_shard();
+        let mut slots = lock(&self.shards[shard].0);
+        let (slot, version) = slots.insert(call)?;
+        Ok(u64::from(version) << 32 | u64::from(slot) << SHARD_BITS | shard as u64)
+    }
+
+    /// Takes a call out. Of several concurrent callers exactly one gets it, and has to end it.
+    pub(super) fn remove(&self, id: u64) -> Option<Arc<dyn PendingCall>> {
+        let shard = id as usize & (SHARDS - 1);
+        lock(&self.shards[shard].0).remove((id as u32) >> SHARD_BITS, (id >> 32) as u32)
+    }
+
+    /// Takes no more calls from now on, and returns those that are there, to be ended.
+    pub(super) fn close(&self) -> Vec<Arc<dyn PendingCall>> {
+        let mut calls = Vec::new();
+        for shard in &self.shards {
+            let mut slots = lock(&shard.0);
+            slots.closed = true;
+            slots.free = None;
+            for slot in std::mem::take(&mut slots.slots) {
+                if let State::Taken(call) = slot.state {
+                    calls.push(call);
+                }
+            }
+        }
+        calls
+    }
+}
+
+impl Slots {
+    fn insert(&mut self, call: Arc<dyn PendingCall>) -> Result<(u32, u32), Refused> {
+        if self.closed {
+            return Err(Refused::Closed);
+        }
+        let Some(index) = self.free else {
+            if self.slots.len() == SLOTS_MAX {
+                return Err(Refused::Full);
+            }
+            self.slots.push(Slot { version: 1, state: State::Taken(call) });
+            return Ok((self.slots.len() as u32 - 1, 1));
+        };
+        let slot = &mut self.slots[index as usize];
+        if let State::Free { next } = slot.state {
+            self.free = next;
+        }
+        slot.state = State::Taken(call);
+        Ok((index, slot.version))
+    }
+
+    fn remove(&mut self, index: u32, version: u32) -> Option<Arc<dyn PendingCall>> {
+        let slot = self.slots.get_mut(index as usize).filter(|slot| slot.version == version)?;
+        match std::mem::replace(&mut slot.state, State::Free { next: self.free }) {
+            State::Taken(call) => {
+                slot.version = slot.version.checked_add(1).unwrap_or(1);
+                self.free = Some(index);
+                Some(call)
+            }
+            free @ State::Free { .. } => {
+                slot.state = free;
+                None
+            }
+        }
+    }
+}
+
+/// The shard that the calling thread puts its calls in.
+fn home_shard() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local!(static HOME: usize = NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS); // any distribution will do
+    HOME.with(|home| *home)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::outcome::Outcome;
+    use super::*;
+    use std::collections::HashSet;
+
+    struct Number(usize);
+
+    impl PendingCall for Number {
+        fn end(self: Arc<Self>, _: Outcome) {}
+    }
+
+    #[test]
+    fn an_id_finds_its_call_once() {
+        let table = CallTable::new();
+        let call: Arc<dyn PendingCall> = Arc::new(Number(1));
+        let id = table.insert(call.clone()).unwrap();
+        assert_ne!(id, 0);
+        assert!(Arc::ptr_eq(&table.remove(id).unwrap(), &call));
+        assert!(table.remove(id).is_none());
+        let other = table.insert(Arc::new(Number(2))).unwrap();
+        assert_ne!(other, id, "the slot is the same, the version is not");
+        assert!(table.remove(id).is_none(), "a late reply");
+        assert!(table.remove(other).is_some());
+        for id in [0, u64::MAX, other ^ 1, other + (1 << 32)] {
+            assert!(table.remove(id).is_none());
+        }
+    }
+
+    #[test]
+    fn slots_are_used_again() {
+        let table = CallTable::new();
+        let ids: Vec<_> = (0..100).map(|n| table.insert(Arc::new(Number(n))).unwrap()).collect();
+        assert_eq!(ids.iter().collect::<HashSet<_>>().len(), 100);
+        ids.iter().for_each(|id| drop(table.remove(*id).unwrap()));
+        let again: HashSet<_> = (0..100).map(|n| table.insert(Arc::new(Number(n))).unwrap() as u32).collect();
+        assert_eq!(again, ids.iter().map(|id| *id as u32).collect());
+    }
+
+    #[test]
+    fn closing_returns_what_is_there_and_refuses_what_comes() {
+        let table = CallTable::new();
+        let ids: Vec<_> = (0..10).map(|n| table.insert(Arc::new(Number(n))).unwrap()).collect();
+        drop(table.remove(ids[3]));
+        assert_eq!(table.close().len(), 9);
+        assert_eq!(table.insert(Arc::new(Number(0))), Err(Refused::Closed));
+        assert!(table.remove(ids[0]).is_none() && table.close().is_empty());
+    }
+
+    #[test]
+    fn versions_wrap_without_a_zero() {
+        let mut slots = Slots { closed: false, slots: Vec::new(), free: None };
+        let (index, _) = slots.insert(Arc::new(Number(0))).unwrap();
+        slots.slots[index as usize].version = u32::MAX;
+        assert!(slots.remove(index, u32::MAX).is_some());
+        assert_eq!(slots.insert(Arc::new(Number(1))), Ok((index, 1)));
+    }
+
+    #[test]
+    fn one_remover_wins() {
+        let table = Arc::new(CallTable::new());
+        let calls: Vec<_> = (0..4096).map(|n| Arc::new(Number(n))).collect();
+        let ids: Vec<_> = calls.iter().map(|call| table.insert(call.clone()).unwrap()).collect();
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let (table, ids) = (table.clone(), ids.clone());
+                std::thread::spawn(move || ids.iter().filter(|id| table.remove(**id).is_some()).count())
+            })
+            .collect();
+        assert_eq!(threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>(), 4096);
+        assert!(calls.iter().all(|call| Arc::strong_count(call) == 1 && call.0 < 4096));
+    }
+}

@@ -1,0 +1,127 @@
+//! The channel: the way to a server, shared by everybody who calls it.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use iobuf::IoBuf;
+
+use super::builder::ChannelBuilder;
+use super::call::{Call, Callback, HeldCall};
+use super::connection::SingleConnection;
+use super::options::{CallOptions, Reply};
+use super::request::Request;
+use super::waiting;
+use crate::error::RpcError;
+use crate::message::{Body, MessageBody, ProtoMessage};
+use crate::protocol::ClientSide;
+use crate::registry::DefaultRegistry;
+use crate::service::MethodDescriptor;
+use crate::transport::Endpoint;
+
+/// The way to a server. Cheap to clone; one is enough for a process, whatever the number of threads and calls.
+///
+/// Stubs of generated code take one. Its calls share one connection, which is made when the first of them needs it
+/// and made again when it has failed. Dropping the last clone closes it.
+///
+/// `P` names the protocols that it chooses from by default; users of the facade never see the parameter.
+pub struct Channel<P: DefaultRegistry> {
+    state: Arc<ChannelState>,
+    default: PhantomData<fn() -> P>,
+}
+
+/// What was decided about a channel, and its connection.
+pub(super) struct ChannelState {
+    pub(super) side: &'static dyn ClientSide,
+    pub(super) connection: SingleConnection,
+    pub(super) timeout: Duration,
+    pub(super) max_retry: u32,
+    pub(super) deliver_timeout: bool,
+}
+
+impl<P: DefaultRegistry> Channel<P> {
+    /// Begins to decide what a channel is to be.
+    pub fn builder() -> ChannelBuilder<P> {
+        ChannelBuilder::new()
+    }
+
+    pub(super) fn new(state: ChannelState) -> Self {
+        Channel { state: Arc::new(state), default: PhantomData }
+    }
+
+    /// The server's address.
+    pub fn remote_side(&self) -> &Endpoint {
+        self.state.connection.remote()
+    }
+
+    /// Calls a method and waits for the response. What the methods of a stub call.
+    ///
+    /// *Blocking*: parks the bthread, or blocks the thread outside of bthreads, until the reply or the deadline.
+    ///
+    /// # Errors
+    /// What the server answered, [`ERPCTIMEDOUT`](crate::error::ERPCTIMEDOUT) at the deadline, or the failure of the
+    /// connection. A call that was never sent is tried again within its deadline.
+    pub fn call<Req: ProtoMessage, Resp: ProtoMessage>(
+        &self,
+        method: &'static MethodDescriptor,
+        options: CallOptions,
+        request: &Req,
+    ) -> Result<Reply<Resp>, RpcError> {
+        let call = Request::new(&self.state, method, options);
+        let reply = waiting::call(&self.state, &call, &MessageBody(request))?;
+        let latency = call.started.elapsed();
+        call.read(&self.state, reply, latency)
+    }
+
+    /// Starts a call, to be joined or awaited. Never blocks, never fails: an error is what the call ends with.
+    pub fn start<Req: ProtoMessage, Resp: ProtoMessage>(
+        &self,
+        method: &'static MethodDescriptor,
+        options: CallOptions,
+        request: &Req,
+    ) -> Call<Resp> {
+        Call::new(self.hold(method, options, request, None))
+    }
+
+    /// Starts a call that ends in `done`, which runs once, in a bthread of its own, and may block it. Never blocks
+    /// itself.
+    pub fn call_then<Req: ProtoMessage, Resp: ProtoMessage>(
+        &self,
+        method: &'static MethodDescriptor,
+        options: CallOptions,
+        request: &Req,
+        done: impl FnOnce(Result<Reply<Resp>, RpcError>) + Send + 'static,
+    ) {
+        self.hold(method, options, request, Some(Box::new(|call, ended| done(ended.read(call)))));
+    }
+
+    fn hold<Req: ProtoMessage>(
+        &self,
+        method: &'static MethodDescriptor,
+        options: CallOptions,
+        request: &Req,
+        callback: Option<Callback>,
+    ) -> Arc<HeldCall> {
+        let call = Request::new(&self.state, method, options);
+        let mut body = IoBuf::new();
+        MessageBody(request).append_to(&mut body);
+        HeldCall::start(self.state.clone(), call, body, callback)
+    }
+}
+
+impl<P: DefaultRegistry> Clone for Channel<P> {
+    fn clone(&self) -> Self {
+        Channel { state: self.state.clone(), default: PhantomData }
+    }
+}
+
+impl<P: DefaultRegistry> fmt::Debug for Channel<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel")
+            .field("remote_side", self.remote_side())
+            .field("timeout", &self.state.timeout)
+            .field("max_retry", &self.state.max_retry)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,42 @@
+//! How one attempt of a call ends, and who is told.
+
+use std::sync::Arc;
+
+use crate::error::RpcError;
+use crate::protocol::IncomingReply;
+
+/// A call that waits for its reply in a connection's table.
+pub(super) trait PendingCall: Send + Sync {
+    /// The attempt has ended. Called by whoever removed the call from the table, so once for each time that it was put
+    /// there; no lock is held. Must not block.
+    fn end(self: Arc<Self>, outcome: Outcome);
+}
+
+/// How one attempt ended.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// The server has answered, perhaps with an error.
+    Replied(IncomingReply),
+    /// There will be no answer.
+    Failed(Failure),
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    pub(super) error: RpcError,
+    /// The request may have reached the server.
+    pub(super) sent: bool,
+}
+
+impl Failure {
+    /// A failure before anything was sent.
+    pub(super) fn unsent(error: RpcError) -> Self {
+        Failure { error, sent: false }
+    }
+
+    /// Whether another attempt is safe, as the server cannot have seen the request, and makes sense.
+    pub(super) fn is_worth_another_attempt(&self) -> bool {
+        !self.sent && self.error.is_retriable()
+    }
+}

@@ -1,0 +1,119 @@
+//! One call as its attempts see it: what to write, how long to wait, and what to make of the reply.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use iobuf::IoBuf;
+
+use super::channel::ChannelState;
+use super::connection;
+use super::options::{CallOptions, Reply};
+use super::outcome::{Failure, PendingCall};
+use crate::error::{ERPCTIMEDOUT, RpcError};
+use crate::message::{self, Body, ProtoMessage};
+use crate::protocol::{IncomingReply, OutgoingRequest};
+use crate::service::MethodDescriptor;
+use crate::socket::{Overcrowded, Socket};
+
+/// A call, apart from its body and its progress.
+pub(super) struct Request {
+    pub(super) method: &'static MethodDescriptor,
+    options: CallOptions,
+    pub(super) started: Instant,
+    timeout: Duration,
+    /// `None`: there is no deadline.
+    pub(super) deadline: Option<Instant>,
+    pub(super) max_retry: u32,
+}
+
+/// Where an attempt waits for its reply.
+pub(super) struct Place {
+    pub(super) socket: Arc<Socket>,
+    pub(super) id: u64,
+}
+
+impl Request {
+    pub(super) fn new(channel: &ChannelState, method: &'static MethodDescriptor, options: CallOptions) -> Self {
+        let started = Instant::now();
+        let timeout = options.timeout.unwrap_or(channel.timeout);
+        let max_retry = options.max_retry.unwrap_or(channel.max_retry);
+        Request { method, options, started, timeout, deadline: started.checked_add(timeout), max_retry }
+    }
+
+    /// Puts `call` in a connection's table. Nothing is written yet.
+    pub(super) fn expect(&self, channel: &ChannelState, call: Arc<dyn PendingCall>) -> Result<Place, Failure> {
+        let socket = channel.connection.socket()?;
+        let id = connection::expect_reply(&socket, call)?;
+        Ok(Place { socket, id })
+    }
+
+    /// Writes the request. With an error the caller is the one to end the attempt; `None`: somebody else does or has.
+    pub(super) fn write(
+        &self,
+        channel: &ChannelState,
+        place: &Place,
+        body: &dyn Body,
+    ) -> Result<(), Option<Failure>> {
+        let outgoing = OutgoingRequest {
+            method: self.method,
+            correlation_id: place.id,
+            body,
+            attachment: self.options.request_attachment.clone(),
+            log_id: self.options.log_id,
+            request_id: &self.options.request_id,
+            user_fields: &self.options.user_fields,
+            timeout: self.time_to_tell(channel),
+        };
+        let mut out = IoBuf::new();
+        let written = channel
+            .side
+            .write_request(outgoing, &mut out)
+            .and_then(|()| place.socket.write(out, Overcrowded::Refuse));
+        written.map_err(|error| place.leave().then(|| Failure::unsent(error)))
+    }
+
+    fn time_to_tell(&self, channel: &ChannelState) -> Option<Duration> {
+        let deadline = self.deadline.filter(|_| channel.deliver_timeout)?;
+        Some(deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether `failure` of attempt number `attempt` (from 0) is to be followed by another one.
+    pub(super) fn tries_again(&self, attempt: u32, failure: &Failure) -> bool {
+        attempt < self.max_retry
+            && failure.is_worth_another_attempt()
+            && self.deadline.is_none_or(|deadline| Instant::now() < deadline)
+    }
+
+    pub(super) fn timed_out(&self, channel: &ChannelState) -> RpcError {
+        let remote = channel.connection.remote();
+        RpcError::new(ERPCTIMEDOUT, format!("Reached timeout={}ms @{remote}", self.timeout.as_millis()))
+    }
+
+    /// Reads the response message.
+    pub(super) fn read<T: ProtoMessage>(
+        &self,
+        channel: &ChannelState,
+        reply: IncomingReply,
+        latency: Duration,
+    ) -> Result<Reply<T>, RpcError> {
+        if let Some(error) = reply.error {
+            return Err(error);
+        }
+        let message = message::decode(&reply.body)
+            .map_err(|_| channel.side.unreadable_reply(self.method.response_type, reply.body.len()))?;
+        Ok(Reply {
+            message,
+            attachment: reply.attachment,
+            user_fields: reply.user_fields,
+            latency,
+            remote_side: channel.connection.remote().clone(),
+        })
+    }
+}
+
+impl Place {
+    /// Stops waiting: true if that makes the caller the one to end the attempt.
+    pub(super) fn leave(&self) -> bool {
+        connection::expect_no_reply(&self.socket, self.id)
+    }
+}
