@@ -178,7 +178,7 @@ impl Caller {
             let mark = letter(self.number + self.calls);
             self.request.message.replace_range(..1, mark.encode_utf8(&mut [0; 4]));
         }
-        let options = CallOptions::new().request_attachment(self.attachment.clone());
+        let options = CallOptions::default().request_attachment(self.attachment.clone());
         let reply = self.stub.echo_with(options, &self.request).map_err(|error: RpcError| error.to_string())?;
         if reply.message.message != self.request.message {
             return Err(format!("the reply of {} bytes is not the request", reply.message.message.len()));

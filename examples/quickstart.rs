@@ -25,7 +25,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let server = Server::builder().add(EchoServer::new(Echo)).start("127.0.0.1:0")?;
     println!("listening on {}", server.local_addr());
 
-    let channel = Channel::builder().protocol("baidu_std").connect(&server.local_addr().to_string())?;
+    let channel = Channel::builder().protocol("baidu_std").connect(server.local_addr())?;
     let echo = EchoStub::new(&channel);
     let request = EchoRequest { message: "hello".to_owned(), ..Default::default() };
     println!("one call: {:?}", echo.echo(&request)?.message);

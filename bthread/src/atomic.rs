@@ -31,11 +31,11 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// Explores the interleavings of a model with at most two preemptions: enough for every bug known to have been in
+/// Explores the interleavings of a model with at most three preemptions: enough for every bug known to have been in
 /// such protocols, and done in seconds instead of hours.
 #[cfg(all(test, loom))]
 pub(crate) fn model(f: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(2);
+    builder.preemption_bound = Some(3);
     builder.check(f);
 }

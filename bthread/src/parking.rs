@@ -52,31 +52,35 @@ impl Parking {
     /// After queueing work that anybody may take: a worker that the caller must wake, or `None` when nobody sleeps or
     /// somebody is searching already. The worker claimed counts as searching.
     pub(crate) fn claim_any(&self) -> Option<usize> {
-        fence(Ordering::SeqCst); // pairs with the one in `announce`: our task is queued before this
-        // Relaxed loads behind the fence suffice: what matters is which side of `announce`'s fence they are on.
-        if self.searching.load(Ordering::Relaxed) != 0 {
-            return None;
-        }
-        for word in 0..self.asleep.len() {
-            loop {
-                let seen = self.asleep[word].load(Ordering::Relaxed);
-                if seen == 0 {
-                    break;
-                }
-                let index = word * 64 + seen.trailing_zeros() as usize;
-                if self.clear(index) {
-                    return Some(index);
-                }
+        loop {
+            // Pairs with the one in `announce`: our task is queued before this. Relaxed loads behind it suffice: what
+            // matters is which side of `announce`'s fence they are on.
+            fence(Ordering::SeqCst);
+            if self.searching.load(Ordering::Relaxed) != 0 {
+                return None;
+            }
+            let sleeper = self.asleep.iter().enumerate().find_map(|(word, bits)| {
+                let bits = bits.load(Ordering::Relaxed);
+                (bits != 0).then(|| word * 64 + bits.trailing_zeros() as usize)
+            });
+            match sleeper {
+                None => return None,
+                Some(index) if self.clear(index) => return Some(index),
+                Some(_) => {}
             }
         }
-        None
     }
 
-    /// After queueing work for worker `index` alone: whether the caller must wake it. If so, it counts as searching.
-    pub(crate) fn claim(&self, index: usize) -> bool {
+    /// After queueing work for worker `index` alone: the worker that the caller must wake, if any: nearly always
+    /// `index`. It counts as searching.
+    pub(crate) fn claim(&self, index: usize) -> Option<usize> {
         fence(Ordering::SeqCst); // as in `claim_any`
         // Relaxed as in `claim_any`; the exchange in `clear` decides.
-        self.asleep[index / 64].load(Ordering::Relaxed) & (1 << (index % 64)) != 0 && self.clear(index)
+        if self.asleep[index / 64].load(Ordering::Relaxed) & (1 << (index % 64)) == 0 {
+            return None;
+        }
+        // Who has lost has looked like a searcher for a moment, and a producer may have relied on that.
+        if self.clear(index) { Some(index) } else { self.claim_any() }
     }
 
     fn clear(&self, index: usize) -> bool {
@@ -102,7 +106,10 @@ impl Parking {
 
     /// A searcher found work. True: it was the last, so it should see that somebody looks after the rest.
     pub(crate) fn end_search(&self) -> bool {
-        self.searching.fetch_sub(1, Ordering::SeqCst) == 1 // pairs with the load in `claim_any`
+        let last = self.searching.fetch_sub(1, Ordering::SeqCst) == 1;
+        // Pairs with the one in `claim_any`: a producer that still saw us has queued its task before we look.
+        fence(Ordering::SeqCst);
+        last
     }
 
     /// Workers asleep now; a snapshot.
@@ -122,10 +129,10 @@ mod tests {
         parking.announce(129, false);
         assert_eq!(parking.sleepers(), 1);
         assert_eq!(parking.claim_any(), Some(129));
-        assert!(!parking.claim(129) && !parking.retract(129));
+        assert!(parking.claim(129).is_none() && !parking.retract(129));
         parking.announce(7, false);
         assert_eq!(parking.claim_any(), None, "worker 129 is searching");
-        assert!(parking.claim(7), "but work for 7 alone needs 7");
+        assert_eq!(parking.claim(7), Some(7), "but work for 7 alone needs 7");
         assert!(!parking.end_search() && parking.end_search());
     }
 
@@ -145,11 +152,12 @@ mod models {
     use loom::sync::Arc;
 
     /// The scheduler around the protocol, as small as it can be: one shared queue, one inbox and one "signal" for
-    /// each worker. A lost wake-up is a deadlock, which loom reports.
+    /// each worker. The queues are counts with the orderings of the real ones, which order nothing beyond themselves.
+    /// A lost wake-up is a deadlock, which loom reports.
     struct World {
         parking: Parking,
-        shared: Mutex<usize>,
-        inbox: [Mutex<usize>; 2],
+        shared: AtomicUsize,
+        inbox: [AtomicUsize; 2],
         signal: [(Mutex<bool>, Condvar); 2],
     }
 
@@ -157,22 +165,22 @@ mod models {
         fn new(workers: usize) -> Arc<Self> {
             Arc::new(World {
                 parking: Parking::new(workers),
-                shared: Mutex::new(0),
-                inbox: [(); 2].map(|()| Mutex::new(0)),
+                shared: AtomicUsize::new(0),
+                inbox: [(); 2].map(|()| AtomicUsize::new(0)),
                 signal: [(); 2].map(|()| (Mutex::new(false), Condvar::new())),
             })
         }
 
         fn produce_shared(&self) {
-            *lock(&self.shared) += 1;
+            self.shared.fetch_add(1, Ordering::Release);
             if let Some(index) = self.parking.claim_any() {
                 self.wake(index);
             }
         }
 
         fn produce_for(&self, index: usize) {
-            *lock(&self.inbox[index]) += 1;
-            if self.parking.claim(index) {
+            self.inbox[index].fetch_add(1, Ordering::Release);
+            if let Some(index) = self.parking.claim(index) {
                 self.wake(index);
             }
         }
@@ -183,14 +191,13 @@ mod models {
         }
 
         fn take(&self, index: usize) -> bool {
-            for queue in [&self.inbox[index], &self.shared] {
-                let mut queue = lock(queue);
-                if *queue > 0 {
-                    *queue -= 1;
-                    return true;
-                }
-            }
-            false
+            [&self.inbox[index], &self.shared].into_iter().any(|queue| {
+                queue.fetch_update(Ordering::Acquire, Ordering::Relaxed, |tasks| tasks.checked_sub(1)).is_ok()
+            })
+        }
+
+        fn has_tasks(queue: &AtomicUsize) -> bool {
+            queue.load(Ordering::Relaxed) > 0
         }
 
         /// Sleeps until there is a task for this worker, as `worker` does.
@@ -198,7 +205,7 @@ mod models {
             let mut searching = false;
             loop {
                 if self.take(index) {
-                    if searching && self.parking.end_search() && *lock(&self.shared) > 0 {
+                    if searching && self.parking.end_search() && Self::has_tasks(&self.shared) {
                         if let Some(other) = self.parking.claim_any() {
                             self.wake(other);
                         }
@@ -206,7 +213,7 @@ mod models {
                     return;
                 }
                 self.parking.announce(index, searching);
-                if *lock(&self.inbox[index]) == 0 && *lock(&self.shared) == 0 {
+                if !Self::has_tasks(&self.inbox[index]) && !Self::has_tasks(&self.shared) {
                     let (signal, wake) = &self.signal[index];
                     let mut signalled = lock(signal);
                     while !*signalled {

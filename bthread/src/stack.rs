@@ -68,7 +68,8 @@ pub(crate) struct StackConfig {
     pub(crate) guard_size: usize,
     /// How many stacks there can be, from 1 to [`STACKS_LIMIT`].
     pub(crate) stacks_max: u32,
-    /// How many free stacks keep their memory. At the bound, a stack put back loses it.
+    /// How many free stacks keep their memory, each up to `stack_size` if it was used so deep. At the bound,
+    /// a stack put back loses it.
     pub(crate) warm_max: u32,
 }
 

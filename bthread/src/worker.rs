@@ -319,8 +319,8 @@ impl Worker {
 
     /// After queueing something for this worker alone: sees that it will look.
     pub(crate) fn wake(&self) {
-        if self.scheduler.parking().claim(self.index) {
-            self.interrupt();
+        if let Some(index) = self.scheduler.parking().claim(self.index) {
+            self.scheduler.workers()[index].interrupt();
         }
     }
 

@@ -6,12 +6,7 @@ pub mod generated {
     include!("golden/protos.rs");
 }
 
-use std::sync::mpsc;
-
-use bobbin::{
-    CallOptions, Channel, MessageSchema, MethodDescriptor, ProtoMessage, Reply, Responder, RpcError,
-    ServerCall, Service,
-};
+use bobbin::{MessageSchema, MethodDescriptor, ProtoMessage};
 use generated::names::r#type as names;
 use generated::shop::v1::{self as shop, stock};
 use generated::{Ping, PingServer};
@@ -110,69 +105,4 @@ fn names_on_the_wire_are_those_of_the_proto() {
     );
     assert_eq!(names::ServiceServer::DESCRIPTOR.full_name, "names.type.Service");
     assert_eq!(names::ServiceServer::DESCRIPTOR.methods[3].name, "Self");
-}
-
-struct Shop;
-
-impl shop::OrderService for Shop {
-    fn place(&self, _: &mut ServerCall, _: shop::Order) -> Result<shop::Plain, RpcError> {
-        Ok(shop::Plain::default())
-    }
-
-    fn cancel(&self, _: &mut ServerCall, _: shop::Plain) -> Result<(), RpcError> {
-        Ok(())
-    }
-}
-
-impl shop::OrderServiceAsync for Shop {
-    fn place(&self, _: shop::Order, responder: Responder<shop::Plain>) {
-        responder.send(Ok(shop::Plain::default()));
-    }
-
-    fn cancel(&self, _: shop::Plain, responder: Responder<()>) {
-        responder.send(Ok(()));
-    }
-}
-
-#[test]
-fn both_kinds_of_handlers_make_a_service() {
-    let services: [Box<dyn Service>; 2] = [
-        Box::new(shop::OrderServer::new(Shop)),
-        Box::new(shop::OrderServer::new_async(Shop)),
-    ];
-    for service in services {
-        assert!(std::ptr::eq(service.descriptor(), shop::OrderServer::DESCRIPTOR));
-    }
-}
-
-#[test]
-fn all_ways_to_call_end_with_an_error_where_nobody_listens() {
-    // Nobody listens on a port that was free a moment ago, unless somebody takes it just now.
-    let free = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let channel = Channel::builder().connect(&free.to_string()).unwrap();
-    let stub = shop::OrderStub::new(&channel).clone();
-    let order = shop::Order::default();
-
-    assert!(stub.place(&order).is_err());
-    assert!(stub.place_with(CallOptions::default(), &order).is_err());
-    assert!(stub.start_place(&order).join().is_err());
-    assert!(
-        stub.start_place_with(CallOptions::default(), &order)
-            .join_reply()
-            .is_err()
-    );
-    let (done, results) = mpsc::channel();
-    let done_with = done.clone();
-    stub.place_then(order.clone(), move |result| done.send(result.map(drop)).unwrap());
-    stub.place_then_with(
-        CallOptions::default(),
-        order,
-        move |reply: Result<Reply<_>, _>| {
-            done_with.send(reply.map(drop)).unwrap();
-        },
-    );
-    assert_eq!(results.iter().filter(Result::is_err).count(), 2);
 }

@@ -161,7 +161,9 @@ impl Block {
     /// Forgets the staged bytes.
     #[inline]
     pub(crate) fn discard_staged(&mut self) {
-        self.set_staged_end(self.filled());
+        if self.staged() > 0 {
+            self.set_staged_end(self.filled());
+        }
     }
 
     /// Copies as much of `src` as there is room for behind the staged bytes, and returns how much that was.
@@ -245,6 +247,9 @@ impl Block {
     #[inline]
     pub(crate) fn rewind(&mut self) -> bool {
         debug_assert_eq!(self.staged(), 0);
+        if self.filled() == 0 {
+            return true; // no reference was ever given out
+        }
         // Acquire: pairs with the Release decrement of every BlockRef that is gone, whose reads happened before.
         if self.refs().load(Ordering::Acquire) != self.own_refs() {
             return false;

@@ -9,6 +9,8 @@
 use std::cell::RefCell;
 use std::sync::atomic::Ordering;
 
+use smallvec::SmallVec;
+
 use crate::block::Block;
 use crate::refs::RefQueue;
 use crate::stats::CACHE_OVER_THRESHOLD;
@@ -165,12 +167,35 @@ pub(crate) fn acquire() -> Block {
     with_cache(Cache::acquire)
 }
 
-/// Gives a block from [`acquire`] back, possibly on another thread. Staged bytes are forgotten.
+/// Adds blocks with room, as [`acquire`] gives them, until together they have room for `bytes` or `blocks` has
+/// `count_max` elements.
 #[inline(never)]
-pub(crate) fn release(block: Block) {
-    let mut block = Some(block);
-    let refused = with_cache(|cache| block.take().and_then(|block| cache.release(block)));
-    drop(refused); // outside of the borrow: this may come back to `recycle`
+pub(crate) fn acquire_room<const N: usize>(
+    blocks: &mut SmallVec<[Block; N]>,
+    bytes: usize,
+    count_max: usize,
+) {
+    with_cache(|cache| {
+        let mut left = bytes;
+        while left > 0 && blocks.len() < count_max {
+            let block = cache.acquire();
+            left = left.saturating_sub(block.spare());
+            blocks.push(block);
+        }
+    });
+}
+
+/// Gives blocks from [`acquire`] back, possibly on another thread. Staged bytes are forgotten.
+#[inline(never)]
+pub(crate) fn release(blocks: impl IntoIterator<Item = Block>) {
+    let mut blocks = blocks.into_iter();
+    with_cache(|cache| {
+        // A block that is refused and not referenced either is freed: the cache, being in use, cannot take it again.
+        blocks
+            .by_ref()
+            .filter_map(|block| cache.release(block))
+            .for_each(drop);
+    });
 }
 
 /// Keeps an empty block to which nothing refers any more, or frees it.

@@ -92,6 +92,16 @@ impl Sink {
     }
 }
 
+/// The first `n` bytes of `slice`.
+#[inline]
+fn iovec_of(slice: &[u8], n: usize) -> iovec {
+    debug_assert!(n <= slice.len());
+    iovec {
+        iov_base: slice.as_ptr().cast::<c_void>().cast_mut(),
+        iov_len: n,
+    }
+}
+
 /// Lists pieces of `buf` until there are [`IOV_WRITE_MAX`] of them or `max` bytes; returns the bytes listed.
 #[inline]
 fn gather(buf: &IoBuf, iov: &mut WriteVec, max: usize) -> usize {
@@ -101,10 +111,7 @@ fn gather(buf: &IoBuf, iov: &mut WriteVec, max: usize) -> usize {
             break;
         }
         let n = slice.len().min(left);
-        iov.push(iovec {
-            iov_base: slice.as_ptr().cast::<c_void>().cast_mut(),
-            iov_len: n,
-        });
+        iov.push(iovec_of(slice, n));
         left -= n;
     }
     max - left
@@ -115,11 +122,23 @@ impl IoBuf {
         if self.is_empty() || max == 0 {
             return Ok(0);
         }
+        let n = if self.block_count() == 1 {
+            let front = self.front();
+            // SAFETY: the list covers a reference of `self`, hence immutable bytes; `self` is borrowed until then.
+            unsafe { sink.write(&[iovec_of(front, front.len().min(max))]) }?
+        } else {
+            self.write_pieces(sink, max)?
+        };
+        Ok(self.pop_front(n))
+    }
+
+    /// Apart from the case of one piece, for the list takes 4 KiB of stack.
+    #[inline(never)]
+    fn write_pieces(&self, sink: Sink, max: usize) -> io::Result<usize> {
         let mut iov = WriteVec::new();
         gather(self, &mut iov, max);
-        // SAFETY: the list covers referenced, hence immutable bytes of `self`, which is not touched until then.
-        let n = unsafe { sink.write(&iov) }?;
-        Ok(self.pop_front(n))
+        // SAFETY: the list covers references of `self`, hence immutable bytes; `self` is borrowed until then.
+        unsafe { sink.write(&iov) }
     }
 
     /// Writes from the front with one `writev` of at most `max` bytes and [`IOV_WRITE_MAX`] pieces, drops what was
@@ -171,7 +190,7 @@ pub fn write_many(fd: BorrowedFd<'_>, bufs: &mut [&mut IoBuf]) -> io::Result<usi
     if iov.is_empty() {
         return Ok(0);
     }
-    // SAFETY: as in `write_sink`; the buffers stay borrowed.
+    // SAFETY: as in `write_pieces`; the buffers stay borrowed.
     let written = unsafe { Sink::Stream(fd.as_raw_fd()).write(&iov) }?;
     let mut left = written;
     for buf in bufs.iter_mut() {
@@ -242,19 +261,23 @@ impl IoPortal {
         if let Some(first) = self.blocks.first_mut() {
             first.rewind();
         }
+        let room: usize = self.blocks.iter().map(Block::spare).sum();
+        if room < max {
+            cache::acquire_room(&mut self.blocks, max - room, IOV_READ_MAX);
+        }
         let mut iov = ReadVec::new();
         let mut left = max;
-        while left > 0 && iov.len() < IOV_READ_MAX {
-            if iov.len() == self.blocks.len() {
-                self.blocks.push(cache::acquire());
-            }
-            let room = self.blocks[iov.len()].spare_mut();
+        for block in &mut self.blocks {
+            let room = block.spare_mut();
             let n = room.len().min(left);
             iov.push(iovec {
                 iov_base: room.as_mut_ptr().cast(),
                 iov_len: n,
             });
             left -= n;
+            if left == 0 {
+                break;
+            }
         }
         match uninterrupted(|| read(&iov)) {
             Ok(n) if n > 0 => {
@@ -294,7 +317,7 @@ impl IoPortal {
     /// Gives all blocks but the first `n` back.
     fn keep_blocks(&mut self, n: usize) {
         if self.blocks.len() > n {
-            self.blocks.drain(n..).for_each(cache::release);
+            cache::release(self.blocks.drain(n..));
         }
     }
 
@@ -369,7 +392,7 @@ unsafe impl BufMut for IoBuf {
         // SAFETY: the caller has initialised the first n bytes of the chunk, which is this block's room.
         unsafe { block.assume_staged(n) };
         self.commit(&mut block);
-        cache::release(block);
+        cache::release([block]);
     }
 
     fn put<T: Buf>(&mut self, mut src: T) {

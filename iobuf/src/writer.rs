@@ -67,7 +67,7 @@ impl<'a> Writer<'a> {
     fn finish_block(&mut self) {
         if let Some(mut block) = self.buf.tail.take() {
             self.buf.commit(&mut block);
-            cache::release(block);
+            cache::release([block]);
         }
     }
 

@@ -11,8 +11,8 @@ use crate::protocol::{Codec, Frame, Parsed, Protocol, Role, WireError};
 /// What was at the front of the bytes.
 #[derive(Debug)]
 pub(crate) enum Cut {
-    /// A message of this protocol.
-    Message(&'static dyn Protocol, Frame),
+    /// A message, and the index of its protocol in the list that the messenger was given.
+    Message(u32, Frame),
     /// Nothing, or the beginning of a message.
     NeedMore,
 }
@@ -34,8 +34,19 @@ struct Candidate {
 
 impl Messenger {
     pub(crate) fn new(protocols: &[&'static dyn Protocol], role: Role, limits: Limits) -> Self {
-        let candidates = protocols.iter().map(|protocol| Candidate { protocol: *protocol, codec: None }).collect();
-        Messenger { role, limits, candidates, preferred: None }
+        let candidates = protocols
+            .iter()
+            .map(|protocol| Candidate {
+                protocol: *protocol,
+                codec: None,
+            })
+            .collect();
+        Messenger {
+            role,
+            limits,
+            candidates,
+            preferred: None,
+        }
     }
 
     /// Cuts one message off the front. An error is final for the connection.
@@ -62,7 +73,7 @@ impl Messenger {
         let Candidate { protocol, codec } = &mut self.candidates[index];
         let codec = codec.get_or_insert_with(|| protocol.codec(self.role, &self.limits));
         let cut = match codec.parse(input)? {
-            Parsed::Message(frame) => Cut::Message(*protocol, frame),
+            Parsed::Message(frame) => Cut::Message(index as u32, frame),
             Parsed::NeedMore => Cut::NeedMore,
             Parsed::NotMine => {
                 self.candidates[index].codec = None;
@@ -104,19 +115,28 @@ mod tests {
             match input.to_vec()[..] {
                 [first, ..] if first != self.0 => Ok(Parsed::NotMine),
                 [_, b'!', ..] => Err(WireError::Malformed("shouting")),
-                [_, _, ..] => Ok(Parsed::Message(Frame { bytes: input.cut(2), meta_size: 1 })),
+                [_, _, ..] => Ok(Parsed::Message(Frame {
+                    bytes: input.cut(2),
+                    meta_size: 1,
+                })),
                 _ => Ok(Parsed::NeedMore),
             }
         }
     }
 
     fn messenger() -> Messenger {
-        Messenger::new(&[&Letter("a", b'a'), &Letter("b", b'b')], Role::Server, Limits::default())
+        Messenger::new(
+            &[&Letter("a", b'a'), &Letter("b", b'b')],
+            Role::Server,
+            Limits::default(),
+        )
     }
 
     fn cut(messenger: &mut Messenger, input: &mut IoBuf) -> String {
         match messenger.cut(input) {
-            Ok(Cut::Message(protocol, frame)) => format!("{}:{}", protocol.name(), frame.bytes.len()),
+            Ok(Cut::Message(protocol, frame)) => {
+                format!("{}:{}", ["a", "b"][protocol as usize], frame.bytes.len())
+            }
             Ok(Cut::NeedMore) => "more".into(),
             Err(error) => error.to_string(),
         }

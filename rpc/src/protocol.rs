@@ -52,10 +52,14 @@ impl std::str::FromStr for ConnectionType {
     type Err = RpcError;
 
     fn from_str(name: &str) -> Result<Self, RpcError> {
-        [ConnectionType::Single, ConnectionType::Pooled, ConnectionType::Short]
-            .into_iter()
-            .find(|known| known.name().eq_ignore_ascii_case(name))
-            .ok_or_else(|| RpcError::new(EINVAL, format!("Unknown connection_type={name}")))
+        [
+            ConnectionType::Single,
+            ConnectionType::Pooled,
+            ConnectionType::Short,
+        ]
+        .into_iter()
+        .find(|known| known.name().eq_ignore_ascii_case(name))
+        .ok_or_else(|| RpcError::new(EINVAL, format!("Unknown connection_type={name}")))
     }
 }
 
@@ -118,7 +122,7 @@ pub struct Frame {
     /// `meta_size` bytes of description, then the contents.
     pub bytes: IoBuf,
     /// Never more than `bytes` has.
-    pub meta_size: usize,
+    pub meta_size: u32,
 }
 
 /// Why a connection's bytes cannot be accepted. Data, to be logged or counted by whoever owns the connection.
@@ -142,7 +146,10 @@ impl fmt::Display for WireError {
         match self {
             WireError::Unknown => f.write_str("unknown message"),
             WireError::TooBig { declared, limit } => {
-                write!(f, "a message of {declared} bytes is larger than max_body_size={limit}")
+                write!(
+                    f,
+                    "a message of {declared} bytes is larger than max_body_size={limit}"
+                )
             }
             WireError::Malformed(how) => write!(f, "malformed message: {how}"),
         }

@@ -275,6 +275,22 @@ fn an_alternate_stack_is_made_once_and_undone() {
         assert_eq!(current(), made, "not the inner one's to undo");
         drop(outer);
         assert_eq!(current(), before);
+
+        // A thread that has none, as one made by C.
+        // SAFETY: takes the thread's alternate stack away and puts it back.
+        unsafe {
+            let mut had: libc::stack_t = std::mem::zeroed();
+            let none = libc::stack_t {
+                ss_flags: libc::SS_DISABLE,
+                ..had
+            };
+            assert_eq!(libc::sigaltstack(&none, &mut had), 0);
+            let made = alt_stack_for_this_thread().unwrap();
+            assert_eq!(current().2, 0);
+            drop(made);
+            assert_eq!(current().2, libc::SS_DISABLE);
+            assert_eq!(libc::sigaltstack(&had, ptr::null_mut()), 0);
+        }
     })
     .join()
     .unwrap();

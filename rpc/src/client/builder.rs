@@ -110,13 +110,15 @@ impl<P: DefaultRegistry> ChannelBuilder<P> {
         let remote = Endpoint::resolve(&address.to_string())?;
         let protocol = self.find_protocol()?;
         let side = protocol.client().ok_or_else(|| {
-            RpcError::new(EINVAL, format!("protocol={} is not for channels", protocol.name()))
+            RpcError::new(
+                EINVAL,
+                format!("protocol={} is not for channels", protocol.name()),
+            )
         })?;
         self.check_connection_type(protocol)?;
-        let connect_timeout = Some(self.connect_timeout);
         Ok(Channel::new(ChannelState {
             side,
-            connection: SingleConnection::new(remote, protocol, connect_timeout, self.limits),
+            connection: SingleConnection::new(remote, protocol, self.connect_timeout, self.limits),
             timeout: self.timeout,
             max_retry: self.max_retry,
             deliver_timeout: self.deliver_timeout,
@@ -125,10 +127,15 @@ impl<P: DefaultRegistry> ChannelBuilder<P> {
 
     fn find_protocol(&self) -> Result<&'static dyn Protocol, RpcError> {
         let found = match &self.protocol {
-            Some(name) => self.registry.find(name).ok_or_else(|| format!("Unknown protocol={name}")),
+            Some(name) => self
+                .registry
+                .find(name)
+                .ok_or_else(|| format!("Unknown protocol={name}")),
             None => {
                 let mut protocols = self.registry.protocols().iter().copied();
-                protocols.find(|protocol| protocol.client().is_some()).ok_or_else(|| "No protocol for channels".into())
+                protocols
+                    .find(|protocol| protocol.client().is_some())
+                    .ok_or_else(|| "No protocol for channels".into())
             }
         };
         found.map_err(|text| RpcError::new(EINVAL, text))
@@ -142,7 +149,11 @@ impl<P: DefaultRegistry> ChannelBuilder<P> {
         if wanted == ConnectionType::Single && protocol.connection_types().contains(&wanted) {
             return Ok(());
         }
-        let text = format!("protocol={} does not support connection_type={}", protocol.name(), wanted.name());
+        let text = format!(
+            "protocol={} does not support connection_type={}",
+            protocol.name(),
+            wanted.name()
+        );
         Err(RpcError::new(EINVAL, text))
     }
 }

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bthread::Butex;
 use bthread::timer::{self, TimerHandle};
@@ -36,7 +36,10 @@ pub struct Call<T> {
 
 impl<T: ProtoMessage> Call<T> {
     pub(super) fn new(held: Arc<HeldCall>) -> Self {
-        Call { held, response: PhantomData }
+        Call {
+            held,
+            response: PhantomData,
+        }
     }
 
     /// Waits for the response.
@@ -70,7 +73,9 @@ impl<T: ProtoMessage> Call<T> {
     }
 
     fn read(&self, ended: Option<Ended>) -> Result<Reply<T>, RpcError> {
-        ended.expect("only `join` and a poll that is ready take the outcome, and both are the last").read(&self.held)
+        ended
+            .expect("only `join` and a poll that is ready take the outcome, and both are the last")
+            .read(&self.held)
     }
 }
 
@@ -82,7 +87,11 @@ impl<T: ProtoMessage> Future for Call<T> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = lock(&self.held.state);
         if state.is_running {
-            if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            if !state
+                .waker
+                .as_ref()
+                .is_some_and(|waker| waker.will_wake(context.waker()))
+            {
                 state.waker = Some(context.waker().clone());
             }
             return Poll::Pending;
@@ -166,7 +175,13 @@ impl HeldCall {
             callback,
             ended: None,
         };
-        let call = Arc::new(HeldCall { channel, request, body, done: Butex::new(0), state: Mutex::new(state) });
+        let call = Arc::new(HeldCall {
+            channel,
+            request,
+            body,
+            done: Butex::new(0),
+            state: Mutex::new(state),
+        });
         if let Some(deadline) = call.request.deadline {
             let timed = call.clone();
             let timer = timer::schedule(deadline, move || timed.time_out());
@@ -196,7 +211,10 @@ impl HeldCall {
                 place.leave();
                 return;
             }
-            state.place = Some(Place { socket: place.socket.clone(), id: place.id });
+            state.place = Some(Place {
+                socket: place.socket.clone(),
+                id: place.id,
+            });
         }
         if let Err(Some(failure)) = self.request.write(&self.channel, &place, &self.body) {
             self.fail(failure);
@@ -236,9 +254,16 @@ impl HeldCall {
             return;
         }
         state.is_running = false;
-        let ended = Ended { result, latency: self.request.started.elapsed() };
-        let (place, timer, waker, callback) =
-            (state.place.take(), state.timer.take(), state.waker.take(), state.callback.take());
+        let ended = Ended {
+            result,
+            latency: self.request.started.elapsed(),
+        };
+        let (place, timer, waker, callback) = (
+            state.place.take(),
+            state.timer.take(),
+            state.waker.take(),
+            state.callback.take(),
+        );
         let callback = match callback {
             Some(callback) => Some((callback, ended)),
             None => {

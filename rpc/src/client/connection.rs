@@ -23,7 +23,10 @@ pub(super) struct ClientConnection {
 
 impl ClientConnection {
     fn new() -> Self {
-        ClientConnection { calls: CallTable::new(), failed_at: OnceLock::new() }
+        ClientConnection {
+            calls: CallTable::new(),
+            failed_at: OnceLock::new(),
+        }
     }
 }
 
@@ -32,10 +35,14 @@ impl SocketOwner for ClientConnection {
         Role::Client
     }
 
-    fn message(&self, _: &Arc<Socket>, message: Message) {
-        let Some(side) = message.protocol.client() else { return };
+    fn message(&self, socket: &Arc<Socket>, message: Message) {
+        let Some(side) = socket.protocol_of(&message).client() else {
+            return;
+        };
         // A reply that cannot be read is nobody's; one whose call is gone came too late. Both are dropped.
-        let Ok(reply) = side.read_reply(message.frame) else { return };
+        let Ok(reply) = side.read_reply(message.frame) else {
+            return;
+        };
         if let Some(call) = self.calls.remove(reply.correlation_id) {
             call.end(Outcome::Replied(reply));
         }
@@ -43,7 +50,10 @@ impl SocketOwner for ClientConnection {
 
     fn failed(&self, socket: &Arc<Socket>, error: &RpcError) {
         let _ = self.failed_at.set(Instant::now()); // a socket fails once
-        let failure = Failure { error: error.clone(), sent: socket.is_connected() };
+        let failure = Failure {
+            error: error.clone(),
+            sent: socket.is_connected(),
+        };
         for call in self.calls.close() {
             call.end(Outcome::Failed(failure.clone()));
         }
@@ -52,16 +62,26 @@ impl SocketOwner for ClientConnection {
 
 /// Puts a call in the table of a connection; its request may be written then.
 pub(super) fn expect_reply(socket: &Socket, call: Arc<dyn PendingCall>) -> Result<u64, Failure> {
-    socket.owner::<ClientConnection>().calls.insert(call).map_err(|refused| match refused {
-        Refused::Full => Failure::unsent(RpcError::new(
-            EOVERCROWDED,
-            format!("More than {CALLS_MAX} calls in flight on the connection to {}", socket.remote()),
-        )),
-        Refused::Closed => Failure::unsent(match socket.error() {
-            Some(error) => error.clone(),
-            None => RpcError::new(EFAILEDSOCKET, format!("The connection to {} has failed", socket.remote())),
-        }),
-    })
+    socket
+        .owner::<ClientConnection>()
+        .calls
+        .insert(call)
+        .map_err(|refused| match refused {
+            Refused::Full => Failure::unsent(RpcError::new(
+                EOVERCROWDED,
+                format!(
+                    "More than {CALLS_MAX} calls in flight on the connection to {}",
+                    socket.remote()
+                ),
+            )),
+            Refused::Closed => Failure::unsent(match socket.error() {
+                Some(error) => error.clone(),
+                None => RpcError::new(
+                    EFAILEDSOCKET,
+                    format!("The connection to {} has failed", socket.remote()),
+                ),
+            }),
+        })
 }
 
 /// Takes a call out again: true if that makes the caller the one to end it.
@@ -72,8 +92,8 @@ pub(super) fn expect_no_reply(socket: &Socket, id: u64) -> bool {
 /// The connection of a channel.
 pub(super) struct SingleConnection {
     remote: Endpoint,
-    protocol: &'static dyn Protocol,
-    connect_timeout: Option<Duration>,
+    protocols: Arc<[&'static dyn Protocol]>,
+    connect_timeout: Duration,
     limits: Limits,
     current: Mutex<Current>,
 }
@@ -89,10 +109,16 @@ impl SingleConnection {
     pub(super) fn new(
         remote: Endpoint,
         protocol: &'static dyn Protocol,
-        connect_timeout: Option<Duration>,
+        connect_timeout: Duration,
         limits: Limits,
     ) -> Self {
-        SingleConnection { remote, protocol, connect_timeout, limits, current: Mutex::new(Current::None) }
+        SingleConnection {
+            remote,
+            protocols: [protocol].into(),
+            connect_timeout,
+            limits,
+            current: Mutex::new(Current::None),
+        }
     }
 
     pub(super) fn remote(&self) -> &Endpoint {
@@ -106,11 +132,19 @@ impl SingleConnection {
             match &*current {
                 Current::Socket(socket) if socket.error().is_none() => return Ok(socket.clone()),
                 Current::Socket(socket) if is_pausing(socket) => return Err(self.not_connected()),
-                Current::Refused(when) if when.elapsed() < RECONNECT_PAUSE => return Err(self.not_connected()),
+                Current::Refused(when) if when.elapsed() < RECONNECT_PAUSE => {
+                    return Err(self.not_connected());
+                }
                 _ => {}
             }
             let owner = Box::new(ClientConnection::new());
-            match Socket::connecting(&self.remote, self.connect_timeout, self.protocol, self.limits, owner) {
+            match Socket::connecting(
+                &self.remote,
+                self.connect_timeout,
+                self.protocols.clone(),
+                self.limits,
+                owner,
+            ) {
                 Ok(socket) => {
                     *current = Current::Socket(socket.clone());
                     socket
@@ -128,7 +162,10 @@ impl SingleConnection {
     }
 
     fn not_connected(&self) -> Failure {
-        Failure::unsent(RpcError::new(EHOSTDOWN, format!("Not connected to {} yet", self.remote)))
+        Failure::unsent(RpcError::new(
+            EHOSTDOWN,
+            format!("Not connected to {} yet", self.remote),
+        ))
     }
 }
 
@@ -141,7 +178,10 @@ fn is_pausing(socket: &Socket) -> bool {
 
 impl Drop for SingleConnection {
     fn drop(&mut self) {
-        let current = self.current.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let current = self
+            .current
+            .get_mut()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Current::Socket(socket) = current {
             socket.set_failed(RpcError::new(EUNUSED, "The channel was dropped"));
         }

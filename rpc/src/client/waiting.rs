@@ -17,7 +17,11 @@ use crate::socket::lock;
 /// Makes a call and waits for its end.
 ///
 /// *Blocking*: parks the bthread, or blocks the thread outside of bthreads.
-pub(super) fn call(channel: &ChannelState, request: &Request, body: &dyn Body) -> Result<IncomingReply, RpcError> {
+pub(super) fn call(
+    channel: &ChannelState,
+    request: &Request,
+    body: &dyn Body,
+) -> Result<IncomingReply, RpcError> {
     let mut earlier = None;
     for attempt in 0.. {
         let failure = match try_once(channel, request, body) {
@@ -35,7 +39,10 @@ pub(super) fn call(channel: &ChannelState, request: &Request, body: &dyn Body) -
 }
 
 fn try_once(channel: &ChannelState, request: &Request, body: &dyn Body) -> Result<IncomingReply, Failure> {
-    let waiter = Arc::new(Waiter { done: Butex::new(0), outcome: Mutex::new(None) });
+    let waiter = Arc::new(Waiter {
+        done: Butex::new(0),
+        outcome: Mutex::new(None),
+    });
     let place = request.expect(channel, waiter.clone())?;
     match request.write(channel, &place, body) {
         Ok(()) | Err(None) => {}
@@ -44,7 +51,10 @@ fn try_once(channel: &ChannelState, request: &Request, body: &dyn Body) -> Resul
     match waiter.wait(&place, request.deadline) {
         Some(Outcome::Replied(reply)) => Ok(reply),
         Some(Outcome::Failed(failure)) => Err(failure),
-        None => Err(Failure { error: request.timed_out(channel), sent: true }),
+        None => Err(Failure {
+            error: request.timed_out(channel),
+            sent: true,
+        }),
     }
 }
 

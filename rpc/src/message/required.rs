@@ -36,10 +36,17 @@ fn walk(
     let mut missing = Missing::new(schema);
     loop {
         if bytes.remaining() == end {
-            return if group.is_none() { missing.verdict() } else { Err(Unreadable::Malformed) };
+            return if group.is_none() {
+                missing.verdict()
+            } else {
+                Err(Unreadable::Malformed)
+            };
         }
         let key = varint(bytes, end)?;
-        let number = u32::try_from(key >> 3).ok().filter(|number| *number != 0).ok_or(Unreadable::Malformed)?;
+        let number = u32::try_from(key >> 3)
+            .ok()
+            .filter(|number| *number != 0)
+            .ok_or(Unreadable::Malformed)?;
         let wire = (key & 7) as u32;
         missing.found(number);
         let nested = schema.and_then(|schema| schema.nested.iter().find(|field| field.number == number));
@@ -54,13 +61,18 @@ fn walk(
                     .and_then(|len| bytes.remaining().checked_sub(len))
                     .filter(|inner_end| *inner_end >= end)
                     .ok_or(Unreadable::Malformed)?;
-                match nested.filter(|field| !field.group).and_then(|field| (field.schema)()) {
+                match nested
+                    .filter(|field| !field.group)
+                    .and_then(|field| (field.schema)())
+                {
                     Some(inner) => walk(Some(inner), bytes, inner_end, None, nesting_left)?,
                     None => bytes.advance(bytes.remaining() - inner_end),
                 }
             }
             GROUP_START => {
-                let inner = nested.filter(|field| field.group).and_then(|field| (field.schema)());
+                let inner = nested
+                    .filter(|field| field.group)
+                    .and_then(|field| (field.schema)());
                 walk(inner, bytes, end, Some(number), nesting_left)?;
             }
             GROUP_END if group == Some(number) => return missing.verdict(),
@@ -131,15 +143,42 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    static LEAF: MessageSchema =
-        MessageSchema { required: &[RequiredField { number: 1, name: "id" }, RequiredField { number: 3, name: "name" }], nested: &[] };
+    static LEAF: MessageSchema = MessageSchema {
+        required: &[
+            RequiredField {
+                number: 1,
+                name: "id",
+            },
+            RequiredField {
+                number: 3,
+                name: "name",
+            },
+        ],
+        nested: &[],
+    };
     static TREE: MessageSchema = MessageSchema {
         required: &[],
         nested: &[
-            NestedField { number: 2, group: false, schema: || Some(&LEAF) },
-            NestedField { number: 4, group: true, schema: || Some(&LEAF) },
-            NestedField { number: 5, group: false, schema: || Some(&TREE) },
-            NestedField { number: 6, group: false, schema: || None },
+            NestedField {
+                number: 2,
+                group: false,
+                schema: || Some(&LEAF),
+            },
+            NestedField {
+                number: 4,
+                group: true,
+                schema: || Some(&LEAF),
+            },
+            NestedField {
+                number: 5,
+                group: false,
+                schema: || Some(&TREE),
+            },
+            NestedField {
+                number: 6,
+                group: false,
+                schema: || None,
+            },
         ],
     };
 
@@ -158,27 +197,67 @@ mod tests {
     fn nested_messages_are_checked_where_they_are() {
         assert_eq!(judge(&TREE, &[]), Ok(()));
         assert_eq!(judge(&TREE, &[0x12, 4, 0x08, 1, 0x1a, 0]), Ok(()));
-        assert_eq!(judge(&TREE, &[0x12, 2, 0x08, 1]), Err(Unreadable::Missing("name")));
-        assert_eq!(judge(&TREE, &[0x2a, 4, 0x12, 2, 0x08, 1]), Err(Unreadable::Missing("name")), "two levels down");
-        assert_eq!(judge(&TREE, &[0x32, 2, 0xff, 0xff]), Ok(()), "nothing to check there, prost will read it");
+        assert_eq!(
+            judge(&TREE, &[0x12, 2, 0x08, 1]),
+            Err(Unreadable::Missing("name"))
+        );
+        assert_eq!(
+            judge(&TREE, &[0x2a, 4, 0x12, 2, 0x08, 1]),
+            Err(Unreadable::Missing("name")),
+            "two levels down"
+        );
+        assert_eq!(
+            judge(&TREE, &[0x32, 2, 0xff, 0xff]),
+            Ok(()),
+            "nothing to check there, prost will read it"
+        );
     }
 
     #[test]
     fn groups_end_with_their_own_tag() {
         assert_eq!(judge(&TREE, &[0x23, 0x08, 1, 0x1a, 0, 0x24]), Ok(()));
-        assert_eq!(judge(&TREE, &[0x23, 0x08, 1, 0x24]), Err(Unreadable::Missing("name")));
-        assert_eq!(judge(&TREE, &[0x23, 0x08, 1, 0x1a, 0]), Err(Unreadable::Malformed), "never ended");
-        assert_eq!(judge(&TREE, &[0x23, 0x2c]), Err(Unreadable::Malformed), "ended by another's tag");
-        assert_eq!(judge(&LEAF, &[0x53, 0x54, 0x08, 1, 0x1a, 0]), Ok(()), "an unknown group is skipped");
+        assert_eq!(
+            judge(&TREE, &[0x23, 0x08, 1, 0x24]),
+            Err(Unreadable::Missing("name"))
+        );
+        assert_eq!(
+            judge(&TREE, &[0x23, 0x08, 1, 0x1a, 0]),
+            Err(Unreadable::Malformed),
+            "never ended"
+        );
+        assert_eq!(
+            judge(&TREE, &[0x23, 0x2c]),
+            Err(Unreadable::Malformed),
+            "ended by another's tag"
+        );
+        assert_eq!(
+            judge(&LEAF, &[0x53, 0x54, 0x08, 1, 0x1a, 0]),
+            Ok(()),
+            "an unknown group is skipped"
+        );
     }
 
     #[test]
     fn lengths_are_compared_with_what_is_there() {
         assert_eq!(judge(&LEAF, &[0x1a, 5, b'n']), Err(Unreadable::Malformed));
-        assert_eq!(judge(&LEAF, &[0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]), Err(Unreadable::Malformed));
-        assert_eq!(judge(&TREE, &[0x12, 2, 0x1a, 1, b'n']), Err(Unreadable::Malformed), "reaches out of its message");
+        assert_eq!(
+            judge(
+                &LEAF,
+                &[0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]
+            ),
+            Err(Unreadable::Malformed)
+        );
+        assert_eq!(
+            judge(&TREE, &[0x12, 2, 0x1a, 1, b'n']),
+            Err(Unreadable::Malformed),
+            "reaches out of its message"
+        );
         assert_eq!(judge(&LEAF, &[0x09, 1, 2]), Err(Unreadable::Malformed));
-        assert_eq!(judge(&LEAF, &[0x00]), Err(Unreadable::Malformed), "there is no field 0");
+        assert_eq!(
+            judge(&LEAF, &[0x00]),
+            Err(Unreadable::Malformed),
+            "there is no field 0"
+        );
     }
 
     #[test]
@@ -191,7 +270,11 @@ mod tests {
             bytes = outer;
         }
         assert_eq!(judge(&TREE, &bytes), Err(Unreadable::Malformed));
-        assert_eq!(judge(&TREE, &[0x53; 1000]), Err(Unreadable::Malformed), "groups as well");
+        assert_eq!(
+            judge(&TREE, &[0x53; 1000]),
+            Err(Unreadable::Malformed),
+            "groups as well"
+        );
     }
 
     #[test]
@@ -205,7 +288,10 @@ mod tests {
             }
             fields
         };
-        static WIDE: MessageSchema = MessageSchema { required: &FIELDS, nested: &[] };
+        static WIDE: MessageSchema = MessageSchema {
+            required: &FIELDS,
+            nested: &[],
+        };
         let all: Vec<u8> = (1..=70u32)
             .flat_map(|number| {
                 let mut field = Vec::new();

@@ -91,14 +91,22 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
     pub fn start(self, address: impl fmt::Display) -> Result<Server<P>, RpcError> {
         let endpoint = Endpoint::resolve(&address.to_string())?;
         let methods = MethodTable::new(self.services, self.limiters)?;
-        let protocols: Vec<_> =
-            self.registry.protocols().iter().copied().filter(|protocol| protocol.server().is_some()).collect();
+        let protocols: Arc<[_]> = self
+            .registry
+            .protocols()
+            .iter()
+            .copied()
+            .filter(|protocol| protocol.server().is_some())
+            .collect();
         if protocols.is_empty() {
             return Err(RpcError::new(EINVAL, "No protocol that a server can speak"));
         }
         let cannot_listen = |error: std::io::Error| {
             let error = RpcError::from(error);
-            RpcError::new(error.code(), format!("Fail to listen on {endpoint}: {}", error.text()))
+            RpcError::new(
+                error.code(),
+                format!("Fail to listen on {endpoint}: {}", error.text()),
+            )
         };
         let listener = endpoint.listen().map_err(cannot_listen)?;
         let local = listener.local().map_err(cannot_listen)?;
@@ -112,13 +120,21 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
         );
         let state = Arc::new(state);
         let acceptor = Acceptor::start(state.clone(), listener).map_err(cannot_listen)?;
-        Ok(Server { state, acceptor, default: PhantomData })
+        Ok(Server {
+            state,
+            acceptor,
+            default: PhantomData,
+        })
     }
 }
 
 impl<P> fmt::Debug for ServerBuilder<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.services.iter().map(|service| service.descriptor().full_name).collect();
+        let names: Vec<_> = self
+            .services
+            .iter()
+            .map(|service| service.descriptor().full_name)
+            .collect();
         f.debug_struct("ServerBuilder")
             .field("services", &names)
             .field("protocols", &self.registry.protocols())

@@ -19,7 +19,10 @@ pub(crate) struct ServerConnection {
 
 impl ServerConnection {
     pub(super) fn new(server: Arc<ServerState>) -> Self {
-        ServerConnection { server, recent: AtomicUsize::new(usize::MAX) }
+        ServerConnection {
+            server,
+            recent: AtomicUsize::new(usize::MAX),
+        }
     }
 }
 
@@ -29,13 +32,16 @@ impl SocketOwner for ServerConnection {
     }
 
     fn message(&self, socket: &Arc<Socket>, message: Message) {
-        let Some(side) = message.protocol.server() else {
+        let Some(side) = socket.protocol_of(&message).server() else {
             // The builder gives a server no other protocols.
-            return drop(socket.set_failed(RpcError::internal("A server was given a protocol for clients")));
+            socket.set_failed(RpcError::internal("A server was given a protocol for clients"));
+            return;
         };
         match side.read_request(message.frame, &Routes::new(&self.server.methods, &self.recent)) {
             Ok(request) => admission::admit(socket, &self.server, side, request, message.received),
-            Err(error) => drop(socket.set_failed(RpcError::new(EREQUEST, error.to_string()))),
+            Err(error) => {
+                socket.set_failed(RpcError::new(EREQUEST, error.to_string()));
+            }
         }
     }
 

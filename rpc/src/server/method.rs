@@ -56,11 +56,19 @@ impl MethodTable {
         services: Vec<Arc<dyn Service>>,
         limiters: HashMap<String, Box<dyn ConcurrencyLimiter>>,
     ) -> Result<Self, RpcError> {
-        let mut table = MethodTable { methods: Vec::new(), services: HashMap::new(), short_names: HashMap::new() };
+        let mut table = MethodTable {
+            methods: Vec::new(),
+            services: HashMap::new(),
+            short_names: HashMap::new(),
+        };
         services.into_iter().try_for_each(|service| table.add(service))?;
         for (name, limiter) in limiters {
-            let method = table.methods.iter_mut().find(|method| method.descriptor.full_name == name);
-            let method = method.ok_or_else(|| invalid(format!("Fail to limit method={name}: there is none")))?;
+            let method = table
+                .methods
+                .iter_mut()
+                .find(|method| method.descriptor.full_name == name);
+            let method =
+                method.ok_or_else(|| invalid(format!("Fail to limit method={name}: there is none")))?;
             method.limiter = Some(limiter);
         }
         Ok(table)
@@ -87,7 +95,9 @@ impl MethodTable {
             Entry::Vacant(vacant) => drop(vacant.insert(full_name)),
             Entry::Occupied(taken) => {
                 let other = taken.get();
-                return Err(invalid(format!("service={full_name} has the short name of service={other}")));
+                return Err(invalid(format!(
+                    "service={full_name} has the short name of service={other}"
+                )));
             }
         }
         Ok(())
@@ -103,7 +113,10 @@ impl MethodTable {
 
     /// Calls running in all methods.
     pub(crate) fn concurrency(&self) -> usize {
-        self.methods.iter().map(|method| method.status.concurrency()).sum()
+        self.methods
+            .iter()
+            .map(|method| method.status.concurrency())
+            .sum()
     }
 
     fn find(&self, service: &str, method: &str) -> Result<usize, NoRoute> {
@@ -259,7 +272,11 @@ pub(crate) mod tests {
         let recent = AtomicUsize::new(usize::MAX);
         let routes = Routes::new(table, &recent);
         let first = routes.find(service, method);
-        assert_eq!(first, routes.find(service, method), "the second time, from memory");
+        assert_eq!(
+            first,
+            routes.find(service, method),
+            "the second time, from memory"
+        );
         first.map(|id| table.method(id).descriptor.full_name)
     }
 
@@ -272,14 +289,22 @@ pub(crate) mod tests {
         assert_eq!(find(&table, "Other", "Echo"), Ok("b.Other.Echo"));
         assert_eq!(find(&table, "Nobody", "Echo"), Err(NoRoute::Service));
         assert_eq!(find(&table, "", ""), Err(NoRoute::Service));
-        assert_eq!(find(&table, "a.Nobody", "Echo"), Err(NoRoute::Method), "a name with a dot");
+        assert_eq!(
+            find(&table, "a.Nobody", "Echo"),
+            Err(NoRoute::Method),
+            "a name with a dot"
+        );
         assert_eq!(find(&table, "a.Echo", "Nothing"), Err(NoRoute::Method));
         assert_eq!(find(&table, "Echo", "Nothing"), Err(NoRoute::Method));
     }
 
     #[test]
     fn names_taken_twice_are_refused() {
-        let twice = |a, b| MethodTable::new(vec![a, b], HashMap::new()).err().map(|error| error.to_string());
+        let twice = |a, b| {
+            MethodTable::new(vec![a, b], HashMap::new())
+                .err()
+                .map(|error| error.to_string())
+        };
         let error = twice(service!("a.Echo", "A"), service!("a.Echo", "B")).unwrap();
         assert_eq!(error, "[E22]service=a.Echo was added twice");
         let error = twice(service!("a.Echo", "A"), service!("b.Echo", "B")).unwrap();
@@ -289,7 +314,10 @@ pub(crate) mod tests {
     #[test]
     fn a_limiter_needs_its_method() {
         let limit = |name: &str| {
-            let limiters = HashMap::from([(name.to_owned(), Box::new(Constant::new(1)) as Box<dyn ConcurrencyLimiter>)]);
+            let limiters = HashMap::from([(
+                name.to_owned(),
+                Box::new(Constant::new(1)) as Box<dyn ConcurrencyLimiter>,
+            )]);
             MethodTable::new(vec![service!("a.Echo", "A")], limiters)
         };
         assert!(limit("a.Echo.A").unwrap().methods()[0].limiter.is_some());

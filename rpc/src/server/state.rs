@@ -22,7 +22,7 @@ pub(crate) const LAST_REPLIES_TIMEOUT: Duration = Duration::from_secs(10);
 /// A running server.
 pub(crate) struct ServerState {
     pub(super) methods: MethodTable,
-    pub(super) protocols: Vec<&'static dyn Protocol>,
+    pub(super) protocols: Arc<[&'static dyn Protocol]>,
     pub(super) limits: Limits,
     /// 0: no limit.
     pub(super) max_concurrency: usize,
@@ -41,7 +41,7 @@ pub(crate) struct ServerState {
 impl ServerState {
     pub(super) fn new(
         methods: MethodTable,
-        protocols: Vec<&'static dyn Protocol>,
+        protocols: Arc<[&'static dyn Protocol]>,
         limits: Limits,
         max_concurrency: usize,
         max_connections: usize,
@@ -98,9 +98,13 @@ impl ServerState {
     }
 
     /// Serves a connection that was accepted, or closes it if the server has enough or is stopping.
-    pub(super) fn serve(self: &Arc<Self>, transport: Box<dyn Transport>, remote: Endpoint) -> Result<(), RpcError> {
+    pub(super) fn serve(
+        self: &Arc<Self>,
+        transport: Box<dyn Transport>,
+        remote: Endpoint,
+    ) -> Result<(), RpcError> {
         let owner = Box::new(ServerConnection::new(self.clone()));
-        let socket = Socket::accepted(transport, remote, &self.protocols, self.limits, owner)?;
+        let socket = Socket::accepted(transport, remote, self.protocols.clone(), self.limits, owner)?;
         let count = {
             let mut connections = lock(&self.connections);
             connections.insert(socket.id());
@@ -134,14 +138,21 @@ impl ServerState {
         self.for_each_connection(|socket| socket.close_when_written());
         let deadline = Instant::now() + LAST_REPLIES_TIMEOUT;
         if !self.wait_until(Some(deadline), || self.connection_count() == 0) {
-            let error = RpcError::new(ECLOSE, "The peer did not take its replies before the server ended");
-            self.for_each_connection(|socket| drop(socket.set_failed(error.clone())));
+            let error = RpcError::new(
+                ECLOSE,
+                "The peer did not take its replies before the server ended",
+            );
+            self.for_each_connection(|socket| {
+                socket.set_failed(error.clone());
+            });
         }
     }
 
     fn for_each_connection(&self, act: impl Fn(&Arc<Socket>)) {
         let ids: Vec<u64> = lock(&self.connections).iter().copied().collect();
-        ids.into_iter().filter_map(Socket::address).for_each(|socket| act(&socket));
+        ids.into_iter()
+            .filter_map(Socket::address)
+            .for_each(|socket| act(&socket));
     }
 
     /// Waits for a condition that [`one_less`](Self::one_less) is called for; false if the deadline came first.

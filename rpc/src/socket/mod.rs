@@ -41,6 +41,7 @@ pub(crate) struct Socket {
     remote: Endpoint,
     local: OnceLock<Endpoint>,
     limits: Limits,
+    protocols: Arc<[&'static dyn Protocol]>,
     owner: Box<dyn SocketOwner>,
     error: OnceLock<RpcError>,
     registration: Mutex<Option<Registration>>,
@@ -65,7 +66,8 @@ pub(crate) trait SocketOwner: Any + Send + Sync {
 
 /// One message as the messenger cut it.
 pub(crate) struct Message {
-    pub(crate) protocol: &'static dyn Protocol,
+    /// An index of the socket's protocols.
+    protocol: u32,
     pub(crate) frame: Frame,
     /// When the read that completed it returned.
     pub(crate) received: Instant,
@@ -76,7 +78,7 @@ impl Socket {
     pub(crate) fn accepted(
         transport: Box<dyn Transport>,
         remote: Endpoint,
-        protocols: &[&'static dyn Protocol],
+        protocols: Arc<[&'static dyn Protocol]>,
         limits: Limits,
         owner: Box<dyn SocketOwner>,
     ) -> Result<Arc<Self>, RpcError> {
@@ -89,7 +91,7 @@ impl Socket {
     fn new(
         transport: Box<dyn Transport>,
         remote: Endpoint,
-        protocols: &[&'static dyn Protocol],
+        protocols: Arc<[&'static dyn Protocol]>,
         limits: Limits,
         owner: Box<dyn SocketOwner>,
         connecting: Connecting,
@@ -99,7 +101,8 @@ impl Socket {
             remote,
             local: OnceLock::new(),
             limits,
-            input: Input::new(Messenger::new(protocols, owner.role(), limits)),
+            input: Input::new(Messenger::new(&protocols, owner.role(), limits)),
+            protocols,
             owner,
             error: OnceLock::new(),
             registration: Mutex::new(None),
@@ -151,13 +154,20 @@ impl Socket {
         self.local.get().unwrap_or(&self.remote)
     }
 
+    /// The protocol of a message.
+    pub(crate) fn protocol_of(&self, message: &Message) -> &'static dyn Protocol {
+        self.protocols[message.protocol as usize]
+    }
+
     /// What the connection is for.
     ///
     /// # Panics
     /// If it is not for a `T`.
     pub(crate) fn owner<T: SocketOwner>(&self) -> &T {
         let owner: &dyn Any = &*self.owner;
-        owner.downcast_ref().expect("a socket is only asked for its owner by the side that made it")
+        owner
+            .downcast_ref()
+            .expect("a socket is only asked for its owner by the side that made it")
     }
 
     /// Why it failed.

@@ -31,6 +31,9 @@ const TURN_BYTES_MAX: usize = 4 << 20;
 /// After so many messages a reader lets other bthreads run.
 const TURN_MESSAGES_MAX: usize = 4096;
 
+/// A bthread keeps a closure of up to 96 bytes without an allocation: a message, and the socket.
+const _: () = assert!(size_of::<Message>() + size_of::<Arc<Socket>>() <= 96);
+
 /// The input side of one socket.
 pub(super) struct Input {
     /// Events since the current reader has last looked; 0 exactly while there is no reader.
@@ -59,8 +62,16 @@ enum Turn {
 
 impl Input {
     pub(super) fn new(messenger: Messenger) -> Self {
-        let stream = Stream { portal: IoPortal::new(), messenger, message_size: READ_MIN / READ_MESSAGES };
-        Input { events: AtomicU32::new(0), ends: AtomicBool::new(false), stream: Mutex::new(stream) }
+        let stream = Stream {
+            portal: IoPortal::new(),
+            messenger,
+            message_size: READ_MIN / READ_MESSAGES,
+        };
+        Input {
+            events: AtomicU32::new(0),
+            ends: AtomicBool::new(false),
+            stream: Mutex::new(stream),
+        }
     }
 }
 
@@ -87,7 +98,9 @@ impl Socket {
             let seen = self.input.events.load(Ordering::Acquire);
             match self.read_turn(&mut arrivals) {
                 // AcqRel pairs with the fetch_add that makes the next reader.
-                Turn::Dry if self.input.events.fetch_sub(seen, Ordering::AcqRel) == seen => break arrivals.finish(),
+                Turn::Dry if self.input.events.fetch_sub(seen, Ordering::AcqRel) == seen => {
+                    break arrivals.finish();
+                }
                 Turn::Dry => arrivals.spawn_last(),
                 Turn::Full => {
                     arrivals.spawn_last();
@@ -124,7 +137,10 @@ impl Socket {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => {
                     let error = RpcError::from(error);
-                    return Turn::Over(RpcError::new(error.code(), format!("Fail to read from {self}: {}", error.text())));
+                    return Turn::Over(RpcError::new(
+                        error.code(),
+                        format!("Fail to read from {self}: {}", error.text()),
+                    ));
                 }
             };
             match stream.cut_all(arrivals) {
@@ -159,7 +175,11 @@ impl Stream {
                 Cut::Message(protocol, frame) => {
                     let size = before - self.portal.len();
                     self.message_size = (self.message_size * (AVERAGED - 1) + size) / AVERAGED;
-                    arrivals.add(Message { protocol, frame, received });
+                    arrivals.add(Message {
+                        protocol,
+                        frame,
+                        received,
+                    });
                     count += 1;
                 }
             }
@@ -179,7 +199,12 @@ struct Arrivals<'a> {
 impl<'a> Arrivals<'a> {
     fn new(socket: &'a Arc<Socket>) -> Self {
         let in_place = socket.owner.role() == Role::Client;
-        Arrivals { socket, in_place, batch: Batch::new(), last: None }
+        Arrivals {
+            socket,
+            in_place,
+            batch: Batch::new(),
+            last: None,
+        }
     }
 
     fn add(&mut self, message: Message) {
@@ -213,6 +238,7 @@ struct FailOnUnwind<'a>(&'a Arc<Socket>);
 
 impl Drop for FailOnUnwind<'_> {
     fn drop(&mut self) {
-        self.0.set_failed(RpcError::new(EINTERNAL, "The reader of the connection panicked"));
+        self.0
+            .set_failed(RpcError::new(EINTERNAL, "The reader of the connection panicked"));
     }
 }

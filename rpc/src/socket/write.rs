@@ -35,6 +35,8 @@ pub(super) struct Output {
     unwritten: AtomicUsize,
     /// Who may take the sender's role: `TAKEN`, `DEFERRED` or `CONNECTING`.
     role: AtomicU8,
+    /// The thread that has deferred it, see [`this_thread`].
+    deferred_on: AtomicUsize,
     /// The sender's alone; the lock is never waited for.
     sending: Mutex<Sending>,
     /// KeepWrite wants to be told of writability.
@@ -75,6 +77,7 @@ impl Output {
             queue: Queue::new(),
             unwritten: AtomicUsize::new(0),
             role: AtomicU8::new(TAKEN),
+            deferred_on: AtomicUsize::new(0),
             sending: Mutex::default(),
             blocked: AtomicBool::new(false),
             writable: Butex::new(0),
@@ -85,7 +88,15 @@ impl Output {
     /// Takes the sender's role if it was left in this state.
     fn take_role(&self, left: u8) -> bool {
         // Acquire pairs with the Release that left it. The relaxed failure decides nothing.
-        self.role.compare_exchange(left, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        self.role
+            .compare_exchange(left, TAKEN, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// A hint: if it is wrong, bytes wait for the worker that has deferred them, or the kernel is asked twice.
+    fn is_deferred_elsewhere(&self) -> bool {
+        self.role.load(Ordering::Relaxed) == DEFERRED
+            && self.deferred_on.load(Ordering::Relaxed) != this_thread()
     }
 }
 
@@ -101,7 +112,10 @@ impl Socket {
             return Err(error.clone());
         }
         if overcrowded == Overcrowded::Refuse && self.is_overcrowded() {
-            return Err(RpcError::new(EOVERCROWDED, format!("Connection to {} is overcrowded", self.remote)));
+            return Err(RpcError::new(
+                EOVERCROWDED,
+                format!("Connection to {} is overcrowded", self.remote),
+            ));
         }
         let output = &self.output;
         // Relaxed: a sum; the queue publishes the bytes.
@@ -109,18 +123,27 @@ impl Socket {
         match output.queue.push(bytes) {
             Push::First if unwritten >= FLUSH_BYTES => self.send(),
             Push::First => {
+                output.deferred_on.store(this_thread(), Ordering::Relaxed); // a hint
                 output.role.store(DEFERRED, Ordering::Release); // pairs with the Acquire in `take_role`
-                if !bthread::defer(self.clone()) && output.take_role(DEFERRED) {
+                self.defer_sending();
+            }
+            Push::Queued if unwritten >= FLUSH_BYTES => {
+                if output.take_role(DEFERRED) {
                     self.send();
                 }
             }
-            Push::Queued => {
-                if unwritten >= FLUSH_BYTES && output.take_role(DEFERRED) {
-                    self.send();
-                }
-            }
+            // Another worker has deferred it, and may be busy for long.
+            Push::Queued if output.is_deferred_elsewhere() => self.defer_sending(),
+            Push::Queued => {}
         }
         Ok(())
+    }
+
+    /// Sees that what is queued is sent when this worker has nothing better to do; at once where there is no worker.
+    fn defer_sending(self: &Arc<Self>) {
+        if !bthread::defer(self.clone()) && self.output.take_role(DEFERRED) {
+            self.send();
+        }
     }
 
     /// Whether more is unwritten than one connection may have.
@@ -180,7 +203,9 @@ impl Socket {
         loop {
             match self.send_turn() {
                 Sent::All => return self.close_if_asked_to(),
-                Sent::Failed(error) => drop(self.set_failed(error)),
+                Sent::Failed(error) => {
+                    self.set_failed(error);
+                }
                 Sent::KernelFull | Sent::Enough => {
                     let socket = self.clone();
                     bthread::spawn(move || socket.keep_writing());
@@ -199,7 +224,9 @@ impl Socket {
             output.blocked.store(true, Ordering::SeqCst); // pairs with the load in `writable_again`
             match self.send_turn() {
                 Sent::All => return self.close_if_asked_to(),
-                Sent::Failed(error) => drop(self.set_failed(error)),
+                Sent::Failed(error) => {
+                    self.set_failed(error);
+                }
                 Sent::Enough => bthread::yield_now(),
                 Sent::KernelFull => {
                     let _ = output.writable.wait(seen, None); // however it ends, the kernel is asked again
@@ -268,4 +295,11 @@ impl Deferred for Socket {
             self.send();
         }
     }
+}
+
+/// A number that tells threads apart.
+fn this_thread() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(1);
+    thread_local!(static NUMBER: usize = NEXT.fetch_add(1, Ordering::Relaxed)); // only has to differ
+    NUMBER.with(|number| *number)
 }
