@@ -60,5 +60,9 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     if let Some(error) = &report.first_error {
         eprintln!("first error: {error}");
     }
-    Ok(if report.latency.count() > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.latency.count() > 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

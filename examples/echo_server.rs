@@ -28,7 +28,9 @@ impl EchoService for Echo {
         }
         let attachment = cntl.take_request_attachment();
         cntl.response_attachment().append_buf(attachment);
-        Ok(EchoResponse { message: request.message })
+        Ok(EchoResponse {
+            message: request.message,
+        })
     }
 }
 
@@ -37,7 +39,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Some(workers) = options.workers {
         Runtime::builder().workers(workers).install()?;
     }
-    let server = Server::builder().add(EchoServer::new(Echo)).start(&options.listen)?;
+    let server = Server::builder()
+        .add(EchoServer::new(Echo))
+        .start(&options.listen)?;
     println!("listening on {}", server.local_addr());
     server.run_until_asked_to_quit();
     Ok(())

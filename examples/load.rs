@@ -45,9 +45,17 @@ impl Load {
         for number in 0..self.fibers {
             let mut caller = Caller::new(number, self, stub.clone());
             let seen = Arc::clone(&seen);
-            fibers.push(bthread::Builder::new().name("echo load").spawn(move || caller.call_until(until, &seen))?);
+            fibers.push(
+                bthread::Builder::new()
+                    .name("echo load")
+                    .spawn(move || caller.call_until(until, &seen))?,
+            );
         }
-        Ok(RunningLoad { started, seen, fibers })
+        Ok(RunningLoad {
+            started,
+            seen,
+            fibers,
+        })
     }
 }
 
@@ -150,8 +158,17 @@ impl Caller {
     fn new(number: usize, load: &Load, stub: EchoStub) -> Self {
         let mut attachment = IoBuf::new();
         attachment.append_fill(letter(number) as u8, load.attachment_size);
-        let request = EchoRequest { message: "-".repeat(load.message_size), sleep_us: None };
-        Self { stub, request, attachment, number, calls: 0 }
+        let request = EchoRequest {
+            message: "-".repeat(load.message_size),
+            sleep_us: None,
+        };
+        Self {
+            stub,
+            request,
+            attachment,
+            number,
+            calls: 0,
+        }
     }
 
     fn call_until(&mut self, until: Instant, seen: &Seen) {
@@ -176,15 +193,26 @@ impl Caller {
         self.calls += 1;
         if !self.request.message.is_empty() {
             let mark = letter(self.number + self.calls);
-            self.request.message.replace_range(..1, mark.encode_utf8(&mut [0; 4]));
+            self.request
+                .message
+                .replace_range(..1, mark.encode_utf8(&mut [0; 4]));
         }
         let options = CallOptions::default().request_attachment(self.attachment.clone());
-        let reply = self.stub.echo_with(options, &self.request).map_err(|error: RpcError| error.to_string())?;
+        let reply = self
+            .stub
+            .echo_with(options, &self.request)
+            .map_err(|error: RpcError| error.to_string())?;
         if reply.message.message != self.request.message {
-            return Err(format!("the reply of {} bytes is not the request", reply.message.message.len()));
+            return Err(format!(
+                "the reply of {} bytes is not the request",
+                reply.message.message.len()
+            ));
         }
         if reply.attachment != self.attachment {
-            return Err(format!("the attachment of {} bytes is not that of the request", reply.attachment.len()));
+            return Err(format!(
+                "the attachment of {} bytes is not that of the request",
+                reply.attachment.len()
+            ));
         }
         Ok(())
     }

@@ -17,22 +17,35 @@ impl EchoService for Echo {
     fn echo(&self, cntl: &mut ServerCall, request: EchoRequest) -> Result<EchoResponse, RpcError> {
         let attachment = cntl.take_request_attachment();
         cntl.response_attachment().append_buf(attachment);
-        Ok(EchoResponse { message: request.message })
+        Ok(EchoResponse {
+            message: request.message,
+        })
     }
 }
 
 fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let server = Server::builder().add(EchoServer::new(Echo)).start("127.0.0.1:0")?;
+    let server = Server::builder()
+        .add(EchoServer::new(Echo))
+        .start("127.0.0.1:0")?;
     println!("listening on {}", server.local_addr());
 
-    let channel = Channel::builder().protocol("baidu_std").connect(server.local_addr())?;
+    let channel = Channel::builder()
+        .protocol("baidu_std")
+        .connect(server.local_addr())?;
     let echo = EchoStub::new(&channel);
-    let request = EchoRequest { message: "hello".to_owned(), ..Default::default() };
+    let request = EchoRequest {
+        message: "hello".to_owned(),
+        ..Default::default()
+    };
     println!("one call: {:?}", echo.echo(&request)?.message);
 
     println!("{FIBERS} bthreads, one call at a time each, messages of {MESSAGE_SIZE} bytes:");
-    let load =
-        Load { fibers: FIBERS, message_size: MESSAGE_SIZE, attachment_size: 0, duration: Duration::from_secs(SECONDS) };
+    let load = Load {
+        fibers: FIBERS,
+        message_size: MESSAGE_SIZE,
+        attachment_size: 0,
+        duration: Duration::from_secs(SECONDS),
+    };
     let running = load.start(&echo)?;
     let started = Instant::now();
     let mut calls_before = 0;
@@ -50,7 +63,11 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     if let Some(error) = &report.first_error {
         eprintln!("first error: {error}");
     }
-    Ok(if report.errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.errors == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn print_table(report: &Report) {

@@ -119,11 +119,13 @@ impl Stack {
     }
 
     /// The lowest usable byte. The guard lies below it.
+    #[cfg(test)]
     pub(crate) fn limit(&self) -> *mut u8 {
         self.limit.as_ptr()
     }
 
     /// The slot's number in its pool, below the pool's capacity; stays the same for the pool's life.
+    #[cfg(test)]
     pub(crate) fn index(&self) -> u32 {
         self.index
     }
@@ -172,7 +174,7 @@ impl StackPool {
     /// Reserves address space. No stack is made yet.
     ///
     /// If the kernel refuses so much (a limit on address space), the pool takes half of what it can get and
-    /// leaves the rest to the program; [`StackPool::capacity`] tells how many stacks that is.
+    /// leaves the rest to the program; [`StackCounts::capacity`] tells how many stacks that is.
     ///
     /// Blocks the thread for one or a few system calls.
     ///
@@ -229,11 +231,6 @@ impl StackPool {
                 opened: 0,
             }),
         })
-    }
-
-    /// How many stacks there can be.
-    pub(crate) fn capacity(&self) -> u32 {
-        self.capacity
     }
 
     /// Usable bytes of each stack, after rounding.

@@ -132,9 +132,8 @@ impl fmt::Debug for Context {
 /// left for good; `entry` finds what lies below them as its stack, and needs enough of it.
 pub(crate) unsafe fn prepare(stack_top: *mut u8, entry: Entry, arg: *mut ()) -> Context {
     // SAFETY: the caller's promise covers every byte the assembly writes.
-    Context {
-        sp: unsafe { machine::bobbin_ctx_prepare(stack_top, entry, arg) },
-    }
+    let sp = unsafe { machine::bobbin_ctx_prepare(stack_top, entry, arg) };
+    Context { sp }
 }
 
 /// Suspends the running flow into `*from` and resumes `to`. Returns when something switches to `*from`.

@@ -8,11 +8,13 @@ const STACK_BYTES: usize = 1 << 20;
 /// What `prepare` may write to, below the top it is given.
 const PREPARED_BYTES: usize = 256;
 
+type Body = Box<dyn FnOnce(&mut Yielder)>;
+
 /// A flow that runs one closure and then leaves for good.
 struct Flow {
     main: Context,
     own: Context,
-    body: Option<Box<dyn FnOnce(&mut Yielder)>>,
+    body: Option<Body>,
     ended: bool,
     stack: Vec<u8>,
 }

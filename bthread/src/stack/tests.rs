@@ -210,7 +210,7 @@ fn a_configuration_out_of_range_is_an_error() {
 fn more_address_space_than_there_is_makes_a_smaller_pool() {
     let wanted = config(STACK_SIZE_MAX, STACKS_LIMIT, 0);
     let pool = StackPool::new(&wanted).unwrap();
-    assert!((1..STACKS_LIMIT).contains(&pool.capacity()));
+    assert!((1..STACKS_LIMIT).contains(&pool.capacity));
     let stack = pool.get().unwrap();
     assert!(writable(stack.limit()));
     pool.put(stack);
@@ -297,7 +297,7 @@ fn a_limit_on_address_space_is_shared_with_the_program() {
             // SAFETY: lowers a limit of this process, which is the child.
             assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
             let pool = StackPool::new(&StackConfig::default()).unwrap();
-            assert!((64..2048).contains(&pool.capacity()), "{}", pool.capacity());
+            assert!((64..2048).contains(&pool.capacity), "{}", pool.capacity);
             let stack = pool.get().unwrap();
             assert!(writable(stack.limit()));
             let for_the_program = Reservation::map(1 << 30);
@@ -395,7 +395,7 @@ fn markers_need_no_mappings_and_gaps_need_two_each() {
         stacks
             .iter()
             .for_each(|stack| assert!(writable(stack.top().wrapping_sub(1))));
-        let (start, end) = (pool.slot(0).addr().get(), pool.slot(pool.capacity()).addr().get());
+        let (start, end) = (pool.slot(0).addr().get(), pool.slot(pool.capacity).addr().get());
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
         let first = |line: &str| usize::from_str_radix(line.split('-').next().unwrap(), 16).unwrap();
         let mappings = maps

@@ -42,7 +42,7 @@ pub(super) fn prepare() {
     ///
     /// For `dl_iterate_phdr` only.
     unsafe extern "C" fn main_program(info: *mut libc::dl_phdr_info, _: usize, _: *mut c_void) -> c_int {
-        // SAFETY: the loader passes a valid description, whose headers stay mapped; the program itself is first.
+        // SAFETY: the loader passes a valid description, whose headers stay mapped. The program comes first.
         let (bias, headers) = unsafe {
             let info = &*info;
             (

@@ -88,7 +88,7 @@ mod tests {
             assert_eq!(copied, text.encode_to_vec());
             assert_eq!(appended.to_vec(), copied);
             let mut again = IoBuf::new();
-            appended.append_to(&mut again);
+            Body::append_to(&appended, &mut again);
             assert_eq!(again.to_vec(), copied);
             assert_eq!(appended.size(), copied.len());
         }

@@ -1,0 +1,64 @@
+//! Frames: a header of 12 bytes (`PRPC`, the size of what follows, the size of the description), the description
+//! ([`Meta`]), the body, the attachment (§2.1, §2.2).
+//!
+//! [`FrameCodec`] cuts them, `read` reads the description in place, `write` writes whole frames. `reference` is the
+//! description as plain prost structs, which the tests compare the two with.
+
+mod encoding;
+mod read;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod reference;
+mod wire;
+mod write;
+
+use iobuf::IoBuf;
+use rpc::protocol::{Codec, Frame, Parsed, WireError};
+
+pub(crate) use encoding::Encoding;
+pub(crate) use read::{Meta, text, with_meta};
+pub(crate) use write::{FrameWriter, MetaFields, TooLarge};
+
+/// Begins every frame.
+pub(crate) const MAGIC: [u8; 4] = *b"PRPC";
+
+/// Magic, body size and meta size.
+pub(crate) const HEADER_SIZE: usize = 12;
+
+/// Cuts frames. Keeps nothing between two calls.
+#[derive(Debug)]
+pub(crate) struct FrameCodec {
+    max_body_size: usize,
+}
+
+impl FrameCodec {
+    pub(crate) fn new(max_body_size: usize) -> Self {
+        FrameCodec { max_body_size }
+    }
+}
+
+impl Codec for FrameCodec {
+    fn parse(&mut self, input: &mut IoBuf) -> Result<Parsed, WireError> {
+        let mut aux = [0; HEADER_SIZE];
+        let there = input.len().min(HEADER_SIZE);
+        let Some(header) = input.fetch(&mut aux[..there]) else { return Ok(Parsed::NeedMore) };
+        let compared = there.min(MAGIC.len());
+        if header[..compared] != MAGIC[..compared] {
+            return Ok(Parsed::NotMine);
+        }
+        let &[_, _, _, _, b0, b1, b2, b3, m0, m1, m2, m3] = header else { return Ok(Parsed::NeedMore) };
+        let body_size = u32::from_be_bytes([b0, b1, b2, b3]);
+        let meta_size = u32::from_be_bytes([m0, m1, m2, m3]);
+        let size = body_size as usize;
+        if size > self.max_body_size {
+            return Err(WireError::TooBig { declared: body_size.into(), limit: self.max_body_size });
+        }
+        if meta_size > body_size {
+            return Err(WireError::Malformed("meta_size is larger than body_size"));
+        }
+        if input.len() - HEADER_SIZE < size {
+            return Ok(Parsed::NeedMore);
+        }
+        input.pop_front(HEADER_SIZE);
+        Ok(Parsed::Message(Frame { bytes: input.cut(size), meta_size }))
+    }
+}

@@ -1,0 +1,194 @@
+//! The description of a frame, read where it lies: nothing is allocated and nothing copied, for a request's names are
+//! looked up and forgotten (§2.3).
+//!
+//! Accepts what protobuf accepts: fields in any order and more than once, unknown ones, messages in pieces. Like
+//! protobuf it refuses a description whose `required` parts are missing. Texts are bytes here, as C++ peers do not
+//! check them.
+
+use iobuf::IoBuf;
+use rpc::UserFields;
+
+use super::encoding::{Checksum, Compress, Content, Encoding};
+use super::wire::{Malformed, Value, field};
+
+/// Descriptions up to this size that lie in two blocks are put together on the stack.
+const ON_STACK_MAX: usize = 256;
+
+/// `RpcMeta`. Missing fields have protobuf's defaults.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Meta<'a> {
+    pub(crate) request: Option<Request<'a>>,
+    pub(crate) response: Option<Response<'a>>,
+    pub(crate) correlation_id: u64,
+    pub(crate) attachment_size: i32,
+    pub(crate) encoding: Encoding,
+    pub(crate) checksum_value: &'a [u8],
+    /// The whole description, for [`user_fields`](Self::user_fields); `None` if there are none.
+    with_user_fields: Option<&'a [u8]>,
+}
+
+/// `RpcRequestMeta`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Request<'a> {
+    pub(crate) service_name: &'a [u8],
+    pub(crate) method_name: &'a [u8],
+    pub(crate) log_id: Option<u64>,
+    pub(crate) request_id: &'a [u8],
+    pub(crate) timeout_ms: i32,
+}
+
+/// `RpcResponseMeta`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Response<'a> {
+    pub(crate) error_code: i32,
+    pub(crate) error_text: &'a [u8],
+}
+
+/// Runs `f` on the description of a frame, the first `size` bytes of it.
+pub(crate) fn with_meta<R>(
+    frame: &IoBuf,
+    size: usize,
+    f: impl FnOnce(Meta<'_>) -> R,
+) -> Result<R, Malformed> {
+    if let Some(bytes) = frame.front().get(..size) {
+        return Meta::read(bytes).map(f);
+    }
+    let (mut on_stack, mut on_heap) = ([0; ON_STACK_MAX], Vec::new());
+    let aux = match on_stack.get_mut(..size) {
+        Some(aux) => aux,
+        None => {
+            // The bytes are there: the frame is complete.
+            on_heap.resize(size.min(frame.len()), 0);
+            &mut on_heap[..]
+        }
+    };
+    let bytes = frame.fetch(aux).ok_or(Malformed)?;
+    Meta::read(bytes).map(f)
+}
+
+impl<'a> Meta<'a> {
+    /// Reads a description, all of `bytes`.
+    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let mut meta = Meta::default();
+        let mut request = RequestRequired::default();
+        let (mut stream, mut chunk) = (None, None);
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match field(&mut rest)? {
+                (1, Value::Bytes(bytes)) => meta.request.get_or_insert_default().merge(bytes, &mut request)?,
+                (2, Value::Bytes(bytes)) => meta.response.get_or_insert_default().merge(bytes)?,
+                (3, Value::Varint(value)) => meta.encoding.compress = Compress::of(value as i32),
+                (4, Value::Varint(value)) => meta.correlation_id = value,
+                (5, Value::Varint(value)) => meta.attachment_size = value as i32,
+                (6, Value::Bytes(bytes)) => see_numbers(bytes, chunk.get_or_insert(0))?,
+                (8, Value::Bytes(bytes)) => see_numbers(bytes, stream.get_or_insert(0))?,
+                (9, Value::Bytes(entry)) => {
+                    user_field(entry)?;
+                    meta.with_user_fields = Some(bytes);
+                }
+                (10, Value::Varint(value)) => {
+                    // A closed enum: a number without a name is as if it had not been sent.
+                    if let Some(content) = Content::of(value as i32) {
+                        meta.encoding.content = content;
+                    }
+                }
+                (11, Value::Varint(value)) => meta.encoding.checksum = Checksum::of(value as i32),
+                (12, Value::Bytes(value)) => meta.checksum_value = value,
+                _ => {}
+            }
+        }
+        let is_whole = (meta.request.is_none() || request.service_name && request.method_name)
+            && chunk.is_none_or(|seen| seen & 0b110 == 0b110)
+            && stream.is_none_or(|seen| seen & 0b010 != 0);
+        if is_whole { Ok(meta) } else { Err(Malformed) }
+    }
+
+    /// The free pairs; the last one of a key counts.
+    pub(crate) fn user_fields(&self) -> UserFields {
+        let mut fields = UserFields::default();
+        let mut rest = self.with_user_fields.unwrap_or_default();
+        while !rest.is_empty() {
+            // It has been read before.
+            match field(&mut rest) {
+                Ok((9, Value::Bytes(entry))) => {
+                    if let Ok((key, value)) = user_field(entry) {
+                        fields.set(text(key), text(value));
+                    }
+                }
+                Ok(_) => {}
+                Err(Malformed) => break,
+            }
+        }
+        fields
+    }
+}
+
+/// The required fields of a request that have been seen.
+#[derive(Default)]
+struct RequestRequired {
+    service_name: bool,
+    method_name: bool,
+}
+
+impl<'a> Request<'a> {
+    fn merge(&mut self, mut rest: &'a [u8], seen: &mut RequestRequired) -> Result<(), Malformed> {
+        while !rest.is_empty() {
+            match field(&mut rest)? {
+                (1, Value::Bytes(name)) => {
+                    self.service_name = name;
+                    seen.service_name = true;
+                }
+                (2, Value::Bytes(name)) => {
+                    self.method_name = name;
+                    seen.method_name = true;
+                }
+                (3, Value::Varint(value)) => self.log_id = Some(value),
+                (7, Value::Bytes(id)) => self.request_id = id,
+                (8, Value::Varint(value)) => self.timeout_ms = value as i32,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Response<'a> {
+    fn merge(&mut self, mut rest: &'a [u8]) -> Result<(), Malformed> {
+        while !rest.is_empty() {
+            match field(&mut rest)? {
+                (1, Value::Varint(value)) => self.error_code = value as i32,
+                (2, Value::Bytes(text)) => self.error_text = text,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Notes in `seen`, a bit for each, which of the first fields of a message are there as numbers.
+fn see_numbers(mut rest: &[u8], seen: &mut u64) -> Result<(), Malformed> {
+    while !rest.is_empty() {
+        if let (number @ ..64, Value::Varint(_)) = field(&mut rest)? {
+            *seen |= 1 << number;
+        }
+    }
+    Ok(())
+}
+
+/// An entry of the map of user fields.
+fn user_field(mut rest: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+    let (mut key, mut value) = (&[][..], &[][..]);
+    while !rest.is_empty() {
+        match field(&mut rest)? {
+            (1, Value::Bytes(bytes)) => key = bytes,
+            (2, Value::Bytes(bytes)) => value = bytes,
+            _ => {}
+        }
+    }
+    Ok((key, value))
+}
+
+/// A text that may come from a peer that does not check its texts.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
