@@ -1,10 +1,11 @@
 //! Calls an echo service from many bthreads and prints one line of figures, latencies in microseconds. The first
 //! error goes to standard error; the exit status is 1 if no call went well.
 
+use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use bobbin::{Channel, RpcError};
+use bobbin::Channel;
 use bobbin_examples::example::EchoStub;
 use bobbin_examples::load::Load;
 use clap::Parser;
@@ -38,17 +39,13 @@ struct Options {
     secs: u64,
 }
 
-fn connect(options: &Options) -> Result<Channel, RpcError> {
-    Channel::builder()
+/// Whether any call went well.
+fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
+    let channel = Channel::builder()
         .protocol(&options.protocol)
         .connection_type(&options.connection_type)
         .timeout(CALL_TIMEOUT)
-        .connect(&options.server)
-}
-
-fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let options = Options::parse();
-    let channel = connect(&options)?;
+        .connect(&options.server)?;
     let load = Load {
         fibers: options.fibers,
         message_size: options.size,
@@ -60,9 +57,16 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     if let Some(error) = &report.first_error {
         eprintln!("first error: {error}");
     }
-    Ok(if report.latency.count() > 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(report.latency.count() > 0)
+}
+
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("echo_client: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }

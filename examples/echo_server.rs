@@ -1,5 +1,7 @@
 //! Serves `example.EchoService/Echo` until SIGTERM or SIGINT: sleeps if asked to, and echoes message and attachment.
 
+use std::error::Error;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use bobbin::bthread::{self, Runtime};
@@ -34,8 +36,7 @@ impl EchoService for Echo {
     }
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let options = Options::parse();
+fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
     if let Some(workers) = options.workers {
         Runtime::builder().workers(workers).install()?;
     }
@@ -45,4 +46,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("listening on {}", server.local_addr());
     server.run_until_asked_to_quit();
     Ok(())
+}
+
+fn main() -> ExitCode {
+    match serve(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("echo_server: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }

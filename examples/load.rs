@@ -221,3 +221,67 @@ impl Caller {
 fn letter(number: usize) -> char {
     (b'a' + (number % 26) as u8) as char
 }
+
+#[cfg(test)]
+mod tests {
+    use bobbin::{Channel, Server, ServerCall};
+
+    use super::*;
+    use crate::example::{EchoResponse, EchoServer, EchoService};
+
+    /// What a server does to a message or an attachment before it sends it back.
+    struct Echo(fn(&mut String), fn(&mut IoBuf));
+
+    impl EchoService for Echo {
+        fn echo(&self, cntl: &mut ServerCall, mut request: EchoRequest) -> Result<EchoResponse, RpcError> {
+            let Echo(change_message, change_attachment) = self;
+            let mut attachment = cntl.take_request_attachment();
+            change_message(&mut request.message);
+            change_attachment(&mut attachment);
+            cntl.response_attachment().append_buf(attachment);
+            Ok(EchoResponse {
+                message: request.message,
+            })
+        }
+    }
+
+    fn report_on(echo: Echo) -> Report {
+        let server = Server::builder()
+            .add(EchoServer::new(echo))
+            .start("127.0.0.1:0")
+            .unwrap();
+        let channel = Channel::builder()
+            .timeout(Duration::from_secs(30))
+            .connect(server.local_addr())
+            .unwrap();
+        let duration = Duration::from_millis(50);
+        let load = Load {
+            fibers: 3,
+            message_size: 8,
+            attachment_size: 10_000,
+            duration,
+        };
+        load.start(&EchoStub::new(&channel)).unwrap().finish()
+    }
+
+    #[test]
+    fn an_echo_is_no_error() {
+        let report = report_on(Echo(|_| {}, |_| {}));
+        assert_eq!((report.errors, &report.first_error), (0, &None));
+        assert!(report.latency.count() >= 3);
+        assert!(report.to_string().ends_with(" errors=0"), "{report}");
+    }
+
+    #[test]
+    fn another_message_or_attachment_is_an_error() {
+        for echo in [
+            Echo(|message| message.make_ascii_uppercase(), |_| {}),
+            Echo(|_| {}, |buf| buf.push_back(0)),
+        ] {
+            let report = report_on(echo);
+            assert_eq!(report.latency.count(), 0);
+            assert!(report.errors >= 3);
+            assert!(report.first_error.unwrap().contains("is not"));
+        }
+    }
+}

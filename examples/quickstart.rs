@@ -1,5 +1,6 @@
 //! A server and a client in one process: 50 bthreads call it for five seconds, over TCP.
 
+use std::error::Error;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,8 @@ impl EchoService for Echo {
     }
 }
 
-fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
+/// Whether all calls went well.
+fn run() -> Result<bool, Box<dyn Error>> {
     let server = Server::builder()
         .add(EchoServer::new(Echo))
         .start("127.0.0.1:0")?;
@@ -31,6 +33,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
 
     let channel = Channel::builder()
         .protocol("baidu_std")
+        .timeout(Duration::from_secs(1))
         .connect(server.local_addr())?;
     let echo = EchoStub::new(&channel);
     let request = EchoRequest {
@@ -63,11 +66,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     if let Some(error) = &report.first_error {
         eprintln!("first error: {error}");
     }
-    Ok(if report.errors == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(report.errors == 0)
 }
 
 fn print_table(report: &Report) {
@@ -80,4 +79,15 @@ fn print_table(report: &Report) {
         println!("{name:<10} {:>12.1} µs", report.percentile_us(ratio));
     }
     println!("longest    {:>12.1} µs", report.latency.max() as f64 / 1000.0);
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("quickstart: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }

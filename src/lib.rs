@@ -77,8 +77,8 @@ pub use rpc;
 pub use iobuf::IoBuf;
 pub use protocols::registry;
 pub use rpc::{
-    Call, CallOptions, MessageSchema, MethodDescriptor, NestedField, ProtoMessage, Reply, RequiredField, Responder,
-    RpcError, ServerCall, Service, ServiceDescriptor, unary, unary_async,
+    Call, CallOptions, MessageSchema, MethodDescriptor, NestedField, ProtoMessage, Reply, RequiredField,
+    Responder, RpcError, ServerCall, Service, ServiceDescriptor, error, unary, unary_async,
 };
 
 /// What `main` of a program may return: every error of a server or channel is an [`RpcError`].

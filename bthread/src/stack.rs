@@ -25,7 +25,8 @@
 //! is opened by itself between guards left closed: two mappings a stack, of which `vm.max_map_count` allows
 //! 65,530, so about 32,000 stacks. Beyond that `get` returns the kernel's error.
 //!
-//! Huge pages are turned off for the reservation: one would put memory behind a whole stack at its first touch.
+//! Huge pages are turned off for the reservation: one would put memory behind a whole stack at its first
+//! touch.
 
 #[cfg(test)]
 pub(crate) mod child;

@@ -1,4 +1,4 @@
-//! What happens when a bthread overflows its stack: a line that names it, a trace, and the end of the process.
+//! What happens when a bthread overflows its stack: a line that names it, a trace, the end of the process.
 //!
 //! Owns the handler of SIGSEGV and SIGBUS, the list of address ranges whose guards it knows, and the
 //! alternate signal stack of a worker. Everything the handler calls is async-signal-safe up to the point

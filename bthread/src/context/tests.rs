@@ -167,21 +167,21 @@ fn a_backtrace_ends_at_the_entry() {
     for _ in 0..2 {
         resume(&mut flow);
         let trace = receiver.try_recv().unwrap();
-        assert!(trace.contains("a_frame_to_look_for"), "{trace}");
-        assert!(trace.contains("context::tests::entry"), "{trace}");
+        // Lines like "3: name"; what the names look like depends on the debug information.
+        let frames: Vec<&str> = trace
+            .lines()
+            .filter_map(|line| line.trim_start().split_once(": "))
+            .map(|frame| frame.1)
+            .collect();
         assert!(
-            !trace.contains("context::tests::resume"),
-            "went on past the entry: {trace}"
+            frames.iter().any(|frame| frame.contains("a_frame_to_look_for")),
+            "{trace}"
         );
-        let frames = trace.lines().filter(|line| {
-            line.trim_start()
-                .split(':')
-                .next()
-                .unwrap()
-                .parse::<u32>()
-                .is_ok()
-        });
-        assert!(frames.count() < 40, "did not end: {trace}");
+        assert!(
+            frames.last().unwrap().contains("entry"),
+            "did not end where it should: {trace}"
+        );
+        assert!((3..20).contains(&frames.len()), "{trace}");
     }
     assert!(flow.ended);
 }

@@ -368,6 +368,8 @@ fn layouts_do_not_matter_for_equality() {
     assert_ne!(one, shorter);
     assert_ne!(shorter, bytes);
     assert_eq!(IoBuf::from("text"), *"text");
+    assert_ne!(IoBuf::from("text"), *"text and more");
+    assert_ne!(IoBuf::from("text"), *"tex");
     assert_eq!(IoBuf::from(b"text"), b"text");
     assert_eq!("text", IoBuf::from(String::from("text")));
 }

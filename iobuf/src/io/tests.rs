@@ -216,6 +216,41 @@ fn non_blocking_transfers_in_every_size() {
 }
 
 #[test]
+fn send_raises_no_signal_and_write_does() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    static RAISED: AtomicUsize = AtomicUsize::new(0);
+    extern "C" fn count(_: c_int) {
+        RAISED.fetch_add(1, Ordering::SeqCst); // a counter read by the thread that the signal interrupts
+    }
+    let broken = || {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        drop(theirs);
+        ours
+    };
+    // SAFETY: the handler is safe to run in a signal, and the standard library's setting is put back.
+    let before = unsafe { libc::signal(libc::SIGPIPE, count as extern "C" fn(c_int) as libc::sighandler_t) };
+    let (mut one, mut many) = (scattered(1), scattered(2));
+    for buf in [&mut one, &mut many] {
+        assert_eq!(
+            buf.send_to(broken().as_fd(), 10).unwrap_err().kind(),
+            ErrorKind::BrokenPipe
+        );
+    }
+    assert_eq!(RAISED.load(Ordering::SeqCst), 0);
+    assert_eq!(
+        one.write_to(broken().as_fd(), 10).unwrap_err().kind(),
+        ErrorKind::BrokenPipe
+    );
+    assert_eq!(
+        RAISED.load(Ordering::SeqCst),
+        1,
+        "the signal would have been seen"
+    );
+    // SAFETY: as above.
+    unsafe { libc::signal(libc::SIGPIPE, before) };
+}
+
+#[test]
 fn send_needs_a_socket() {
     let (_read, write) = std::io::pipe().unwrap();
     let mut buf = IoBuf::from("x");

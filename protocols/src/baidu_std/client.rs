@@ -9,7 +9,9 @@ use super::codec::{Encoding, FrameWriter, Meta, MetaFields, text, with_meta};
 
 impl ClientSide for BaiduStd {
     fn write_request(&self, request: OutgoingRequest<'_>, out: &mut IoBuf) -> Result<(), RpcError> {
-        let timeout_ms = request.timeout.map_or(0, |timeout| i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX));
+        let timeout_ms = request.timeout.map_or(0, |timeout| {
+            i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX)
+        });
         let mut writer = FrameWriter::new();
         writer.request(
             request.method.service_name(),
@@ -31,7 +33,8 @@ impl ClientSide for BaiduStd {
     fn read_reply(&self, mut frame: Frame) -> Result<IncomingReply, WireError> {
         let meta_size = frame.meta_size as usize;
         let read = with_meta(&frame.bytes, meta_size, |meta| reply(&meta));
-        let (mut reply, attachment_size) = read.map_err(|_| WireError::Malformed("RpcMeta cannot be parsed"))?;
+        let (mut reply, attachment_size) =
+            read.map_err(|_| WireError::Malformed("RpcMeta cannot be parsed"))?;
         frame.bytes.pop_front(meta_size);
         let size = frame.bytes.len();
         match size.checked_sub(attachment_size) {
@@ -50,7 +53,8 @@ impl ClientSide for BaiduStd {
     /// EREQUEST rather than ERESPONSE, as in brpc (§2.7).
     fn unreadable_reply(&self, response_type: &str, response_size: usize) -> RpcError {
         let encoding = Encoding::default();
-        let text = format!("Fail to parse response={response_type}, {encoding}, response_size={response_size}");
+        let text =
+            format!("Fail to parse response={response_type}, {encoding}, response_size={response_size}");
         RpcError::new(EREQUEST, text)
     }
 }
@@ -61,7 +65,10 @@ fn reply(meta: &Meta<'_>) -> (IncomingReply, usize) {
     let error = if response.error_code != 0 {
         Some(RpcError::new(response.error_code, text(response.error_text)))
     } else if !meta.encoding.is_readable() {
-        Some(RpcError::new(EREQUEST, format!("Fail to parse response, {}", meta.encoding)))
+        Some(RpcError::new(
+            EREQUEST,
+            format!("Fail to parse response, {}", meta.encoding),
+        ))
     } else {
         None
     };

@@ -54,6 +54,10 @@ impl Protocol for BaiduStd {
     }
 
     fn connection_types(&self) -> &'static [ConnectionType] {
-        &[ConnectionType::Single, ConnectionType::Pooled, ConnectionType::Short]
+        &[
+            ConnectionType::Single,
+            ConnectionType::Pooled,
+            ConnectionType::Short,
+        ]
     }
 }

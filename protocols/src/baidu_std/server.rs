@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use iobuf::IoBuf;
+use rpc::UserFields;
 use rpc::error::{EINTERNAL, ENOCODE, ENOMETHOD, ENOSERVICE, ERESPONSE, ErrorCode, RpcError};
 use rpc::protocol::{
     Frame, IncomingRequest, OutgoingReply, RareRequestInfo, ReplyToken, RequestInfo, ServerSide, WireError,
 };
 use rpc::server::{MethodId, NoRoute, Routes};
-use rpc::UserFields;
 
 use super::BaiduStd;
 use super::codec::{Encoding, FrameWriter, Meta, MetaFields, TooLarge, text, with_meta};
@@ -24,7 +24,10 @@ impl ServerSide for BaiduStd {
     }
 
     fn write_reply(&self, mut token: ReplyToken, reply: OutgoingReply<'_>, out: &mut IoBuf) {
-        let checksum_value = token.extra.take().and_then(|extra| extra.downcast::<Vec<u8>>().ok());
+        let checksum_value = token
+            .extra
+            .take()
+            .and_then(|extra| extra.downcast::<Vec<u8>>().ok());
         let fields = |user_fields| MetaFields {
             correlation_id: token.id,
             user_fields,
@@ -59,20 +62,34 @@ impl ServerSide for BaiduStd {
 fn request(meta: &Meta<'_>, routes: &Routes<'_>) -> Result<IncomingRequest, WireError> {
     let named = meta.request.unwrap_or_default();
     let user_fields = meta.user_fields();
-    let rare = (!named.request_id.is_empty() || !user_fields.is_empty())
-        .then(|| Box::new(RareRequestInfo { request_id: text(named.request_id), user_fields }));
+    let rare = (!named.request_id.is_empty() || !user_fields.is_empty()).then(|| {
+        Box::new(RareRequestInfo {
+            request_id: text(named.request_id),
+            user_fields,
+        })
+    });
     let checksum_value = meta.checksum_value;
     Ok(IncomingRequest {
         method: find(routes, name(named.service_name)?, name(named.method_name)?),
         payload: IoBuf::new(),
         attachment_size: meta.attachment_size,
         is_readable: meta.encoding.is_readable(),
-        timeout: u64::try_from(named.timeout_ms).ok().filter(|ms| *ms > 0).map(Duration::from_millis),
-        info: RequestInfo { log_id: named.log_id, rare },
+        timeout: u64::try_from(named.timeout_ms)
+            .ok()
+            .filter(|ms| *ms > 0)
+            .map(Duration::from_millis),
+        info: RequestInfo {
+            log_id: named.log_id,
+            rare,
+        },
         token: ReplyToken {
             id: meta.correlation_id,
             bits: meta.encoding.to_bits(),
-            extra: if checksum_value.is_empty() { None } else { Some(Box::new(checksum_value.to_vec())) },
+            extra: if checksum_value.is_empty() {
+                None
+            } else {
+                Some(Box::new(checksum_value.to_vec()))
+            },
         },
     })
 }
@@ -90,5 +107,9 @@ fn find(routes: &Routes<'_>, service: &str, method: &str) -> Result<MethodId, Rp
 
 /// A failure without a number is EINTERNAL here.
 fn code_on_the_wire(code: ErrorCode) -> i32 {
-    if code == ENOCODE { EINTERNAL.get() } else { code.get() }
+    if code == ENOCODE {
+        EINTERNAL.get()
+    } else {
+        code.get()
+    }
 }

@@ -1,19 +1,19 @@
 //! The input side of a socket: one reader at a time, and what becomes of the messages it cuts.
 //!
 //! Owns the read buffer. Events only bump a counter; the one that raises it from 0 starts a reader bthread, which
-//! reads until the kernel runs dry and gives its role up by bringing the counter back to 0. A server's messages become
-//! bthreads, all of one turn at once, but for the last, which runs here after the role is given up, so that a handler
-//! that waits holds up nobody. A client's replies are cheap and are all handled in place.
+//! reads until the kernel runs dry and gives its role up by bringing the counter back to 0. Only then it runs a server's
+//! messages (see `dispatch`), so that a handler that waits holds up nobody. A client's replies are cheap and are all
+//! handled while reading.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use bthread::Batch;
 use iobuf::IoPortal;
 
-use super::{Message, Socket, lock};
+use super::{Message, Socket, dispatch, lock};
 use crate::error::{EEOF, EINTERNAL, RpcError};
 use crate::messenger::{Cut, Messenger};
 use crate::protocol::Role;
@@ -30,9 +30,6 @@ const AVERAGED: usize = 10;
 const TURN_BYTES_MAX: usize = 4 << 20;
 /// After so many messages a reader lets other bthreads run.
 const TURN_MESSAGES_MAX: usize = 4096;
-
-/// A bthread keeps a closure of up to 96 bytes without an allocation: a message, and the socket.
-const _: () = assert!(size_of::<Message>() + size_of::<Arc<Socket>>() <= 96);
 
 /// The input side of one socket.
 pub(super) struct Input {
@@ -93,33 +90,27 @@ impl Socket {
     fn read(self: Arc<Self>) {
         let bomb = FailOnUnwind(&self);
         let mut arrivals = Arrivals::new(&self);
-        let last = loop {
+        loop {
             // Acquire pairs with the fetch_add of the events that are taken care of now.
             let seen = self.input.events.load(Ordering::Acquire);
             match self.read_turn(&mut arrivals) {
                 // AcqRel pairs with the fetch_add that makes the next reader.
-                Turn::Dry if self.input.events.fetch_sub(seen, Ordering::AcqRel) == seen => {
-                    break arrivals.finish();
-                }
-                Turn::Dry => arrivals.spawn_last(),
+                Turn::Dry if self.input.events.fetch_sub(seen, Ordering::AcqRel) == seen => break,
+                Turn::Dry => arrivals.run_elsewhere(),
                 Turn::Full => {
-                    arrivals.spawn_last();
-                    drop(arrivals.finish());
+                    arrivals.run_elsewhere();
                     let socket = self.clone();
                     bthread::spawn(move || socket.read());
-                    break None;
+                    break;
                 }
                 Turn::Over(error) => {
-                    let last = arrivals.finish();
                     self.set_failed(error);
-                    break last;
+                    break;
                 }
             }
-        };
-        std::mem::forget(bomb);
-        if let Some(message) = last {
-            self.owner.message(&self, message);
         }
+        std::mem::forget(bomb);
+        dispatch::run(&self, arrivals.messages);
     }
 
     /// Reads and cuts until there is nothing more or enough.
@@ -191,45 +182,30 @@ impl Stream {
 struct Arrivals<'a> {
     socket: &'a Arc<Socket>,
     in_place: bool,
-    batch: Batch,
-    /// Held back until it is known whether it is the last.
-    last: Option<Message>,
+    /// Not handled yet.
+    messages: VecDeque<Message>,
 }
 
 impl<'a> Arrivals<'a> {
     fn new(socket: &'a Arc<Socket>) -> Self {
-        let in_place = socket.owner.role() == Role::Client;
         Arrivals {
             socket,
-            in_place,
-            batch: Batch::new(),
-            last: None,
+            in_place: socket.owner.role() == Role::Client,
+            messages: VecDeque::new(),
         }
     }
 
     fn add(&mut self, message: Message) {
         if self.in_place {
             self.socket.owner.message(self.socket, message);
-        } else if let Some(earlier) = self.last.replace(message) {
-            self.spawn(earlier);
+        } else {
+            self.messages.push_back(message);
         }
     }
 
-    fn spawn_last(&mut self) {
-        if let Some(message) = self.last.take() {
-            self.spawn(message);
-        }
-    }
-
-    fn spawn(&mut self, message: Message) {
-        let socket = self.socket.clone();
-        self.batch.spawn(move || socket.owner.message(&socket, message));
-    }
-
-    /// Starts all but the last, which it returns.
-    fn finish(&mut self) -> Option<Message> {
-        self.batch.flush();
-        self.last.take()
+    /// The reader has more to read, so that others have to run them.
+    fn run_elsewhere(&mut self) {
+        dispatch::run_elsewhere(self.socket, std::mem::take(&mut self.messages));
     }
 }
 

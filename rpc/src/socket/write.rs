@@ -146,6 +146,13 @@ impl Socket {
         }
     }
 
+    /// Sends now what was to be sent later.
+    pub(super) fn send_deferred(self: &Arc<Self>) {
+        if self.output.take_role(DEFERRED) {
+            self.send();
+        }
+    }
+
     /// Whether more is unwritten than one connection may have.
     pub(crate) fn is_overcrowded(&self) -> bool {
         self.output.unwritten.load(Ordering::Relaxed) > self.limits.max_unwritten_bytes // a snapshot
@@ -291,9 +298,7 @@ fn closed() -> RpcError {
 
 impl Deferred for Socket {
     fn run(self: Arc<Self>) {
-        if self.output.take_role(DEFERRED) {
-            self.send();
-        }
+        self.send_deferred();
     }
 }
 

@@ -16,7 +16,7 @@ use super::{Endpoint, Listener, Received, Transport};
 pub(super) const READ_ROOM_SURE: usize = 48 * BLOCK_PAYLOAD;
 
 /// The most bytes that one write is given.
-pub(super) const WRITE_MAX: usize = 1 << 20;
+pub(super) const WRITE_MAX: usize = 2 << 20;
 
 /// A TCP connection, or one in the making.
 pub(super) struct Tcp(TcpStream);

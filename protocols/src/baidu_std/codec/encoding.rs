@@ -19,7 +19,9 @@ impl Encoding {
 
     /// In one word, for the token of a call.
     pub(crate) fn to_bits(self) -> u64 {
-        u64::from(self.content as u8) | u64::from(self.compress as u8) << 8 | u64::from(self.checksum as u8) << 16
+        u64::from(self.content as u8)
+            | u64::from(self.compress as u8) << 8
+            | u64::from(self.checksum as u8) << 16
     }
 
     pub(crate) fn from_bits(bits: u64) -> Self {
@@ -36,7 +38,10 @@ impl Encoding {
 impl fmt::Display for Encoding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (content, compress, checksum) = (self.content.name(), self.compress.name(), self.checksum.name());
-        write!(f, "ContentType={content}, CompressType={compress}, ChecksumType={checksum}")
+        write!(
+            f,
+            "ContentType={content}, CompressType={compress}, ChecksumType={checksum}"
+        )
     }
 }
 
@@ -78,7 +83,10 @@ impl Compress {
     const NUMBERED: [Self; 5] = [Self::None, Self::Snappy, Self::Gzip, Self::Zlib, Self::Lz4];
 
     pub(super) fn of(number: i32) -> Self {
-        usize::try_from(number).ok().and_then(|index| Self::NUMBERED.get(index).copied()).unwrap_or(Self::Unknown)
+        usize::try_from(number)
+            .ok()
+            .and_then(|index| Self::NUMBERED.get(index).copied())
+            .unwrap_or(Self::Unknown)
     }
 
     /// brpc's name.
@@ -139,7 +147,11 @@ mod tests {
         for content in (0..4).filter_map(Content::of) {
             for compress in (-1..6).map(Compress::of) {
                 for checksum in (-1..3).map(Checksum::of) {
-                    let encoding = Encoding { content, compress, checksum };
+                    let encoding = Encoding {
+                        content,
+                        compress,
+                        checksum,
+                    };
                     assert_eq!(Encoding::from_bits(encoding.to_bits()), encoding);
                 }
             }

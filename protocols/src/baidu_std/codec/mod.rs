@@ -40,17 +40,24 @@ impl Codec for FrameCodec {
     fn parse(&mut self, input: &mut IoBuf) -> Result<Parsed, WireError> {
         let mut aux = [0; HEADER_SIZE];
         let there = input.len().min(HEADER_SIZE);
-        let Some(header) = input.fetch(&mut aux[..there]) else { return Ok(Parsed::NeedMore) };
+        let Some(header) = input.fetch(&mut aux[..there]) else {
+            return Ok(Parsed::NeedMore);
+        };
         let compared = there.min(MAGIC.len());
         if header[..compared] != MAGIC[..compared] {
             return Ok(Parsed::NotMine);
         }
-        let &[_, _, _, _, b0, b1, b2, b3, m0, m1, m2, m3] = header else { return Ok(Parsed::NeedMore) };
+        let &[_, _, _, _, b0, b1, b2, b3, m0, m1, m2, m3] = header else {
+            return Ok(Parsed::NeedMore);
+        };
         let body_size = u32::from_be_bytes([b0, b1, b2, b3]);
         let meta_size = u32::from_be_bytes([m0, m1, m2, m3]);
         let size = body_size as usize;
         if size > self.max_body_size {
-            return Err(WireError::TooBig { declared: body_size.into(), limit: self.max_body_size });
+            return Err(WireError::TooBig {
+                declared: body_size.into(),
+                limit: self.max_body_size,
+            });
         }
         if meta_size > body_size {
             return Err(WireError::Malformed("meta_size is larger than body_size"));
@@ -59,6 +66,53 @@ impl Codec for FrameCodec {
             return Ok(Parsed::NeedMore);
         }
         input.pop_front(HEADER_SIZE);
-        Ok(Parsed::Message(Frame { bytes: input.cut(size), meta_size }))
+        Ok(Parsed::Message(Frame {
+            bytes: input.cut(size),
+            meta_size,
+        }))
+    }
+}
+
+/// Reads a description in both ways and compares; a fuzz target and a test. Whatever prost accepts whole, the reader
+/// accepts, with the same contents. (It accepts more: prost refuses a known field of a wrong wire type, which brpc's
+/// own parser takes for an unknown field.)
+#[cfg(any(test, feature = "fuzzing"))]
+pub fn check_meta(bytes: &[u8]) {
+    use prost::Message;
+
+    let read = Meta::read(bytes);
+    let Ok(reference) = reference::RpcMeta::decode(bytes) else {
+        return;
+    };
+    if !reference.is_whole() {
+        assert!(read.is_err(), "a required field is missing");
+        return;
+    }
+    let read = read.expect("prost accepts it");
+    assert_eq!(read.correlation_id, reference.correlation_id() as u64);
+    assert_eq!(read.attachment_size, reference.attachment_size());
+    assert_eq!(read.checksum_value, reference.checksum_value());
+    assert_eq!(read.request.is_some(), reference.request.is_some());
+    if let (Some(read), Some(reference)) = (read.request, &reference.request) {
+        assert_eq!(read.service_name, reference.service_name());
+        assert_eq!(read.method_name, reference.method_name());
+        assert_eq!(read.log_id, reference.log_id.map(|id| id as u64));
+        assert_eq!(read.request_id, reference.request_id());
+        assert_eq!(read.timeout_ms, reference.timeout_ms());
+    }
+    assert_eq!(read.response.is_some(), reference.response.is_some());
+    if let (Some(read), Some(reference)) = (read.response, &reference.response) {
+        assert_eq!(read.error_code, reference.error_code());
+        assert_eq!(read.error_text, reference.error_text());
+    }
+    let is_plain = [
+        reference.compress_type(),
+        reference.content_type(),
+        reference.checksum_type(),
+    ] == [0; 3];
+    assert!(!is_plain || read.encoding == Encoding::default());
+    assert!(read.user_fields().len() <= reference.user_fields.len());
+    for field in &reference.user_fields {
+        assert!(read.user_fields().get(&text(field.key())).is_some());
     }
 }

@@ -75,7 +75,9 @@ impl<'a> Meta<'a> {
         let mut rest = bytes;
         while !rest.is_empty() {
             match field(&mut rest)? {
-                (1, Value::Bytes(bytes)) => meta.request.get_or_insert_default().merge(bytes, &mut request)?,
+                (1, Value::Bytes(bytes)) => {
+                    meta.request.get_or_insert_default().merge(bytes, &mut request)?
+                }
                 (2, Value::Bytes(bytes)) => meta.response.get_or_insert_default().merge(bytes)?,
                 (3, Value::Varint(value)) => meta.encoding.compress = Compress::of(value as i32),
                 (4, Value::Varint(value)) => meta.correlation_id = value,

@@ -102,8 +102,16 @@ pub(crate) struct UserField {
 impl RpcMeta {
     /// Whether all required parts are there.
     pub(crate) fn is_whole(&self) -> bool {
-        self.request.as_ref().is_none_or(|request| request.service_name.is_some() && request.method_name.is_some())
-            && self.chunk_info.as_ref().is_none_or(|chunk| chunk.stream_id.is_some() && chunk.chunk_id.is_some())
-            && self.stream_settings.as_ref().is_none_or(|settings| settings.stream_id.is_some())
+        self.request
+            .as_ref()
+            .is_none_or(|request| request.service_name.is_some() && request.method_name.is_some())
+            && self
+                .chunk_info
+                .as_ref()
+                .is_none_or(|chunk| chunk.stream_id.is_some() && chunk.chunk_id.is_some())
+            && self
+                .stream_settings
+                .as_ref()
+                .is_none_or(|settings| settings.stream_id.is_some())
     }
 }

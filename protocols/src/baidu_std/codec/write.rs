@@ -53,8 +53,16 @@ impl FrameWriter {
         let size = bytes_size(1, service_name)
             + bytes_size(2, method_name)
             + log_id.map_or(0, |id| number_size(3, id))
-            + if request_id.is_empty() { 0 } else { bytes_size(7, request_id) }
-            + if timeout_ms > 0 { number_size(8, timeout_ms as u64) } else { 0 };
+            + if request_id.is_empty() {
+                0
+            } else {
+                bytes_size(7, request_id)
+            }
+            + if timeout_ms > 0 {
+                number_size(8, timeout_ms as u64)
+            } else {
+                0
+            };
         self.delimited(1, size);
         self.bytes(1, service_name.as_bytes());
         self.bytes(2, method_name.as_bytes());
@@ -72,7 +80,12 @@ impl FrameWriter {
     /// `RpcResponseMeta`.
     pub(crate) fn response(&mut self, error_code: i32, error_text: &str) {
         let code = sign_extended(error_code);
-        let size = number_size(1, code) + if error_text.is_empty() { 0 } else { bytes_size(2, error_text) };
+        let size = number_size(1, code)
+            + if error_text.is_empty() {
+                0
+            } else {
+                bytes_size(2, error_text)
+            };
         self.delimited(2, size);
         self.number(1, code);
         if !error_text.is_empty() {

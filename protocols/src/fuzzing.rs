@@ -1,0 +1,56 @@
+//! The bodies of the fuzz targets: functions that panic when a promise is broken, whatever bytes they get. The targets
+//! themselves are thin and live outside of the workspace; ordinary tests run the bodies as well.
+#![cfg(any(test, feature = "fuzzing"))]
+
+use iobuf::IoBuf;
+use rpc::Limits;
+use rpc::protocol::{Parsed, Protocol, Role, WireError};
+
+use crate::baidu_std::BAIDU_STD;
+pub use crate::baidu_std::codec::check_meta as baidu_std_meta;
+
+/// The largest body in [`baidu_std_codec`], so that short inputs reach the limit.
+const MAX_BODY_SIZE: usize = 1 << 16;
+
+/// Cuts frames off the bytes, given all at once, and given in pieces of a size that the first byte chooses: the
+/// frames and the end have to be the same.
+pub fn baidu_std_codec(data: &[u8]) {
+    let Some((step, data)) = data.split_first() else {
+        return;
+    };
+    let whole = cut_all(data, data.len());
+    let pieces = cut_all(data, usize::from(*step) + 1);
+    assert_eq!(whole, pieces);
+    let bytes: usize = whole.0.iter().map(|frame| frame.len()).sum();
+    assert!(bytes <= data.len());
+}
+
+/// The frames and how it ended, if it did before the bytes did.
+type Frames = (Vec<Vec<u8>>, Option<String>);
+
+fn cut_all(data: &[u8], step: usize) -> Frames {
+    let mut limits = Limits::default();
+    limits.max_body_size = MAX_BODY_SIZE;
+    let mut codec = BAIDU_STD.codec(Role::Server, &limits);
+    let (mut input, mut frames) = (IoBuf::new(), Vec::new());
+    for piece in data.chunks(step.max(1)) {
+        input.append(piece);
+        while !input.is_empty() {
+            match codec.parse(&mut input) {
+                Ok(Parsed::Message(frame)) => {
+                    assert!(frame.meta_size as usize <= frame.bytes.len());
+                    assert!(frame.bytes.len() <= MAX_BODY_SIZE);
+                    frames.push(frame.bytes.to_vec());
+                }
+                Ok(Parsed::NeedMore) => break,
+                Ok(Parsed::NotMine) => return (frames, Some(WireError::Unknown.to_string())),
+                Err(error) => return (frames, Some(error.to_string())),
+            }
+        }
+    }
+    assert!(
+        input.len() < MAX_BODY_SIZE + 12,
+        "no more is kept than one frame that is not whole"
+    );
+    (frames, None)
+}

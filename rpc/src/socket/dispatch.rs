@@ -1,0 +1,99 @@
+//! How the messages of one turn of reading are run: one after another by their reader, and by whoever else is free.
+//!
+//! A bthread for each message would be queued behind the readers of all other connections, so that replies to one
+//! connection left in several writes, and messages were cold when their turn came. Instead the reader runs them
+//! itself, and sees that there is always one helper queued while messages wait: an idle worker takes it and runs
+//! messages too, queueing the next helper; and if a handler waits, the helper goes on in its place. So a message waits
+//! for a handler before it only while all workers are busy.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bthread::Batch;
+
+use super::{Message, Socket, lock};
+
+/// After so many messages other bthreads of the worker run.
+const RUN_MESSAGES_MAX: usize = 64;
+/// A reply waits no longer than this, and one handler, for those of the messages behind it.
+const REPLY_DELAY_MAX: Duration = Duration::from_micros(50);
+
+/// Runs the messages, the first of them at once.
+pub(super) fn run(socket: &Arc<Socket>, mut messages: VecDeque<Message>) {
+    if messages.len() > 1 {
+        Turn::new(socket, messages).run();
+    } else if let Some(message) = messages.pop_front() {
+        socket.owner.message(socket, message);
+    }
+}
+
+/// Has the messages run by others.
+pub(super) fn run_elsewhere(socket: &Arc<Socket>, messages: VecDeque<Message>) {
+    if !messages.is_empty() {
+        let turn = Turn::new(socket, messages);
+        lock(&turn.waiting).has_helper = true;
+        turn.queue_helper();
+    }
+}
+
+/// The messages of one turn of reading.
+struct Turn {
+    socket: Arc<Socket>,
+    waiting: Mutex<Waiting>,
+}
+
+struct Waiting {
+    messages: VecDeque<Message>,
+    /// A helper is queued that has not started.
+    has_helper: bool,
+}
+
+impl Turn {
+    fn new(socket: &Arc<Socket>, messages: VecDeque<Message>) -> Arc<Self> {
+        Arc::new(Turn {
+            socket: socket.clone(),
+            waiting: Mutex::new(Waiting {
+                messages,
+                has_helper: false,
+            }),
+        })
+    }
+
+    /// Runs messages until none waits.
+    fn run(self: &Arc<Self>) {
+        let mut since = Instant::now();
+        for ran in 1.. {
+            let (message, needs_helper) = {
+                let mut waiting = lock(&self.waiting);
+                let Some(message) = waiting.messages.pop_front() else {
+                    return;
+                };
+                let needs_helper = !waiting.messages.is_empty() && !waiting.has_helper;
+                waiting.has_helper |= needs_helper;
+                (message, needs_helper)
+            };
+            if needs_helper {
+                self.queue_helper();
+            }
+            self.socket.owner.message(&self.socket, message);
+            let now = Instant::now();
+            if now - since >= REPLY_DELAY_MAX {
+                self.socket.send_deferred();
+                since = now;
+            }
+            if ran % RUN_MESSAGES_MAX == 0 {
+                bthread::yield_now();
+            }
+        }
+    }
+
+    fn queue_helper(self: &Arc<Self>) {
+        let turn = self.clone();
+        // A batch of one: queued behind the others, with one wake-up at most.
+        Batch::new().spawn(move || {
+            lock(&turn.waiting).has_helper = false;
+            turn.run();
+        });
+    }
+}
