@@ -30,9 +30,7 @@ impl EchoService for Echo {
         }
         let attachment = cntl.take_request_attachment();
         cntl.response_attachment().append_buf(attachment);
-        Ok(EchoResponse {
-            message: request.message,
-        })
+        Ok(EchoResponse { message: request.message })
     }
 }
 
@@ -40,9 +38,7 @@ fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
     if let Some(workers) = options.workers {
         Runtime::builder().workers(workers).install()?;
     }
-    let server = Server::builder()
-        .add(EchoServer::new(Echo))
-        .start(&options.listen)?;
+    let server = Server::builder().add(EchoServer::new(Echo)).start(&options.listen)?;
     println!("listening on {}", server.local_addr());
     server.run_until_asked_to_quit();
     Ok(())

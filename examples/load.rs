@@ -46,16 +46,10 @@ impl Load {
             let mut caller = Caller::new(number, self, stub.clone());
             let seen = Arc::clone(&seen);
             fibers.push(
-                bthread::Builder::new()
-                    .name("echo load")
-                    .spawn(move || caller.call_until(until, &seen))?,
+                bthread::Builder::new().name("echo load").spawn(move || caller.call_until(until, &seen))?,
             );
         }
-        Ok(RunningLoad {
-            started,
-            seen,
-            fibers,
-        })
+        Ok(RunningLoad { started, seen, fibers })
     }
 }
 
@@ -158,17 +152,8 @@ impl Caller {
     fn new(number: usize, load: &Load, stub: EchoStub) -> Self {
         let mut attachment = IoBuf::new();
         attachment.append_fill(letter(number) as u8, load.attachment_size);
-        let request = EchoRequest {
-            message: "-".repeat(load.message_size),
-            sleep_us: None,
-        };
-        Self {
-            stub,
-            request,
-            attachment,
-            number,
-            calls: 0,
-        }
+        let request = EchoRequest { message: "-".repeat(load.message_size), sleep_us: None };
+        Self { stub, request, attachment, number, calls: 0 }
     }
 
     fn call_until(&mut self, until: Instant, seen: &Seen) {
@@ -193,20 +178,13 @@ impl Caller {
         self.calls += 1;
         if !self.request.message.is_empty() {
             let mark = letter(self.number + self.calls);
-            self.request
-                .message
-                .replace_range(..1, mark.encode_utf8(&mut [0; 4]));
+            self.request.message.replace_range(..1, mark.encode_utf8(&mut [0; 4]));
         }
         let options = CallOptions::default().request_attachment(self.attachment.clone());
-        let reply = self
-            .stub
-            .echo_with(options, &self.request)
-            .map_err(|error: RpcError| error.to_string())?;
+        let reply =
+            self.stub.echo_with(options, &self.request).map_err(|error: RpcError| error.to_string())?;
         if reply.message.message != self.request.message {
-            return Err(format!(
-                "the reply of {} bytes is not the request",
-                reply.message.message.len()
-            ));
+            return Err(format!("the reply of {} bytes is not the request", reply.message.message.len()));
         }
         if reply.attachment != self.attachment {
             return Err(format!(
@@ -239,28 +217,16 @@ mod tests {
             change_message(&mut request.message);
             change_attachment(&mut attachment);
             cntl.response_attachment().append_buf(attachment);
-            Ok(EchoResponse {
-                message: request.message,
-            })
+            Ok(EchoResponse { message: request.message })
         }
     }
 
     fn report_on(echo: Echo) -> Report {
-        let server = Server::builder()
-            .add(EchoServer::new(echo))
-            .start("127.0.0.1:0")
-            .unwrap();
-        let channel = Channel::builder()
-            .timeout(Duration::from_secs(30))
-            .connect(server.local_addr())
-            .unwrap();
+        let server = Server::builder().add(EchoServer::new(echo)).start("127.0.0.1:0").unwrap();
+        let channel =
+            Channel::builder().timeout(Duration::from_secs(30)).connect(server.local_addr()).unwrap();
         let duration = Duration::from_millis(50);
-        let load = Load {
-            fibers: 3,
-            message_size: 8,
-            attachment_size: 10_000,
-            duration,
-        };
+        let load = Load { fibers: 3, message_size: 8, attachment_size: 10_000, duration };
         load.start(&EchoStub::new(&channel)).unwrap().finish()
     }
 
@@ -274,10 +240,9 @@ mod tests {
 
     #[test]
     fn another_message_or_attachment_is_an_error() {
-        for echo in [
-            Echo(|message| message.make_ascii_uppercase(), |_| {}),
-            Echo(|_| {}, |buf| buf.push_back(0)),
-        ] {
+        for echo in
+            [Echo(|message| message.make_ascii_uppercase(), |_| {}), Echo(|_| {}, |buf| buf.push_back(0))]
+        {
             let report = report_on(echo);
             assert_eq!(report.latency.count(), 0);
             assert!(report.errors >= 3);

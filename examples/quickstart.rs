@@ -18,17 +18,13 @@ impl EchoService for Echo {
     fn echo(&self, cntl: &mut ServerCall, request: EchoRequest) -> Result<EchoResponse, RpcError> {
         let attachment = cntl.take_request_attachment();
         cntl.response_attachment().append_buf(attachment);
-        Ok(EchoResponse {
-            message: request.message,
-        })
+        Ok(EchoResponse { message: request.message })
     }
 }
 
 /// Whether all calls went well.
 fn run() -> Result<bool, Box<dyn Error>> {
-    let server = Server::builder()
-        .add(EchoServer::new(Echo))
-        .start("127.0.0.1:0")?;
+    let server = Server::builder().add(EchoServer::new(Echo)).start("127.0.0.1:0")?;
     println!("listening on {}", server.local_addr());
 
     let channel = Channel::builder()
@@ -36,10 +32,7 @@ fn run() -> Result<bool, Box<dyn Error>> {
         .timeout(Duration::from_secs(1))
         .connect(server.local_addr())?;
     let echo = EchoStub::new(&channel);
-    let request = EchoRequest {
-        message: "hello".to_owned(),
-        ..Default::default()
-    };
+    let request = EchoRequest { message: "hello".to_owned(), ..Default::default() };
     println!("one call: {:?}", echo.echo(&request)?.message);
 
     println!("{FIBERS} bthreads, one call at a time each, messages of {MESSAGE_SIZE} bytes:");

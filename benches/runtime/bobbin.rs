@@ -104,7 +104,8 @@ impl Peer for Bobbin {
     fn sleepers(&self, n: usize) -> Option<f64> {
         on(self.all, move || {
             time(n, || {
-                let handles: Vec<_> = (0..n).map(|_| spawn(|| bthread::sleep(Duration::from_millis(10)))).collect();
+                let handles: Vec<_> =
+                    (0..n).map(|_| spawn(|| bthread::sleep(Duration::from_millis(10)))).collect();
                 handles.into_iter().for_each(|handle| handle.join().expect("no panic"));
             })
         })

@@ -58,7 +58,10 @@ fn main() {
         Box::new(may::May::new(options.workers)),
         Box::new(threads::Threads),
     ];
-    println!("{} workers, median of {} rounds, ns per operation (times Bobbin's)", options.workers, options.rounds);
+    println!(
+        "{} workers, median of {} rounds, ns per operation (times Bobbin's)",
+        options.workers, options.rounds
+    );
     print!("{:<26}", "");
     peers.iter().for_each(|peer| print!("{:>20}", peer.name()));
     println!();

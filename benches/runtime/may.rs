@@ -109,7 +109,8 @@ impl Peer for May {
     fn sleepers(&self, n: usize) -> Option<f64> {
         on(move || {
             time(n, || {
-                let handles: Vec<_> = (0..n).map(|_| go(|| coroutine::sleep(Duration::from_millis(10)))).collect();
+                let handles: Vec<_> =
+                    (0..n).map(|_| go(|| coroutine::sleep(Duration::from_millis(10)))).collect();
                 handles.into_iter().for_each(|handle| handle.join().expect("no panic"));
             })
         })

@@ -69,13 +69,16 @@ impl Peer for Threads {
 
     fn mutex(&self, n: usize) -> Option<f64> {
         let mutex = std::sync::Mutex::new(0);
-        Some(time(n, || (0..n).for_each(|_| *std::hint::black_box(&mutex).lock().expect("not poisoned") += 1)))
+        Some(time(n, || {
+            (0..n).for_each(|_| *std::hint::black_box(&mutex).lock().expect("not poisoned") += 1)
+        }))
     }
 
     fn sleepers(&self, n: usize) -> Option<f64> {
         let n = n.min(THREADS_MAX);
         Some(time(n, || {
-            let handles: Vec<_> = (0..n).map(|_| thread::spawn(|| thread::sleep(Duration::from_millis(10)))).collect();
+            let handles: Vec<_> =
+                (0..n).map(|_| thread::spawn(|| thread::sleep(Duration::from_millis(10)))).collect();
             handles.into_iter().for_each(|handle| handle.join().expect("no panic"));
         }))
     }

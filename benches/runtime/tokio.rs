@@ -18,7 +18,11 @@ pub(crate) struct Tokio {
 impl Tokio {
     pub(crate) fn new(workers: usize) -> Self {
         let start = |workers| {
-            Builder::new_multi_thread().worker_threads(workers).enable_time().build().expect("starting a runtime")
+            Builder::new_multi_thread()
+                .worker_threads(workers)
+                .enable_time()
+                .build()
+                .expect("starting a runtime")
         };
         Tokio { all: start(workers), one: start(1) }
     }

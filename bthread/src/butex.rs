@@ -202,7 +202,8 @@ impl Drop for AbortOnUnwind {
 impl Waiters {
     fn insert(&mut self, waiter: Pin<&Waiter>, first: bool) {
         let me = ptr::from_ref(waiter.get_ref()).cast_mut();
-        let (previous, next) = if first { (ptr::null_mut(), self.first) } else { (self.last, ptr::null_mut()) };
+        let (previous, next) =
+            if first { (ptr::null_mut(), self.first) } else { (self.last, ptr::null_mut()) };
         // SAFETY: (2).
         unsafe { *waiter.links.get() = Links { previous, next, queued: true } };
         self.len += 1;

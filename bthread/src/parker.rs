@@ -28,7 +28,10 @@ pub(crate) struct Parker {
 enum Sleeper {
     #[cfg(not(loom))]
     Bthread(TaskRef),
-    Thread { lock: Mutex<()>, wake: Condvar },
+    Thread {
+        lock: Mutex<()>,
+        wake: Condvar,
+    },
 }
 
 impl Parker {

@@ -102,10 +102,18 @@ pub(crate) struct Poller {
 
 impl Poller {
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Poller { mio: mio::Poll::new()?, handlers: Slab::new(DESCRIPTORS_MAX), registered: AtomicUsize::new(0) })
+        Ok(Poller {
+            mio: mio::Poll::new()?,
+            handlers: Slab::new(DESCRIPTORS_MAX),
+            registered: AtomicUsize::new(0),
+        })
     }
 
-    pub(crate) fn register(&'static self, fd: BorrowedFd<'_>, handler: Arc<dyn EventHandler>) -> io::Result<Registration> {
+    pub(crate) fn register(
+        &'static self,
+        fd: BorrowedFd<'_>,
+        handler: Arc<dyn EventHandler>,
+    ) -> io::Result<Registration> {
         let id = self.handlers.insert(handler).ok_or(io::ErrorKind::OutOfMemory)?;
         let fd = fd.as_raw_fd();
         let interest = Interest::READABLE | Interest::WRITABLE;
@@ -148,6 +156,8 @@ impl Poller {
 impl fmt::Debug for Poller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A snapshot for people; pairs with nothing.
-        f.debug_struct("Poller").field("registered", &self.registered.load(Ordering::Relaxed)).finish_non_exhaustive()
+        f.debug_struct("Poller")
+            .field("registered", &self.registered.load(Ordering::Relaxed))
+            .finish_non_exhaustive()
     }
 }

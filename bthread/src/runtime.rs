@@ -252,14 +252,17 @@ impl RuntimeBuilder {
         let workers: Box<[&'static Worker]> = (0..count)
             .map(|index| {
                 let deque = crossbeam_deque::Worker::new_fifo();
-                let worker: &'static Worker = Box::leak(Box::new(Worker::new(scheduler, index, deque.stealer())));
+                let worker: &'static Worker =
+                    Box::leak(Box::new(Worker::new(scheduler, index, deque.stealer())));
                 deques.push((worker, deque));
                 worker
             })
             .collect();
         let _ = scheduler.workers.set(workers); // the cell is new
         for (index, (worker, deque)) in deques.into_iter().enumerate() {
-            thread::Builder::new().name(format!("bthread:{index}")).spawn(move || worker::main(worker, deque))?;
+            thread::Builder::new()
+                .name(format!("bthread:{index}"))
+                .spawn(move || worker::main(worker, deque))?;
         }
         Ok(Runtime(scheduler))
     }

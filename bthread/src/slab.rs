@@ -156,7 +156,10 @@ impl<T: ?Sized> Slab<T> {
 
 impl<T: ?Sized> std::fmt::Debug for Slab<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Slab").field("len", &self.len()).field("capacity", &self.capacity).finish_non_exhaustive()
+        f.debug_struct("Slab")
+            .field("len", &self.len())
+            .field("capacity", &self.capacity)
+            .finish_non_exhaustive()
     }
 }
 

@@ -197,10 +197,7 @@ impl StackPool {
             ));
         }
         let page = page_size()?;
-        let stack_size = config
-            .stack_size
-            .next_multiple_of(page)
-            .max(STACK_PAGES_MIN * page);
+        let stack_size = config.stack_size.next_multiple_of(page).max(STACK_PAGES_MIN * page);
         let mut guard_size = config.guard_size.next_multiple_of(page).max(page);
         if ((stack_size + guard_size) / page).is_multiple_of(2) {
             guard_size += page;
@@ -226,11 +223,7 @@ impl StackPool {
             warm_count: AtomicU32::new(0),
             in_use: AtomicU32::new(0),
             created: AtomicU32::new(0),
-            growth: Mutex::new(Growth {
-                guards,
-                created: 0,
-                opened: 0,
-            }),
+            growth: Mutex::new(Growth { guards, created: 0, opened: 0 }),
         })
     }
 
@@ -271,11 +264,7 @@ impl StackPool {
             self.carve()?
         };
         self.in_use.fetch_add(1, Relaxed);
-        Ok(Stack {
-            top: self.slot(index + 1),
-            limit: self.limit(index),
-            index,
-        })
+        Ok(Stack { top: self.slot(index + 1), limit: self.limit(index), index })
     }
 
     /// Takes a stack back. Below the bound on warm stacks it keeps its memory, else the kernel gets it.
@@ -301,13 +290,7 @@ impl StackPool {
         self.warm_count.fetch_sub(1, Relaxed);
         // SAFETY: the range is the slot's usable part, which the caller has left. A refusal (locked memory)
         // leaves the pages where they are, which costs memory and breaks nothing.
-        unsafe {
-            libc::madvise(
-                stack.limit.as_ptr().cast(),
-                self.stack_size(),
-                libc::MADV_DONTNEED,
-            )
-        };
+        unsafe { libc::madvise(stack.limit.as_ptr().cast(), self.stack_size(), libc::MADV_DONTNEED) };
         self.cold.push(&self.links, index);
     }
 
@@ -327,10 +310,7 @@ impl StackPool {
         let mut growth = self.growth.lock().unwrap_or_else(PoisonError::into_inner);
         let index = growth.created;
         if index == self.capacity {
-            return Err(io::Error::new(
-                io::ErrorKind::OutOfMemory,
-                "every stack of the pool is in use",
-            ));
+            return Err(io::Error::new(io::ErrorKind::OutOfMemory, "every stack of the pool is in use"));
         }
         if growth.guards == Guards::Markers {
             if index == growth.opened {
@@ -349,11 +329,7 @@ impl StackPool {
             if index < growth.opened {
                 self.protect(self.slot(index), self.guard_size, libc::PROT_NONE)?;
             } else {
-                self.protect(
-                    self.limit(index),
-                    self.stack_size(),
-                    libc::PROT_READ | libc::PROT_WRITE,
-                )?;
+                self.protect(self.limit(index), self.stack_size(), libc::PROT_READ | libc::PROT_WRITE)?;
             }
         }
         growth.created += 1;
@@ -385,13 +361,8 @@ impl StackPool {
 
     fn mark_guard(&self, index: u32) -> io::Result<()> {
         // SAFETY: the guard of a slot that has not been handed out yet.
-        match unsafe {
-            libc::madvise(
-                self.slot(index).as_ptr().cast(),
-                self.guard_size,
-                MADV_GUARD_INSTALL,
-            )
-        } {
+        match unsafe { libc::madvise(self.slot(index).as_ptr().cast(), self.guard_size, MADV_GUARD_INSTALL) }
+        {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }
@@ -487,8 +458,5 @@ impl Drop for Reservation {
 pub(crate) fn page_size() -> io::Result<usize> {
     // SAFETY: no preconditions.
     let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    usize::try_from(size)
-        .ok()
-        .filter(|size| size.is_power_of_two())
-        .ok_or_else(io::Error::last_os_error)
+    usize::try_from(size).ok().filter(|size| size.is_power_of_two()).ok_or_else(io::Error::last_os_error)
 }

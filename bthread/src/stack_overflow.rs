@@ -117,11 +117,7 @@ pub(crate) struct Watch(usize);
 pub(crate) fn watch(range: GuardedRange) -> io::Result<Watch> {
     for (index, place) in PLACES.iter().enumerate() {
         // Acquire: pairs with the Release in `Watch::drop`, so that these stores come after its own.
-        if place
-            .taken
-            .compare_exchange(false, true, Acquire, Relaxed)
-            .is_ok()
-        {
+        if place.taken.compare_exchange(false, true, Acquire, Relaxed).is_ok() {
             place.start.store(range.start, Relaxed);
             place.slot_size.store(range.slot_size, Relaxed);
             place.guard_size.store(range.guard_size, Relaxed);
@@ -130,10 +126,7 @@ pub(crate) fn watch(range: GuardedRange) -> io::Result<Watch> {
             return Ok(Watch(index));
         }
     }
-    Err(io::Error::new(
-        io::ErrorKind::OutOfMemory,
-        "too many stack pools at once",
-    ))
+    Err(io::Error::new(io::ErrorKind::OutOfMemory, "too many stack pools at once"))
 }
 
 impl Drop for Watch {
@@ -216,10 +209,7 @@ unsafe fn registers(context: *mut libc::c_void) -> (usize, usize) {
     // SAFETY: the caller's promise.
     let machine = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext };
     #[cfg(target_arch = "x86_64")]
-    return (
-        machine.gregs[libc::REG_RSP as usize] as usize,
-        machine.gregs[libc::REG_RIP as usize] as usize,
-    );
+    return (machine.gregs[libc::REG_RSP as usize] as usize, machine.gregs[libc::REG_RIP as usize] as usize);
     #[cfg(target_arch = "aarch64")]
     return (machine.sp as usize, machine.pc as usize);
 }

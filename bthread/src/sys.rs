@@ -104,7 +104,8 @@ pub(crate) fn wait(
         count = result as libc::c_int;
     }
     if !done {
-        let millis = timeout.map_or(-1, |timeout| timeout.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128) as i32);
+        let millis =
+            timeout.map_or(-1, |timeout| timeout.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128) as i32);
         // SAFETY: as above.
         count = unsafe {
             libc::epoll_pwait(epoll.as_raw_fd(), raw.as_mut_ptr(), EVENTS_MAX as libc::c_int, millis, sigmask)

@@ -180,7 +180,7 @@ impl TaskRef {
                 return true;
             }
             // SAFETY: (3): set before LIFE_JOINER, which we saw with Acquire; copied before we set LIFE_DONE.
-            let joiner = if life & LIFE_JOINER != 0 { unsafe { *task.joiner.get() } } else { None };
+            let joiner = (life & LIFE_JOINER != 0).then(|| unsafe { *task.joiner.get() }).flatten();
             // Release pairs with the Acquire in `is_done`: the joiner sees the result.
             match task.life.compare_exchange(life, life | LIFE_DONE, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => {
@@ -392,10 +392,19 @@ impl Pool {
                 version: AtomicU32::new(1),
                 home: AtomicPtr::new(ptr::null_mut()),
                 link: AtomicPtr::new(ptr::null_mut()),
-                run: UnsafeCell::new(Run { started: false, context: Context::null(), stack: None, timer: None }),
+                run: UnsafeCell::new(Run {
+                    started: false,
+                    context: Context::null(),
+                    stack: None,
+                    timer: None,
+                }),
                 joiner: UnsafeCell::new(None),
                 name: UnsafeCell::new(None),
-                work: UnsafeCell::new(Work { call: |_| (), drop_result: |_| (), value: MaybeUninit::uninit() }),
+                work: UnsafeCell::new(Work {
+                    call: |_| (),
+                    drop_result: |_| (),
+                    value: MaybeUninit::uninit(),
+                }),
             });
             free.push(task);
         }

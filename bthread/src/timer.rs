@@ -27,7 +27,8 @@ const SWEEP_MIN: usize = 1024;
 /// ```
 pub fn schedule(deadline: Instant, f: impl FnOnce() + Send + 'static) -> TimerHandle {
     let worker = worker::this_or_some();
-    let shared = Arc::new(Callback { f: Mutex::new(Some(Box::new(f))), tombstones: worker.tombstones().clone() });
+    let shared =
+        Arc::new(Callback { f: Mutex::new(Some(Box::new(f))), tombstones: worker.tombstones().clone() });
     worker::add_timer(worker, deadline, shared.clone());
     TimerHandle { shared }
 }
@@ -228,7 +229,8 @@ mod tests {
     use std::time::Duration;
 
     fn call() -> (Action, Arc<Callback>) {
-        let callback = Arc::new(Callback { f: Mutex::new(Some(Box::new(|| ()))), tombstones: Arc::default() });
+        let callback =
+            Arc::new(Callback { f: Mutex::new(Some(Box::new(|| ()))), tombstones: Arc::default() });
         (Action::Call(callback.clone()), callback)
     }
 
@@ -269,10 +271,8 @@ mod tests {
         let mut timers = Timers::new(tombstones.clone());
         let far = Instant::now() + Duration::from_secs(3600);
         for n in 0..100_000u32 {
-            let callback = Arc::new(Callback {
-                f: Mutex::new(Some(Box::new(|| ()))),
-                tombstones: tombstones.clone(),
-            });
+            let callback =
+                Arc::new(Callback { f: Mutex::new(Some(Box::new(|| ()))), tombstones: tombstones.clone() });
             timers.add(far + Duration::from_millis(u64::from(n)), Action::Call(callback.clone()));
             assert!(TimerHandle { shared: callback }.cancel());
             assert!(timers.len() <= 2 * SWEEP_MIN);

@@ -169,7 +169,9 @@ pub(crate) fn resume(task: TaskRef) {
 /// Lets every other runnable bthread of this worker go first. False: the caller is no bthread.
 pub(crate) fn yield_now() -> bool {
     let Some(local) = local() else { return false };
-    let Some(task) = local.current.get() else { return false };
+    let Some(task) = local.current.get() else {
+        return false;
+    };
     if std::thread::panicking() {
         return false;
     }
@@ -335,7 +337,8 @@ impl Worker {
 /// Runs the worker on the calling thread for ever.
 pub(crate) fn main(worker: &'static Worker, deque: crossbeam_deque::Worker<TaskRef>) -> ! {
     let mask = sys::prepare_waiter().expect("setting up the wake-up signal of a worker");
-    let _alt_stack = crate::stack_overflow::alt_stack_for_this_thread();
+    let _alt_stack =
+        crate::stack_overflow::alt_stack_for_this_thread().expect("memory for a worker's signal stack");
     worker.thread.store(sys::thread_id(), Ordering::Relaxed); // published by the first announce
     let local: &'static Local = Box::leak(Box::new(Local {
         worker,
@@ -435,22 +438,19 @@ impl Local {
         let tick = self.tick.get().wrapping_add(1);
         self.tick.set(tick);
         // The periodic look is the runner's.
-        let next = if tick % LOOK_EVERY == 0 { None } else { self.pick() };
+        let next = if tick.is_multiple_of(LOOK_EVERY) { None } else { self.pick() };
         // SAFETY: (1): a task from our own queues is at home here or has not started.
+        let next_started = next.is_some_and(|next| unsafe { next.run() }.started);
+        if next == Some(task) {
+            self.current.set(Some(task));
+            return;
+        }
+        // SAFETY: (1): we are the task's home.
+        unsafe { task.run() }.stack = self.stack.take();
         let target = match next {
-            Some(next) if next == task => {
-                self.current.set(Some(task));
-                return;
-            }
-            Some(next) if unsafe { next.run() }.started => {
-                // SAFETY: (1): we are the task's home.
-                unsafe { task.run() }.stack = self.stack.take();
-                self.enter(next)
-            }
+            Some(next) if next_started => self.enter(next),
             next => {
                 self.handoff.set(next);
-                // SAFETY: (1), as above.
-                unsafe { task.run() }.stack = self.stack.take();
                 let stack = self.stacks.borrow_mut().pop().expect("a spare stack while a bthread runs");
                 self.fresh_runner(stack)
             }
@@ -521,7 +521,11 @@ impl Local {
         }
         self.next_runs.set(0);
         let ready = || self.ready.borrow_mut().pop_front();
-        if self.tick.get() % 2 == 0 { ready().or_else(|| self.deque.pop()) } else { self.deque.pop().or_else(ready) }
+        if self.tick.get().is_multiple_of(2) {
+            ready().or_else(|| self.deque.pop())
+        } else {
+            self.deque.pop().or_else(ready)
+        }
     }
 
     /// The next task; sleeps until there is one.
@@ -529,7 +533,7 @@ impl Local {
         loop {
             let tick = self.tick.get().wrapping_add(1);
             self.tick.set(tick);
-            if tick % LOOK_EVERY == 0 {
+            if tick.is_multiple_of(LOOK_EVERY) {
                 self.look();
                 if let Some(task) = self.take_injected() {
                     return self.found(task);
@@ -617,7 +621,8 @@ impl Local {
             self.searching.set(!parking.retract(self.worker.index));
             return;
         }
-        let mut timeout = self.timers.borrow().next().map(|next| next.saturating_duration_since(Instant::now()));
+        let mut timeout =
+            self.timers.borrow().next().map(|next| next.saturating_duration_since(Instant::now()));
         if self.starved.get() {
             timeout = Some(timeout.map_or(STACK_RETRY, |timeout| timeout.min(STACK_RETRY)));
         }
@@ -645,9 +650,11 @@ impl Local {
         // A starved worker could not start them.
         !self.starved.get()
             && (!worker.scheduler.injector().is_empty()
-                || worker.scheduler.workers().iter().any(|other| {
-                    other.index != worker.index && !other.stealer.is_empty()
-                }))
+                || worker
+                    .scheduler
+                    .workers()
+                    .iter()
+                    .any(|other| other.index != worker.index && !other.stealer.is_empty()))
     }
 
     /// What a busy worker does now and then.
@@ -743,7 +750,7 @@ impl Local {
         }
         let tasks = self.deferred_tasks.get() + 1;
         self.deferred_tasks.set(tasks);
-        if tasks % DEFER_LOOK_TASKS != 0 {
+        if !tasks.is_multiple_of(DEFER_LOOK_TASKS) {
             return;
         }
         let now = Instant::now();

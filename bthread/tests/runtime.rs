@@ -97,7 +97,11 @@ fn a_started_bthread_stays_on_its_thread() {
                 bthread::spawn(move || {
                     let home = std::thread::current().id();
                     for _ in 0..20 {
-                        if n % 2 == 0 { bthread::yield_now() } else { bthread::sleep(Duration::from_micros(50)) }
+                        if n % 2 == 0 {
+                            bthread::yield_now()
+                        } else {
+                            bthread::sleep(Duration::from_micros(50))
+                        }
                         assert_eq!(std::thread::current().id(), home);
                     }
                 })
@@ -266,7 +270,8 @@ fn a_condvar_passes_every_item() {
                 bthread::spawn(move || {
                     let mut sum = 0;
                     loop {
-                        let mut items = shared.1.wait_while(shared.0.lock().unwrap(), |items| items.is_empty()).unwrap();
+                        let mut items =
+                            shared.1.wait_while(shared.0.lock().unwrap(), |items| items.is_empty()).unwrap();
                         match items.pop().unwrap() {
                             0 => return sum,
                             item => sum += item,
@@ -280,7 +285,8 @@ fn a_condvar_passes_every_item() {
             shared.1.notify_one();
         }
         assert_eq!(takers.into_iter().map(|taker| taker.join().unwrap()).sum::<i32>(), 500_500);
-        let (guard, result) = shared.1.wait_timeout(shared.0.lock().unwrap(), Duration::from_millis(1)).unwrap();
+        let (guard, result) =
+            shared.1.wait_timeout(shared.0.lock().unwrap(), Duration::from_millis(1)).unwrap();
         assert!(result.timed_out() && guard.is_empty());
     });
 }
@@ -319,7 +325,9 @@ fn timers_run_once_unless_cancelled() {
     let nested = tx.clone();
     on(1, move || {
         let _ = bthread::timer::schedule(Instant::now(), move || {
-            let _ = bthread::timer::schedule(at + Duration::from_millis(1), move || nested.send("nested").unwrap());
+            let _ = bthread::timer::schedule(at + Duration::from_millis(1), move || {
+                nested.send("nested").unwrap()
+            });
         });
     });
     assert!(cancelled.cancel() && !cancelled.cancel());

@@ -172,10 +172,7 @@ unsafe impl Send for Table {}
 
 impl Table {
     const fn new(owner: u64) -> Self {
-        Table {
-            owner,
-            directory: NonNull::slice_from_raw_parts(NonNull::dangling(), 0),
-        }
+        Table { owner, directory: NonNull::slice_from_raw_parts(NonNull::dangling(), 0) }
     }
 
     fn entries(&self) -> &Directory {
@@ -186,9 +183,7 @@ impl Table {
     fn chunk(&self, index: usize) -> Option<&Chunk> {
         // Relaxed: entries change only under the lock, which the caller holds.
         // SAFETY: a non-null entry is a live chunk; chunks are freed under the lock, which the caller holds.
-        self.entries()
-            .get(index)
-            .and_then(|entry| unsafe { entry.load(Relaxed).as_ref() })
+        self.entries().get(index).and_then(|entry| unsafe { entry.load(Relaxed).as_ref() })
     }
 
     /// The word for `id`; its chunk is allocated and the directory grown where needed.
@@ -212,11 +207,7 @@ impl Table {
         let len = at_least.next_power_of_two().clamp(8, MAX_CHUNKS);
         let larger: Box<Directory> = (0..len)
             .map(|i| {
-                AtomicPtr::new(
-                    self.entries()
-                        .get(i)
-                        .map_or(ptr::null_mut(), |entry| entry.load(Relaxed)),
-                )
+                AtomicPtr::new(self.entries().get(i).map_or(ptr::null_mut(), |entry| entry.load(Relaxed)))
             })
             .collect();
         let old = std::mem::replace(&mut self.directory, NonNull::from(Box::leak(larger)));
@@ -280,10 +271,7 @@ fn lock() -> MutexGuard<'static, State> {
 
 impl State {
     fn index_of(&self, owner: u64) -> usize {
-        self.tables
-            .iter()
-            .position(|table| table.owner == owner)
-            .expect("an enrolled thread has a table")
+        self.tables.iter().position(|table| table.owner == owner).expect("an enrolled thread has a table")
     }
 
     fn everyone(&self) -> impl Iterator<Item = &Table> {
@@ -297,11 +285,7 @@ impl State {
             return first;
         }
         let first = self.folds.len();
-        assert!(
-            first + chunks <= MAX_CHUNKS,
-            "bvar: more than {} words",
-            MAX_CHUNKS * CHUNK_WORDS
-        );
+        assert!(first + chunks <= MAX_CHUNKS, "bvar: more than {} words", MAX_CHUNKS * CHUNK_WORDS);
         self.folds.resize(first + chunks, fold);
         first
     }
@@ -311,16 +295,12 @@ impl State {
             let first = (self.allocate_run(1, fold) * CHUNK_WORDS) as u32;
             self.free_words[fold as usize].extend((first..first + CHUNK_WORDS as u32).rev());
         }
-        self.free_words[fold as usize]
-            .pop()
-            .expect("a chunk of words was just added")
+        self.free_words[fold as usize].pop().expect("a chunk of words was just added")
     }
 
     fn read_word(&self, id: usize, fold: Fold) -> u64 {
         let words = self.everyone().filter_map(|table| table.chunk(id / CHUNK_WORDS));
-        words.fold(0, |total, chunk| {
-            fold.combine(total, chunk.0[id % CHUNK_WORDS].load(Relaxed))
-        })
+        words.fold(0, |total, chunk| fold.combine(total, chunk.0[id % CHUNK_WORDS].load(Relaxed)))
     }
 
     /// `None` if no thread has written there.
@@ -362,10 +342,7 @@ impl Word {
     /// # Panics
     /// If the process already has [`MAX_CHUNKS`] chunks of ids.
     pub(crate) fn new(fold: Fold) -> Self {
-        Word {
-            id: lock().allocate_word(fold),
-            fold,
-        }
+        Word { id: lock().allocate_word(fold), fold }
     }
 
     /// Folds `value` into the calling thread's word. `fold` is the one given to [`Word::new`], passed again
@@ -416,10 +393,7 @@ impl Run {
     /// # Panics
     /// If the process would have more than [`MAX_CHUNKS`] chunks of ids.
     pub(crate) fn new(chunks: usize) -> Self {
-        Run {
-            first: lock().allocate_run(chunks, Fold::Sum),
-            chunks,
-        }
+        Run { first: lock().allocate_run(chunks, Fold::Sum), chunks }
     }
 
     /// Adds to the calling thread's word at `offset`.
@@ -496,11 +470,7 @@ mod tests {
             from_thread.recv().unwrap();
             assert_eq!(word.read(), 7);
         }
-        assert!(
-            ids.len() < 500,
-            "ids are not recycled: {} for 1000 words",
-            ids.len()
-        );
+        assert!(ids.len() < 500, "ids are not recycled: {} for 1000 words", ids.len());
         drop(to_thread);
         writer.join().unwrap();
     }

@@ -68,12 +68,7 @@ impl LatencyRecorder {
     /// # Panics
     /// If the process would hold more than 2^28 words of variables; a recorder has 2754.
     pub fn new(unit: LatencyUnit) -> Self {
-        LatencyRecorder {
-            unit,
-            sum: Adder::new(),
-            max: Maxer::new(),
-            histogram: Histogram::new(),
-        }
+        LatencyRecorder { unit, sum: Adder::new(), max: Maxer::new(), histogram: Histogram::new() }
     }
 
     /// Records a latency, in the recorder's unit. One above [`Histogram::MAX_VALUE`] counts as that.
@@ -131,10 +126,7 @@ impl LatencyRecorder {
 
 impl fmt::Debug for LatencyRecorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LatencyRecorder")
-            .field("unit", &self.unit)
-            .field("seen", &self.snapshot())
-            .finish()
+        f.debug_struct("LatencyRecorder").field("unit", &self.unit).field("seen", &self.snapshot()).finish()
     }
 }
 
@@ -160,11 +152,7 @@ impl LatencySnapshot {
 
     /// The average latency, 0 if there are none.
     pub fn average(&self) -> f64 {
-        if self.count == 0 {
-            0.0
-        } else {
-            self.sum as f64 / self.count as f64
-        }
+        if self.count == 0 { 0.0 } else { self.sum as f64 / self.count as f64 }
     }
 
     /// The longest latency, 0 if there are none.
@@ -187,13 +175,7 @@ impl LatencySnapshot {
 /// `count=… avg=… max=… p50=… p90=… p99=… p999=…`, in the recorder's unit, for a log or a terminal.
 impl fmt::Display for LatencySnapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "count={} avg={:.1} max={}",
-            self.count,
-            self.average(),
-            self.max
-        )?;
+        write!(f, "count={} avg={:.1} max={}", self.count, self.average(), self.max)?;
         for (name, ratio) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999)] {
             write!(f, " {name}={}", self.percentile(ratio))?;
         }
@@ -229,10 +211,7 @@ pub struct ExposedLatencyRecorder {
 
 impl ExposedLatencyRecorder {
     fn new(prefix: &str, recorder: Arc<LatencyRecorder>) -> Result<Self, ExposeError> {
-        let prefix = prefix
-            .strip_suffix("latency")
-            .or(prefix.strip_suffix("Latency"))
-            .unwrap_or(prefix);
+        let prefix = prefix.strip_suffix("latency").or(prefix.strip_suffix("Latency")).unwrap_or(prefix);
         let prefix = name::normalize_name(prefix);
         if prefix.is_empty() {
             return Err(ExposeError::EmptyName);
@@ -281,12 +260,8 @@ mod tests {
     use crate::status::Status;
 
     fn listing(prefix: &str) -> Vec<String> {
-        let names = registry::names()
-            .into_iter()
-            .filter(|name| name.starts_with(prefix));
-        names
-            .map(|name| format!("{name} : {}", registry::describe(&name).unwrap()))
-            .collect()
+        let names = registry::names().into_iter().filter(|name| name.starts_with(prefix));
+        names.map(|name| format!("{name} : {}", registry::describe(&name).unwrap())).collect()
     }
 
     #[test]
@@ -297,25 +272,13 @@ mod tests {
 
     #[test]
     fn durations_are_recorded_in_the_unit() {
-        let (micros, nanos) = (
-            LatencyRecorder::new(LatencyUnit::Micros),
-            LatencyRecorder::new(LatencyUnit::Nanos),
-        );
-        for duration in [
-            Duration::from_nanos(2500),
-            Duration::from_micros(4),
-            Duration::MAX,
-        ] {
+        let (micros, nanos) =
+            (LatencyRecorder::new(LatencyUnit::Micros), LatencyRecorder::new(LatencyUnit::Nanos));
+        for duration in [Duration::from_nanos(2500), Duration::from_micros(4), Duration::MAX] {
             micros.record_duration(duration);
             nanos.record_duration(duration);
         }
-        assert_eq!(
-            (
-                micros.snapshot().percentile(0.3),
-                micros.snapshot().percentile(0.6)
-            ),
-            (2, 4)
-        );
+        assert_eq!((micros.snapshot().percentile(0.3), micros.snapshot().percentile(0.6)), (2, 4));
         assert_eq!(nanos.snapshot().sum(), 2500 + 4000 + Histogram::MAX_VALUE);
         assert_eq!(nanos.snapshot().max(), Histogram::MAX_VALUE);
     }
@@ -333,9 +296,7 @@ mod tests {
 
     #[test]
     fn the_variables_of_an_exposed_recorder() {
-        let recorder = LatencyRecorder::new(LatencyUnit::Nanos)
-            .expose("LatencyTest::Echo_Latency")
-            .unwrap();
+        let recorder = LatencyRecorder::new(LatencyUnit::Nanos).expose("LatencyTest::Echo_Latency").unwrap();
         (1..=10_000).for_each(|micros| recorder.record(micros * 1000));
         assert_eq!(recorder.names().count(), 8);
         let expected = [
@@ -355,28 +316,16 @@ mod tests {
 
     #[test]
     fn a_taken_name_takes_none() {
-        let _taken = Status::new("mine")
-            .expose("latency_test_taken_latency_999")
-            .unwrap();
-        let error = LatencyRecorder::new(LatencyUnit::Micros)
-            .expose("latency_test_taken")
-            .unwrap_err();
-        assert_eq!(
-            error,
-            ExposeError::Duplicate("latency_test_taken_latency_999".into())
-        );
-        assert_eq!(
-            listing("latency_test_taken"),
-            ["latency_test_taken_latency_999 : mine"]
-        );
+        let _taken = Status::new("mine").expose("latency_test_taken_latency_999").unwrap();
+        let error = LatencyRecorder::new(LatencyUnit::Micros).expose("latency_test_taken").unwrap_err();
+        assert_eq!(error, ExposeError::Duplicate("latency_test_taken_latency_999".into()));
+        assert_eq!(listing("latency_test_taken"), ["latency_test_taken_latency_999 : mine"]);
     }
 
     #[test]
     fn a_prefix_of_nothing_but_latency_is_an_error() {
         for prefix in ["latency", "Latency", ""] {
-            let error = LatencyRecorder::new(LatencyUnit::Micros)
-                .expose(prefix)
-                .unwrap_err();
+            let error = LatencyRecorder::new(LatencyUnit::Micros).expose(prefix).unwrap_err();
             assert_eq!(error, ExposeError::EmptyName, "{prefix}");
         }
     }

@@ -36,11 +36,7 @@ pub fn normalize_name(name: &str) -> String {
 
 /// The normalised `prefix` and `name` with one `_` between them.
 pub(crate) fn join(prefix: &str, name: &str) -> String {
-    let between = if prefix.is_empty() || name.is_empty() {
-        ""
-    } else {
-        "_"
-    };
+    let between = if prefix.is_empty() || name.is_empty() { "" } else { "_" };
     normalize_name(&format!("{prefix}{between}{name}"))
 }
 

@@ -10,10 +10,7 @@ use std::fmt;
 
 /// log2 of the buckets in each power of two.
 const PRECISION_BITS: u32 = 6;
-const _: () = assert!(
-    CHUNK_WORDS == 1 << PRECISION_BITS,
-    "a chunk holds the buckets of one power of two"
-);
+const _: () = assert!(CHUNK_WORDS == 1 << PRECISION_BITS, "a chunk holds the buckets of one power of two");
 
 /// Bits of the largest value told apart.
 const VALUE_BITS: u32 = 48;
@@ -46,9 +43,7 @@ impl Histogram {
     /// # Panics
     /// If the process would hold more than 2^28 words of variables; a histogram has 2752.
     pub fn new() -> Self {
-        Histogram {
-            buckets: Run::new(CHUNKS),
-        }
+        Histogram { buckets: Run::new(CHUNKS) }
     }
 
     /// Counts `value`.
@@ -63,9 +58,7 @@ impl Histogram {
     ///
     /// *Blocking:* the thread, for the time of an internal lock in which the buckets of all threads are added.
     pub fn distribution(&self) -> Distribution {
-        Distribution {
-            buckets: self.buckets.read(),
-        }
+        Distribution { buckets: self.buckets.read() }
     }
 }
 
@@ -77,9 +70,7 @@ impl Default for Histogram {
 
 impl fmt::Debug for Histogram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Histogram")
-            .field("distribution", &self.distribution())
-            .finish()
+        f.debug_struct("Histogram").field("distribution", &self.distribution()).finish()
     }
 }
 
@@ -134,10 +125,7 @@ impl Distribution {
     /// The buckets with values in them, in rising order: smallest and largest value counted, and how many.
     pub fn buckets(&self) -> impl Iterator<Item = (u64, u64, u64)> + '_ {
         let counts = self.buckets.iter().flat_map(|(chunk, counts)| {
-            counts
-                .iter()
-                .enumerate()
-                .map(move |(i, count)| (chunk * CHUNK_WORDS + i, *count))
+            counts.iter().enumerate().map(move |(i, count)| (chunk * CHUNK_WORDS + i, *count))
         });
         counts.filter(|(_, count)| *count > 0).map(|(place, count)| {
             let (low, high) = bounds(place);
@@ -174,10 +162,7 @@ mod tests {
     #[test]
     fn no_values_have_no_percentiles() {
         let empty = Histogram::new().distribution();
-        assert_eq!(
-            (empty.count(), empty.percentile(0.5), empty.percentile(1.0)),
-            (0, 0, 0)
-        );
+        assert_eq!((empty.count(), empty.percentile(0.5), empty.percentile(1.0)), (0, 0, 0));
     }
 
     #[test]
@@ -186,18 +171,13 @@ mod tests {
         (1..=100).for_each(|value| histogram.record(value));
         let distribution = histogram.distribution();
         let percentiles = [-1.0, 0.0, f64::NAN, 1e-9, 0.5, 1.0, 7.0, f64::INFINITY];
-        assert_eq!(
-            percentiles.map(|ratio| distribution.percentile(ratio)),
-            [0, 0, 0, 1, 50, 100, 100, 100]
-        );
+        assert_eq!(percentiles.map(|ratio| distribution.percentile(ratio)), [0, 0, 0, 1, 50, 100, 100, 100]);
     }
 
     #[test]
     fn buckets_of_a_small_distribution() {
         let histogram = Histogram::new();
-        [0, 7, 7, 127, 128, 129, 1000, u64::MAX]
-            .iter()
-            .for_each(|value| histogram.record(*value));
+        [0, 7, 7, 127, 128, 129, 1000, u64::MAX].iter().for_each(|value| histogram.record(*value));
         let expected = "[(0, 0, 1), (7, 7, 2), (127, 127, 1), (128, 129, 2), (1000, 1007, 1), (279275953455104, 281474976710655, 1)]";
         assert_eq!(format!("{:?}", histogram.distribution()), expected);
     }
@@ -214,11 +194,7 @@ mod tests {
         for ratio in RATIOS {
             let rank = ((ratio * values.len() as f64).ceil() as usize).max(1);
             let (exact, read) = (values[rank - 1], distribution.percentile(ratio));
-            assert!(
-                exact.abs_diff(read) <= exact / 128,
-                "p{}: {read}, exactly {exact}",
-                ratio * 100.0
-            );
+            assert!(exact.abs_diff(read) <= exact / 128, "p{}: {read}, exactly {exact}", ratio * 100.0);
         }
     }
 

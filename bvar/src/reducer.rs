@@ -116,10 +116,7 @@ impl<T: Number, Op: Operation<T>> Reducer<T, Op> {
     /// # Panics
     /// If the process would hold more than 2^28 words of variables.
     pub fn new() -> Self {
-        Reducer {
-            word: Word::new(Self::FOLD),
-            of: PhantomData,
-        }
+        Reducer { word: Word::new(Self::FOLD), of: PhantomData }
     }
 
     /// The value: the fold over all threads.
@@ -133,8 +130,7 @@ impl<T: Number, Op: Operation<T>> Reducer<T, Op> {
 
     #[inline(always)]
     fn write(&self, value: T) {
-        self.word
-            .write(Self::FOLD, value.into_bits() ^ Op::IDENTITY.into_bits());
+        self.word.write(Self::FOLD, value.into_bits() ^ Op::IDENTITY.into_bits());
     }
 }
 
@@ -204,14 +200,8 @@ mod tests {
     #[test]
     fn untouched_variables_hold_the_identity() {
         assert_eq!((Adder::<i64>::new().get(), Adder::<u64>::new().get()), (0, 0));
-        assert_eq!(
-            (Maxer::<i64>::new().get(), Maxer::<u64>::new().get()),
-            (i64::MIN, 0)
-        );
-        assert_eq!(
-            (Miner::<i64>::new().get(), Miner::<u64>::new().get()),
-            (i64::MAX, u64::MAX)
-        );
+        assert_eq!((Maxer::<i64>::new().get(), Maxer::<u64>::new().get()), (i64::MIN, 0));
+        assert_eq!((Miner::<i64>::new().get(), Miner::<u64>::new().get()), (i64::MAX, u64::MAX));
     }
 
     #[test]

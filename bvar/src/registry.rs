@@ -97,10 +97,7 @@ impl<V> Drop for Exposed<V> {
 
 impl<V: fmt::Debug> fmt::Debug for Exposed<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exposed")
-            .field("name", &self.name)
-            .field("variable", &self.variable)
-            .finish()
+        f.debug_struct("Exposed").field("name", &self.name).field("variable", &self.variable).finish()
     }
 }
 
@@ -188,10 +185,7 @@ mod tests {
         hits.add(5);
         assert_eq!(hits.name(), "registry_test_hits");
         assert_eq!(describe("registry_test_hits").as_deref(), Some("5"));
-        assert!(
-            find("RegistryTest::Hits").is_none(),
-            "only the normalised name finds it"
-        );
+        assert!(find("RegistryTest::Hits").is_none(), "only the normalised name finds it");
         assert!(names().contains(&"registry_test_hits".to_owned()));
         drop(hits);
         assert_eq!(describe("registry_test_hits"), None);
@@ -203,10 +197,7 @@ mod tests {
         let second = Arc::new(Status::new(2i64));
         let error = expose("RegistryTest-Taken", second.clone()).unwrap_err();
         assert_eq!(error, ExposeError::Duplicate("registry_test_taken".into()));
-        assert_eq!(
-            error.to_string(),
-            "a variable named registry_test_taken is exposed already"
-        );
+        assert_eq!(error.to_string(), "a variable named registry_test_taken is exposed already");
         assert_eq!(describe("registry_test_taken").as_deref(), Some("1"));
         let first = first.hide();
         let second = expose("registry_test_taken", second).unwrap();
@@ -220,16 +211,10 @@ mod tests {
     #[test]
     fn empty_and_overlong_names_are_errors() {
         assert_eq!(Status::new(1i64).expose("").unwrap_err(), ExposeError::EmptyName);
-        assert_eq!(
-            Status::new(1i64).expose_as("", "").unwrap_err(),
-            ExposeError::EmptyName
-        );
+        assert_eq!(Status::new(1i64).expose_as("", "").unwrap_err(), ExposeError::EmptyName);
         let longest = "x".repeat(MAX_NAME_LEN);
         assert!(Status::new(1i64).expose(&longest).is_ok());
-        assert_eq!(
-            Status::new(1i64).expose(&(longest + "x")).unwrap_err(),
-            ExposeError::NameTooLong
-        );
+        assert_eq!(Status::new(1i64).expose(&(longest + "x")).unwrap_err(), ExposeError::NameTooLong);
     }
 
     #[test]
@@ -239,10 +224,7 @@ mod tests {
         let _a = Status::new(1i64).expose_as("registry::order", "A").unwrap();
         let mut names = names();
         names.retain(|name| name.starts_with("registry_order"));
-        assert_eq!(
-            names,
-            ["registry_order_a", "registry_order_b", "registry_order_c"]
-        );
+        assert_eq!(names, ["registry_order_a", "registry_order_b", "registry_order_c"]);
         assert!(count() >= 3);
     }
 
@@ -251,9 +233,7 @@ mod tests {
         let inner = Adder::<i64>::new().expose("registry_test_inner").unwrap();
         inner.add(3);
         let nested = PassiveStatus::new(|| {
-            let own = Status::new("new".to_owned())
-                .expose("registry_test_nested_new")
-                .unwrap();
+            let own = Status::new("new".to_owned()).expose("registry_test_nested_new").unwrap();
             format!("{} {}", own.get(), describe("registry_test_inner").unwrap())
         });
         let nested = nested.expose("registry_test_nested").unwrap();

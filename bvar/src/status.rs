@@ -23,9 +23,7 @@ pub struct Status<T> {
 impl<T> Status<T> {
     /// A status with a first value.
     pub fn new(value: T) -> Self {
-        Status {
-            current: Mutex::new(Arc::new(value)),
-        }
+        Status { current: Mutex::new(Arc::new(value)) }
     }
 
     /// Replaces the value.
@@ -155,10 +153,7 @@ mod tests {
         let counter = calls.clone();
         // Relaxed: one thread.
         let passive = PassiveStatus::new(move || counter.fetch_add(1, Ordering::Relaxed));
-        assert_eq!(
-            [described(&passive), described(&passive), described(&passive)],
-            ["0", "1", "2"]
-        );
+        assert_eq!([described(&passive), described(&passive), described(&passive)], ["0", "1", "2"]);
         assert_eq!(calls.load(Ordering::Relaxed), 3);
     }
 }

@@ -29,23 +29,14 @@ fn totals_are_exact_after_all_threads_ended() {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     let all = THREADS * EACH;
     assert_eq!(TOTAL.get(), all as i64);
-    assert_eq!(
-        (longest.get(), shortest.get()),
-        (all as i64 - 1, -(all as i64 - 1))
-    );
+    assert_eq!((longest.get(), shortest.get()), (all as i64 - 1, -(all as i64 - 1)));
     let seen = latency.snapshot();
-    assert_eq!(
-        (seen.count(), seen.sum(), seen.max()),
-        (all, all * (all + 1) / 2, all)
-    );
+    assert_eq!((seen.count(), seen.sum(), seen.max()), (all, all * (all + 1) / 2, all));
     for percent in 1..=100 {
         let exact = all * percent / 100;
         let read = seen.percentile(percent as f64 / 100.0);
         // One rank more or less for the rounding of the ratio.
-        assert!(
-            read.abs_diff(exact) <= exact / 128 + 1,
-            "p{percent}: {read}, exactly {exact}"
-        );
+        assert!(read.abs_diff(exact) <= exact / 128 + 1, "p{percent}: {read}, exactly {exact}");
     }
 }
 
@@ -116,16 +107,11 @@ fn exposing_and_listing_run_in_parallel() {
         .map(|thread| {
             thread::spawn(move || {
                 for round in 0..200 {
-                    let own = Adder::<i64>::new()
-                        .expose(&format!("threads_own_{thread}"))
-                        .unwrap();
+                    let own = Adder::<i64>::new().expose(&format!("threads_own_{thread}")).unwrap();
                     own.add(round);
                     assert_eq!(bvar::describe(own.name()), Some(round.to_string()));
                     // Those of the others may be hidden between the list and the look-up.
-                    bvar::names()
-                        .iter()
-                        .filter_map(|name| bvar::find(name))
-                        .for_each(|v| drop(v.value()));
+                    bvar::names().iter().filter_map(|name| bvar::find(name)).for_each(|v| drop(v.value()));
                     let contested = Adder::<i64>::new().expose("threads_contested");
                     drop(contested);
                 }

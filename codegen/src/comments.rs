@@ -8,11 +8,7 @@ const CODE_INDENT: usize = 4;
 
 /// Rewrites all comments of `file` that end up in documentation.
 pub(crate) fn make_rustdoc_safe(file: &mut FileDescriptorProto) {
-    for location in file
-        .source_code_info
-        .iter_mut()
-        .flat_map(|info| &mut info.location)
-    {
+    for location in file.source_code_info.iter_mut().flat_map(|info| &mut info.location) {
         let comments = [&mut location.leading_comments, &mut location.trailing_comments];
         for text in comments.into_iter().flatten() {
             *text = rustdoc_safe(text);
@@ -23,17 +19,9 @@ pub(crate) fn make_rustdoc_safe(file: &mut FileDescriptorProto) {
 /// Marks fenced blocks as `text`, closes an open one, and keeps other lines from being read as code.
 fn rustdoc_safe(comment: &str) -> String {
     // rustc refuses a bare CR in a doc comment.
-    let comment = comment
-        .replace("\r\n", "\n")
-        .replace('\r', " ")
-        .replace('\t', "    ");
+    let comment = comment.replace("\r\n", "\n").replace('\r', " ").replace('\t', "    ");
     let indent = |line: &str| line.len() - line.trim_start_matches(' ').len();
-    let margin = comment
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .map(indent)
-        .min()
-        .unwrap_or(0);
+    let margin = comment.lines().filter(|line| !line.trim().is_empty()).map(indent).min().unwrap_or(0);
 
     let mut safe = String::with_capacity(comment.len());
     let mut open_fence: Option<&str> = None;
@@ -76,18 +64,12 @@ mod tests {
 
     #[test]
     fn prose_keeps_its_words_and_small_indents() {
-        assert_eq!(
-            rustdoc_safe(" Says hello.\n\n   - to all\n"),
-            "Says hello.\n\n  - to all\n"
-        );
+        assert_eq!(rustdoc_safe(" Says hello.\n\n   - to all\n"), "Says hello.\n\n  - to all\n");
     }
 
     #[test]
     fn an_indented_snippet_is_no_code_block() {
-        assert_eq!(
-            rustdoc_safe(" Call:\n\n     stub.Echo(&cntl);\n"),
-            "Call:\n\n   stub.Echo(&cntl);\n"
-        );
+        assert_eq!(rustdoc_safe(" Call:\n\n     stub.Echo(&cntl);\n"), "Call:\n\n   stub.Echo(&cntl);\n");
         assert_eq!(rustdoc_safe("a\n\tb\n"), "a\n   b\n");
     }
 

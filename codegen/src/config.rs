@@ -155,16 +155,10 @@ impl Config {
         includes: &[impl AsRef<Path>],
     ) -> io::Result<()> {
         if !is_absolute_path(&self.runtime_path) {
-            let text = format!(
-                "runtime path `{}` is not like `::name` or `crate::name`",
-                self.runtime_path
-            );
+            let text = format!("runtime path `{}` is not like `::name` or `crate::name`", self.runtime_path);
             return Err(BuildError::new(text).into());
         }
-        let Sources {
-            mut descriptors,
-            files_read,
-        } = sources::load(protos, includes)?;
+        let Sources { mut descriptors, files_read } = sources::load(protos, includes)?;
         for file in files_read {
             println!("cargo:rerun-if-changed={}", file.display());
         }
@@ -182,9 +176,7 @@ impl Config {
 
     fn generator(&self, files: &[FileDescriptorProto], externs: &ExternPaths) -> Generator {
         let messages = Messages::new(files);
-        let file_endings = files
-            .iter()
-            .map(|file| messages.render(file, externs, &self.runtime_path));
+        let file_endings = files.iter().map(|file| messages.render(file, externs, &self.runtime_path));
         Generator::new(self.runtime_path.clone(), file_endings)
     }
 

@@ -22,10 +22,7 @@ impl BuildError {
 /// `file:line:column` of an element, counted from 1, or only the file if the source is not known.
 pub(crate) fn place(file: &FileDescriptorProto, path: &[i32]) -> String {
     let locations = file.source_code_info.iter().flat_map(|info| &info.location);
-    let span = locations
-        .filter(|location| location.path == path)
-        .map(|location| &location.span)
-        .next();
+    let span = locations.filter(|location| location.path == path).map(|location| &location.span).next();
     match span.map(Vec::as_slice) {
         Some([line, column, ..]) => format!("{}:{}:{}", file.name(), line + 1, column + 1),
         _ => file.name().to_owned(),

@@ -42,23 +42,14 @@ impl ServiceTypes {
     }
 
     fn all(self) -> [String; 5] {
-        [
-            self.handlers,
-            self.handlers_async,
-            self.server,
-            self.server_handlers,
-            self.stub,
-        ]
+        [self.handlers, self.handlers_async, self.server, self.server_handlers, self.stub]
     }
 }
 
 /// Refuses methods that stream and types of one name in one package.
 pub(crate) fn check(files: &[FileDescriptorProto], externs: &ExternPaths) -> Result<(), BuildError> {
     let mut types = HashMap::new();
-    for file in files
-        .iter()
-        .filter(|file| !externs.covers_package(file.package()))
-    {
+    for file in files.iter().filter(|file| !externs.covers_package(file.package())) {
         for (index, service) in file.service.iter().enumerate() {
             refuse_streams(file, index, service)?;
         }
@@ -109,24 +100,12 @@ fn claim_types(types: &mut Claims, file: &FileDescriptorProto) -> Result<(), Bui
         claim(type_name(message.name()), origin, [FILE_MESSAGE, index as i32])?;
     }
     for (index, item) in file.enum_type.iter().enumerate() {
-        claim(
-            type_name(item.name()),
-            format!("enum {}", item.name()),
-            [FILE_ENUM, index as i32],
-        )?;
+        claim(type_name(item.name()), format!("enum {}", item.name()), [FILE_ENUM, index as i32])?;
     }
-    for (index, service) in file
-        .service
-        .iter()
-        .enumerate()
-        .filter(|(_, service)| !service.method.is_empty())
+    for (index, service) in file.service.iter().enumerate().filter(|(_, service)| !service.method.is_empty())
     {
         for type_name in ServiceTypes::new(service.name()).all() {
-            claim(
-                type_name,
-                format!("service {}", service.name()),
-                [FILE_SERVICE, index as i32],
-            )?;
+            claim(type_name, format!("service {}", service.name()), [FILE_SERVICE, index as i32])?;
         }
     }
     Ok(())
@@ -134,11 +113,7 @@ fn claim_types(types: &mut Claims, file: &FileDescriptorProto) -> Result<(), Bui
 
 /// `package.name`, or only the name where there is no package.
 pub(crate) fn full_name(package: &str, name: &str) -> String {
-    if package.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{package}.{name}")
-    }
+    if package.is_empty() { name.to_owned() } else { format!("{package}.{name}") }
 }
 
 #[cfg(test)]
@@ -154,10 +129,7 @@ mod tests {
         assert_eq!(names("EchoService"), "EchoService EchoServer EchoStub");
         assert_eq!(names("Echo"), "Echo EchoServer EchoStub");
         assert_eq!(names("Service"), "Service ServiceServer ServiceStub");
-        assert_eq!(
-            names("ServiceEcho"),
-            "ServiceEcho ServiceEchoServer ServiceEchoStub"
-        );
+        assert_eq!(names("ServiceEcho"), "ServiceEcho ServiceEchoServer ServiceEchoStub");
         assert_eq!(names("echo_service"), "EchoService EchoServer EchoStub");
     }
 }

@@ -52,22 +52,12 @@ mod tests {
 
     fn all(methods: &[&str]) -> Vec<[String; 6]> {
         let names = for_service(methods.iter().copied());
-        names
-            .into_iter()
-            .map(|n| [n.call, n.call_with, n.start, n.start_with, n.then, n.then_with])
-            .collect()
+        names.into_iter().map(|n| [n.call, n.call_with, n.start, n.start_with, n.then, n.then_with]).collect()
     }
 
     #[test]
     fn one_method_becomes_six_functions() {
-        let echo = [
-            "echo",
-            "echo_with",
-            "start_echo",
-            "start_echo_with",
-            "echo_then",
-            "echo_then_with",
-        ];
+        let echo = ["echo", "echo_with", "start_echo", "start_echo_with", "echo_then", "echo_then_with"];
         assert_eq!(all(&["Echo"]), [echo.map(String::from)]);
     }
 

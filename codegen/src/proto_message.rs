@@ -25,21 +25,13 @@ impl<'a> Messages<'a> {
             });
         }
         let with_required = find_required(&by_name);
-        Self {
-            by_name,
-            with_required,
-        }
+        Self { by_name, with_required }
     }
 
     /// The impls for all messages of `file`, in the order of the file, each after the one it is nested in.
     pub(crate) fn render(&self, file: &FileDescriptorProto, externs: &ExternPaths, runtime: &str) -> String {
         let mut code = String::new();
-        let writer = Writer {
-            messages: self,
-            package: file.package(),
-            externs,
-            runtime,
-        };
+        let writer = Writer { messages: self, package: file.package(), externs, runtime };
         walk(&scope_of(file), &file.message_type, &mut |full_name, message| {
             // A map entry has no Rust type; a message from elsewhere has its impl there.
             if !is_map_entry(message) && !externs.covers(full_name) {
@@ -51,11 +43,7 @@ impl<'a> Messages<'a> {
 }
 
 fn scope_of(file: &FileDescriptorProto) -> String {
-    if file.package().is_empty() {
-        String::new()
-    } else {
-        format!(".{}", file.package())
-    }
+    if file.package().is_empty() { String::new() } else { format!(".{}", file.package()) }
 }
 
 fn walk<'a>(scope: &str, messages: &'a [DescriptorProto], visit: &mut impl FnMut(&str, &'a DescriptorProto)) {
@@ -92,10 +80,7 @@ fn holds_message(field: &FieldDescriptorProto) -> bool {
 }
 
 fn is_map_entry(message: &DescriptorProto) -> bool {
-    message
-        .options
-        .as_ref()
-        .is_some_and(|options| options.map_entry())
+    message.options.as_ref().is_some_and(|options| options.map_entry())
 }
 
 /// What is the same for all impls of one file.

@@ -70,9 +70,7 @@ impl ExternPaths {
     /// `paths`, and the well-known types at `prost_types`.
     pub(crate) fn new(paths: &[(String, String)], prost_types: &str) -> Self {
         let well_known = (WELL_KNOWN.to_owned(), prost_types.to_owned());
-        Self {
-            paths: paths.iter().cloned().chain([well_known]).collect(),
-        }
+        Self { paths: paths.iter().cloned().chain([well_known]).collect() }
     }
 
     /// Whether everything in `package` exists elsewhere.
@@ -108,9 +106,7 @@ impl ExternPaths {
 
 /// Whether messages of this name belong to protobuf itself.
 pub(crate) fn is_well_known(full_name: &str) -> bool {
-    full_name
-        .strip_prefix(WELL_KNOWN)
-        .is_some_and(|rest| rest.starts_with('.'))
+    full_name.strip_prefix(WELL_KNOWN).is_some_and(|rest| rest.starts_with('.'))
 }
 
 #[cfg(test)]
@@ -146,16 +142,10 @@ mod tests {
         let paths =
             [(".a", "::first"), (".a.b.Msg", "::second::M")].map(|(p, r)| (p.to_owned(), r.to_owned()));
         let externs = ExternPaths::new(&paths, "::rt::prost_types");
-        assert_eq!(
-            externs.path_to_message("x", ".a.c.Outer.Msg"),
-            "::first::c::outer::Msg"
-        );
+        assert_eq!(externs.path_to_message("x", ".a.c.Outer.Msg"), "::first::c::outer::Msg");
         assert_eq!(externs.path_to_message("x", ".a.b.Msg"), "::second::M");
         assert_eq!(externs.path_to_message("x", ".ab.Msg"), "super::ab::Msg");
-        assert_eq!(
-            externs.path_to_message("", ".google.protobuf.Any"),
-            "::rt::prost_types::Any"
-        );
+        assert_eq!(externs.path_to_message("", ".google.protobuf.Any"), "::rt::prost_types::Any");
         assert!(
             externs.covers_package("a.c") && !externs.covers_package("ab") && !externs.covers_package("")
         );

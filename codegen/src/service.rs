@@ -18,10 +18,7 @@ pub(crate) struct Generator {
 
 impl Generator {
     pub(crate) fn new(runtime: String, file_endings: impl IntoIterator<Item = String>) -> Self {
-        Self {
-            runtime,
-            file_endings: file_endings.into_iter().collect(),
-        }
+        Self { runtime, file_endings: file_endings.into_iter().collect() }
     }
 }
 
@@ -61,14 +58,7 @@ impl<'a> Writer<'a> {
     }
 
     fn everything(&self) -> String {
-        [
-            self.handlers(),
-            self.handlers_async(),
-            self.server(),
-            self.service_impl(),
-            self.stub(),
-        ]
-        .concat()
+        [self.handlers(), self.handlers_async(), self.server(), self.service_impl(), self.stub()].concat()
     }
 
     fn handlers(&self) -> String {
@@ -84,12 +74,8 @@ pub trait {handlers}: ::core::marker::Send + ::core::marker::Sync + 'static {{",
             docs = docs(&self.service.comments, 0),
         );
         for (method, names) in &self.methods {
-            let (call, wire, request, response) = (
-                &names.call,
-                &method.proto_name,
-                &method.input_type,
-                &method.output_type,
-            );
+            let (call, wire, request, response) =
+                (&names.call, &method.proto_name, &method.input_type, &method.output_type);
             let _ = write!(
                 code,
                 "
@@ -109,11 +95,7 @@ pub trait {handlers}: ::core::marker::Send + ::core::marker::Sync + 'static {{",
 
     fn handlers_async(&self) -> String {
         let (rt, name) = (self.rt, &self.full_name);
-        let ServiceTypes {
-            handlers_async,
-            server,
-            ..
-        } = &self.types;
+        let ServiceTypes { handlers_async, server, .. } = &self.types;
         let mut code = format!(
             "
 {docs}/// Handlers of `{name}` that may answer later; served through [`{server}::new_async`].
@@ -125,12 +107,8 @@ pub trait {handlers_async}: ::core::marker::Send + ::core::marker::Sync + 'stati
             docs = docs(&self.service.comments, 0),
         );
         for (method, names) in &self.methods {
-            let (call, wire, request, response) = (
-                &names.call,
-                &method.proto_name,
-                &method.input_type,
-                &method.output_type,
-            );
+            let (call, wire, request, response) =
+                (&names.call, &method.proto_name, &method.input_type, &method.output_type);
             let _ = write!(
                 code,
                 "
@@ -146,13 +124,7 @@ pub trait {handlers_async}: ::core::marker::Send + ::core::marker::Sync + 'stati
 
     fn server(&self) -> String {
         let (rt, name) = (self.rt, &self.full_name);
-        let ServiceTypes {
-            handlers,
-            handlers_async,
-            server,
-            server_handlers,
-            ..
-        } = &self.types;
+        let ServiceTypes { handlers, handlers_async, server, server_handlers, .. } = &self.types;
         let mut methods = String::new();
         for (method, _) in &self.methods {
             let wire = &method.proto_name;
@@ -207,16 +179,8 @@ impl {server} {{
     }
 
     fn service_impl(&self) -> String {
-        let (
-            rt,
-            ServiceTypes {
-                handlers,
-                handlers_async,
-                server,
-                server_handlers,
-                ..
-            },
-        ) = (self.rt, &self.types);
+        let (rt, ServiceTypes { handlers, handlers_async, server, server_handlers, .. }) =
+            (self.rt, &self.types);
         let mut arms = String::new();
         for (index, (_, MethodNames { call, .. })) in self.methods.iter().enumerate() {
             let _ = write!(
@@ -277,23 +241,12 @@ impl {stub} {{
     fn stub_method(&self, index: usize, method: &Method, names: &MethodNames) -> String {
         let (rt, wire) = (self.rt, format!("{}.{}", self.full_name, method.proto_name));
         let (request, response) = (&method.input_type, &method.output_type);
-        let MethodNames {
-            call,
-            call_with,
-            start,
-            start_with,
-            then,
-            then_with,
-        } = names;
+        let MethodNames { call, call_with, start, start_with, then, then_with } = names;
         let result = format!("::core::result::Result<{response}, {rt}::RpcError>");
         let result_reply = format!("::core::result::Result<{rt}::Reply<{response}>, {rt}::RpcError>");
         let descriptor = format!("&{}::DESCRIPTOR.methods[{index}]", self.types.server);
         let no_options = "::core::default::Default::default()";
-        let deprecated = if method.options.deprecated() {
-            "    #[deprecated]\n"
-        } else {
-            ""
-        };
+        let deprecated = if method.options.deprecated() { "    #[deprecated]\n" } else { "" };
         format!(
             "
 {docs}    /// Calls `{wire}` and waits for the response.

@@ -27,10 +27,7 @@ pub(crate) fn load(
     compiler.open_files(protos).map_err(error_with_place)?;
     Ok(Sources {
         descriptors: compiler.file_descriptor_set(),
-        files_read: compiler
-            .files()
-            .filter_map(|file| file.path().map(Path::to_owned))
-            .collect(),
+        files_read: compiler.files().filter_map(|file| file.path().map(Path::to_owned)).collect(),
     })
 }
 
@@ -53,10 +50,7 @@ mod tests {
     fn imports_are_watched_and_built_in_files_are_not() {
         let protos = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/protos");
         let sources = load(&[protos.join("shop/stock.proto")], &[&protos]).unwrap();
-        assert_eq!(
-            sources.files_read,
-            [protos.join("shop/order.proto"), protos.join("shop/stock.proto")]
-        );
+        assert_eq!(sources.files_read, [protos.join("shop/order.proto"), protos.join("shop/stock.proto")]);
         let names: Vec<_> = sources.descriptors.file.iter().map(|file| file.name()).collect();
         assert!(names.contains(&"google/protobuf/wrappers.proto"), "{names:?}");
     }

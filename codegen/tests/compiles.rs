@@ -21,11 +21,7 @@ fn fields_of(schema: Option<&'static MessageSchema>) -> (Vec<u32>, Vec<u32>) {
 /// The schema behind nested field `number`.
 fn below(schema: Option<&'static MessageSchema>, number: u32) -> Option<&'static MessageSchema> {
     let nested = schema.expect("something is required").nested;
-    (nested
-        .iter()
-        .find(|field| field.number == number)
-        .expect("a nested field")
-        .schema)()
+    (nested.iter().find(|field| field.number == number).expect("a nested field").schema)()
 }
 
 #[test]
@@ -42,32 +38,14 @@ fn required_fields_are_found_wherever_they_hang() {
 #[test]
 fn nested_schemas_are_those_of_the_messages() {
     let item = shop::Item::SCHEMA.unwrap();
-    assert!(
-        std::ptr::eq(below(shop::Item::SCHEMA, 3).unwrap(), item),
-        "a message in itself"
-    );
-    assert!(
-        std::ptr::eq(below(stock::Shelf::SCHEMA, 1).unwrap(), item),
-        "across packages"
-    );
+    assert!(std::ptr::eq(below(shop::Item::SCHEMA, 3).unwrap(), item), "a message in itself");
+    assert!(std::ptr::eq(below(stock::Shelf::SCHEMA, 1).unwrap(), item), "across packages");
     let entry = below(shop::Order::SCHEMA, 2);
     assert_eq!(fields_of(entry), (vec![], vec![2]), "a map entry");
     assert!(std::ptr::eq(below(entry, 2).unwrap(), item), "a value of a map");
-    assert_eq!(
-        fields_of(below(shop::Order::SCHEMA, 4)),
-        (vec![1], vec![]),
-        "in a oneof"
-    );
-    assert_eq!(
-        fields_of(below(shop::Order::SCHEMA, 6)),
-        (vec![1], vec![]),
-        "a group"
-    );
-    let groups = shop::Order::SCHEMA
-        .unwrap()
-        .nested
-        .iter()
-        .filter(|field| field.group);
+    assert_eq!(fields_of(below(shop::Order::SCHEMA, 4)), (vec![1], vec![]), "in a oneof");
+    assert_eq!(fields_of(below(shop::Order::SCHEMA, 6)), (vec![1], vec![]), "a group");
+    let groups = shop::Order::SCHEMA.unwrap().nested.iter().filter(|field| field.group);
     assert_eq!(groups.map(|field| field.number).collect::<Vec<_>>(), [6]);
 }
 
@@ -78,29 +56,15 @@ fn names_on_the_wire_are_those_of_the_proto() {
     assert_eq!(Ping::FULL_NAME, "Ping");
 
     let full_names = |methods: &'static [MethodDescriptor]| -> Vec<_> {
-        methods
-            .iter()
-            .map(|method| (method.full_name, method.request_type, method.response_type))
-            .collect()
+        methods.iter().map(|method| (method.full_name, method.request_type, method.response_type)).collect()
     };
     assert_eq!(PingServer::DESCRIPTOR.full_name, "PingService");
-    assert_eq!(
-        full_names(PingServer::DESCRIPTOR.methods),
-        [("PingService.Ping", "Ping", "Ping")]
-    );
+    assert_eq!(full_names(PingServer::DESCRIPTOR.methods), [("PingService.Ping", "Ping", "Ping")]);
     assert_eq!(
         full_names(stock::StockServer::DESCRIPTOR.methods),
         [
-            (
-                "shop.v1.stock.StockService.Find",
-                "google.protobuf.StringValue",
-                "shop.v1.stock.Shelf"
-            ),
-            (
-                "shop.v1.stock.StockService.Order",
-                "shop.v1.Order",
-                "shop.v1.Plain"
-            ),
+            ("shop.v1.stock.StockService.Find", "google.protobuf.StringValue", "shop.v1.stock.Shelf"),
+            ("shop.v1.stock.StockService.Order", "shop.v1.Order", "shop.v1.Plain"),
         ]
     );
     assert_eq!(names::ServiceServer::DESCRIPTOR.full_name, "names.type.Service");

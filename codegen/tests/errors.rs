@@ -12,9 +12,8 @@ fn error_of(files: &[(&str, &str)]) -> String {
         fs::write(dir.path().join(name), content).unwrap();
     }
     let out_dir = tempfile::tempdir().unwrap();
-    let result = Config::new()
-        .out_dir(out_dir.path())
-        .compile_protos(&[dir.path().join(files[0].0)], &[dir.path()]);
+    let result =
+        Config::new().out_dir(out_dir.path()).compile_protos(&[dir.path().join(files[0].0)], &[dir.path()]);
     assert!(is_empty(out_dir.path()), "something was written");
     let error = result.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
@@ -33,14 +32,9 @@ fn syntax_errors_have_a_place() {
 
 #[test]
 fn an_unknown_type_has_a_place() {
-    let error = error_of(&[(
-        "bad.proto",
-        "syntax = \"proto3\";\nservice S {\n  rpc F(Gone) returns (Gone);\n}\n",
-    )]);
-    assert!(
-        error.starts_with("bad.proto:3:9: ") && error.contains("Gone"),
-        "{error}"
-    );
+    let error =
+        error_of(&[("bad.proto", "syntax = \"proto3\";\nservice S {\n  rpc F(Gone) returns (Gone);\n}\n")]);
+    assert!(error.starts_with("bad.proto:3:9: ") && error.contains("Gone"), "{error}");
 }
 
 #[test]
@@ -77,10 +71,7 @@ fn streams_are_refused_by_the_name_of_the_method() {
             "syntax = \"proto3\";\npackage p.q;\nmessage M {{}}\nservice S {{\n  rpc Fine(M) returns (M);\n  rpc F({argument}) returns ({result});\n}}\n"
         );
         let error = error_of(&[("bad.proto", &proto)]);
-        assert!(
-            error.starts_with("bad.proto:6:3: method p.q.S.F has a `stream`"),
-            "{error}"
-        );
+        assert!(error.starts_with("bad.proto:6:3: method p.q.S.F has a `stream`"), "{error}");
     }
 }
 
@@ -118,18 +109,10 @@ fn a_file_that_is_not_there_or_not_in_an_include_folder_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("outside.proto"), "syntax = \"proto3\";\n").unwrap();
-    for path in [
-        dir.path().join("gone.proto"),
-        outside.path().join("outside.proto"),
-    ] {
-        let result = Config::new()
-            .out_dir(dir.path())
-            .compile_protos(&[&path], &[dir.path()]);
+    for path in [dir.path().join("gone.proto"), outside.path().join("outside.proto")] {
+        let result = Config::new().out_dir(dir.path()).compile_protos(&[&path], &[dir.path()]);
         let error = result.unwrap_err().to_string();
-        assert!(
-            error.contains(path.file_name().unwrap().to_str().unwrap()),
-            "{error}"
-        );
+        assert!(error.contains(path.file_name().unwrap().to_str().unwrap()), "{error}");
     }
 }
 
@@ -137,36 +120,19 @@ fn a_file_that_is_not_there_or_not_in_an_include_folder_is_named() {
 fn no_file_and_a_bad_runtime_path_are_refused() {
     let none: [&str; 0] = [];
     assert_eq!(
-        Config::new()
-            .compile_protos(&none, &["."])
-            .unwrap_err()
-            .to_string(),
+        Config::new().compile_protos(&none, &["."]).unwrap_err().to_string(),
         "no .proto file was given"
     );
     for path in ["", "::", "bobbin", "::a::", "super::a", "::a b", "::1"] {
-        let error = Config::new()
-            .runtime_path(path)
-            .compile_protos(&["a.proto"], &["."])
-            .unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with(&format!("runtime path `{path}` is not like")),
-            "{error}"
-        );
+        let error = Config::new().runtime_path(path).compile_protos(&["a.proto"], &["."]).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("runtime path `{path}` is not like")), "{error}");
     }
 }
 
 #[test]
 fn unwrap_in_a_build_script_prints_the_text_as_it_is() {
-    let error = Config::new()
-        .runtime_path("a\"b")
-        .compile_protos(&["a.proto"], &["."])
-        .unwrap_err();
-    assert!(
-        format!("{error:?}").contains("runtime path `a\"b` is not"),
-        "{error:?}"
-    );
+    let error = Config::new().runtime_path("a\"b").compile_protos(&["a.proto"], &["."]).unwrap_err();
+    assert!(format!("{error:?}").contains("runtime path `a\"b` is not"), "{error:?}");
 }
 
 #[test]
@@ -178,17 +144,11 @@ fn a_file_cut_off_anywhere_compiles_or_has_an_error_with_a_place() {
     let mut errors = 0;
     for length in 0..order.len() {
         fs::write(&cut, &order[..length]).unwrap();
-        let result = Config::new()
-            .out_dir(out_dir.path())
-            .compile_protos(&[&cut], &[dir.path()]);
+        let result = Config::new().out_dir(out_dir.path()).compile_protos(&[&cut], &[dir.path()]);
         if let Err(error) = result {
             assert!(error.to_string().starts_with("cut.proto:"), "{length}: {error}");
             errors += 1;
         }
     }
-    assert!(
-        errors > order.len() / 2,
-        "only {errors} of {} were refused",
-        order.len()
-    );
+    assert!(errors > order.len() / 2, "only {errors} of {} were refused", order.len());
 }

@@ -7,20 +7,9 @@ use std::{env, fs};
 use bobbin_build::Config;
 
 /// Every file that the generator writes for [`PROTOS`].
-const GOLDEN: &[&str] = &[
-    "_.rs",
-    "example.rs",
-    "names.r#type.rs",
-    "protos.rs",
-    "shop.v1.rs",
-    "shop.v1.stock.rs",
-];
-const PROTOS: &[&str] = &[
-    "echo.proto",
-    "shop/stock.proto",
-    "names.proto",
-    "no_package.proto",
-];
+const GOLDEN: &[&str] =
+    &["_.rs", "example.rs", "names.r#type.rs", "protos.rs", "shop.v1.rs", "shop.v1.stock.rs"];
+const PROTOS: &[&str] = &["echo.proto", "shop/stock.proto", "names.proto", "no_package.proto"];
 
 fn tests_dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
@@ -28,9 +17,7 @@ fn tests_dir() -> PathBuf {
 
 fn file_names(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).unwrap();
-    let mut names: Vec<_> = entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -38,10 +25,7 @@ fn file_names(dir: &Path) -> Vec<String> {
 #[test]
 fn generated_source_is_the_golden_source() {
     let out_dir = tempfile::tempdir().unwrap();
-    let protos: Vec<PathBuf> = PROTOS
-        .iter()
-        .map(|name| tests_dir().join("protos").join(name))
-        .collect();
+    let protos: Vec<PathBuf> = PROTOS.iter().map(|name| tests_dir().join("protos").join(name)).collect();
     Config::new()
         .out_dir(out_dir.path())
         .include_file("protos.rs")
@@ -59,10 +43,7 @@ fn generated_source_is_the_golden_source() {
     for name in GOLDEN {
         let generated = fs::read_to_string(out_dir.path().join(name)).unwrap();
         let golden = fs::read_to_string(golden_dir.join(name)).unwrap();
-        assert!(
-            generated == golden,
-            "{name} differs from the golden file; new source:\n{generated}"
-        );
+        assert!(generated == golden, "{name} differs from the golden file; new source:\n{generated}");
     }
 }
 
@@ -72,10 +53,7 @@ fn the_runtime_is_named_as_asked() {
     Config::new()
         .out_dir(out_dir.path())
         .runtime_path("crate::deep::runtime")
-        .compile_protos(
-            &[tests_dir().join("protos/echo.proto")],
-            &[tests_dir().join("protos")],
-        )
+        .compile_protos(&[tests_dir().join("protos/echo.proto")], &[tests_dir().join("protos")])
         .unwrap();
     let source = fs::read_to_string(out_dir.path().join("example.rs")).unwrap();
     assert!(!source.contains("bobbin"));
@@ -91,10 +69,7 @@ fn what_exists_elsewhere_is_referred_to_and_not_generated() {
         .extern_path(".shop.v1", "::shop")
         .extern_path(".shop.v1.stock", "crate::stock")
         .compile_protos(
-            &[
-                tests_dir().join("protos/shop/stock.proto"),
-                tests_dir().join("protos/echo.proto"),
-            ],
+            &[tests_dir().join("protos/shop/stock.proto"), tests_dir().join("protos/echo.proto")],
             &[tests_dir().join("protos")],
         )
         .unwrap();
@@ -104,10 +79,7 @@ fn what_exists_elsewhere_is_referred_to_and_not_generated() {
     Config::new()
         .out_dir(out_dir.path())
         .extern_path(".shop.v1.Item", "::shop::Thing")
-        .compile_protos(
-            &[tests_dir().join("protos/shop/stock.proto")],
-            &[tests_dir().join("protos")],
-        )
+        .compile_protos(&[tests_dir().join("protos/shop/stock.proto")], &[tests_dir().join("protos")])
         .unwrap();
     let source = fs::read_to_string(out_dir.path().join("shop.v1.stock.rs")).unwrap();
     assert!(source.contains("<::shop::Thing as ::bobbin::ProtoMessage>::SCHEMA"));

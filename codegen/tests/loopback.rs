@@ -24,10 +24,7 @@ const NO_SUCH_ORDER: i32 = 1234;
 struct Shop;
 
 fn receipt(order: &Order) -> Plain {
-    Plain {
-        text: Some(format!("{} items", order.items.len())),
-        next: None,
-    }
+    Plain { text: Some(format!("{} items", order.items.len())), next: None }
 }
 
 fn no_such_order() -> RpcError {
@@ -82,15 +79,8 @@ fn serve(service: impl Service) -> (Server, Channel) {
 }
 
 fn order() -> Order {
-    let item = Item {
-        id: 7,
-        r#type: "ticket".into(),
-        parts: Vec::new(),
-    };
-    Order {
-        items: vec![item.clone(), item],
-        ..Order::default()
-    }
+    let item = Item { id: 7, r#type: "ticket".into(), parts: Vec::new() };
+    Order { items: vec![item.clone(), item], ..Order::default() }
 }
 
 /// Runs a future on this thread, as any executor would.
@@ -115,25 +105,16 @@ fn every_way_to_call_brings_the_reply(service: impl Service) {
     let (server, channel) = serve(service);
     let stub = OrderStub::new(&channel).clone();
     let options = || CallOptions::default().request_attachment(IoBuf::from("tip"));
-    let placed = Plain {
-        text: Some("2 items".into()),
-        next: None,
-    };
+    let placed = Plain { text: Some("2 items".into()), next: None };
 
     assert_eq!(stub.place(&order()).unwrap(), placed);
     let reply = stub.place_with(options(), &order()).unwrap();
-    assert_eq!(
-        (reply.message, reply.attachment),
-        (placed.clone(), IoBuf::from("tip"))
-    );
+    assert_eq!((reply.message, reply.attachment), (placed.clone(), IoBuf::from("tip")));
 
     assert_eq!(stub.start_place(&order()).join().unwrap(), placed);
     assert_eq!(block_on(stub.start_place(&order())).unwrap(), placed);
     let reply = stub.start_place_with(options(), &order()).join_reply().unwrap();
-    assert_eq!(
-        (reply.message, reply.attachment),
-        (placed.clone(), IoBuf::from("tip"))
-    );
+    assert_eq!((reply.message, reply.attachment), (placed.clone(), IoBuf::from("tip")));
 
     let (done, result) = mpsc::channel();
     stub.place_then(order(), move |result| done.send(result).unwrap());
@@ -181,10 +162,7 @@ fn a_panic_in_a_handler_fails_its_call_alone() {
 #[test]
 fn a_responder_dropped_unsent_answers_with_an_error() {
     let (_server, channel) = serve(OrderServer::new_async(Closed));
-    assert_eq!(
-        OrderStub::new(&channel).place(&order()).unwrap_err().code(),
-        EINTERNAL
-    );
+    assert_eq!(OrderStub::new(&channel).place(&order()).unwrap_err().code(), EINTERNAL);
 }
 
 #[test]

@@ -84,9 +84,7 @@ impl Block {
     pub(crate) fn alloc() -> Self {
         // SAFETY: LAYOUT has a size other than zero.
         let raw = unsafe { alloc(LAYOUT) };
-        let Some(header) = NonNull::new(raw.cast::<Header>()) else {
-            handle_alloc_error(LAYOUT)
-        };
+        let Some(header) = NonNull::new(raw.cast::<Header>()) else { handle_alloc_error(LAYOUT) };
         stats::BLOCKS.fetch_add(1, Ordering::Relaxed); // Relaxed: a counter only.
         // SAFETY: the allocation is large and aligned enough for a header, and nobody else knows it.
         unsafe {
@@ -138,12 +136,7 @@ impl Block {
     #[inline]
     fn end_ptr(&mut self) -> *mut u8 {
         // SAFETY: the payload directly follows the header, and `staged` never exceeds its length.
-        unsafe {
-            self.0
-                .as_ptr()
-                .cast::<u8>()
-                .add(size_of::<Header>() + self.staged_end())
-        }
+        unsafe { self.0.as_ptr().cast::<u8>().add(size_of::<Header>() + self.staged_end()) }
     }
 
     /// Bytes that can still be written.
@@ -235,10 +228,7 @@ impl Block {
             _ => {
                 // SAFETY: see above.
                 unsafe { (*self.0.as_ptr()).given += 1 };
-                Some(BlockRef {
-                    block: self.0,
-                    range: Range::new(begin, len),
-                })
+                Some(BlockRef { block: self.0, range: Range::new(begin, len) })
             }
         }
     }
@@ -435,10 +425,7 @@ impl BlockRef {
         stats::USER_BLOCKS.fetch_add(1, Ordering::Relaxed); // Relaxed: a counter only.
         // SAFETY: a box is never null.
         let block = unsafe { NonNull::new_unchecked(raw.cast()) };
-        Self {
-            block,
-            range: Range::new(0, 0),
-        }
+        Self { block, range: Range::new(0, 0) }
     }
 
     fn set_data(&mut self, data: *const u8, len: usize) {
@@ -487,18 +474,12 @@ impl BlockRef {
     /// this one.
     #[inline]
     pub(crate) fn share(&self, pos: usize, n: usize) -> Self {
-        assert!(
-            n > 0 && pos < self.len() && n <= self.len() - pos,
-            "range outside the reference"
-        );
+        assert!(n > 0 && pos < self.len() && n <= self.len() - pos, "range outside the reference");
         // Relaxed: the reference it is made from keeps the block alive meanwhile, and publishes the bytes.
         if self.refs().fetch_add(1, Ordering::Relaxed) > REFS_MAX {
             std::process::abort();
         }
-        Self {
-            block: self.block,
-            range: Range::new(self.range.offset() + pos, n),
-        }
+        Self { block: self.block, range: Range::new(self.range.offset() + pos, n) }
     }
 
     /// Takes the first `n` bytes off into a reference of their own. Panics unless `0 < n < len`.
@@ -515,10 +496,7 @@ impl BlockRef {
             // Relaxed above: as in `share`.
             std::process::abort();
         }
-        let front = Self {
-            block: self.block,
-            range: Range::new(self.range.offset(), n),
-        };
+        let front = Self { block: self.block, range: Range::new(self.range.offset(), n) };
         self.range = self.range.without_front(n);
         front
     }
@@ -563,10 +541,7 @@ impl Clone for BlockRef {
         if self.refs().fetch_add(1, Ordering::Relaxed) > REFS_MAX {
             std::process::abort();
         }
-        Self {
-            block: self.block,
-            range: self.range,
-        }
+        Self { block: self.block, range: self.range }
     }
 }
 

@@ -39,11 +39,7 @@ impl Clone for IoBuf {
     /// Shares the bytes: costs one count per piece.
     #[inline]
     fn clone(&self) -> Self {
-        Self {
-            refs: self.refs.clone(),
-            len: self.len,
-            tail: None,
-        }
+        Self { refs: self.refs.clone(), len: self.len, tail: None }
     }
 }
 
@@ -75,11 +71,7 @@ impl IoBuf {
     #[inline]
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            refs: RefQueue::new(),
-            len: 0,
-            tail: None,
-        }
+        Self { refs: RefQueue::new(), len: 0, tail: None }
     }
 
     /// Bytes in the buffer; takes constant time.
@@ -155,13 +147,7 @@ impl IoBuf {
         T: AsRef<[u8]> + Send + 'static,
         F: FnOnce(T) + Send + 'static,
     {
-        self.append_user_pieces(
-            Deleting {
-                parts: Some((owner, deleter)),
-            },
-            Some(meta),
-            USER_BLOCK_MAX,
-        );
+        self.append_user_pieces(Deleting { parts: Some((owner, deleter)) }, Some(meta), USER_BLOCK_MAX);
     }
 
     fn append_user_pieces<T>(&mut self, owner: T, meta: Option<u64>, piece_max: usize)
@@ -176,11 +162,7 @@ impl IoBuf {
     #[must_use = "to drop the bytes, use pop_front"]
     pub fn cut(&mut self, n: usize) -> Self {
         if n >= self.len {
-            return Self {
-                refs: self.refs.take(),
-                len: std::mem::take(&mut self.len),
-                tail: None,
-            };
+            return Self { refs: self.refs.take(), len: std::mem::take(&mut self.len), tail: None };
         }
         if n > 0
             && let Some(front) = self.refs.front_mut().filter(|front| n < front.len())
@@ -188,11 +170,7 @@ impl IoBuf {
             let piece = front.split_front(n);
             self.len -= n;
             // Made in place: the buffer is not moved again right after it was written.
-            return Self {
-                refs: RefQueue::one(piece),
-                len: n,
-                tail: None,
-            };
+            return Self { refs: RefQueue::one(piece), len: n, tail: None };
         }
         let mut out = Self::new();
         self.cut_short(&mut out, n);
@@ -327,11 +305,7 @@ impl IoBuf {
     /// # Panics
     /// If `bytes` is not as long as the hole, or the hole is no longer, or not wholly, in this buffer.
     pub fn assign(&mut self, area: Area, bytes: &[u8]) {
-        assert_eq!(
-            bytes.len(),
-            area.len,
-            "an area is filled with as many bytes as it has"
-        );
+        assert_eq!(bytes.len(), area.len, "an area is filled with as many bytes as it has");
         let Some(mark) = area.mark else { return };
         let mut begin = 0;
         let found = self.refs.iter().find_map(|piece| {
@@ -339,9 +313,7 @@ impl IoBuf {
             begin += piece.len();
             inside
         });
-        let at = found
-            .filter(|at| self.len - at >= area.len)
-            .expect("the area is in this buffer");
+        let at = found.filter(|at| self.len - at >= area.len).expect("the area is in this buffer");
         let mut whole = self.cut(at);
         self.pop_front(area.len);
         whole.append(bytes);

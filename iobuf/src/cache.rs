@@ -113,10 +113,7 @@ fn with_cache<R>(mut op: impl FnMut(&mut Cache) -> R) -> R {
 #[cold]
 #[inline(never)]
 fn without_cache<R>(op: &mut dyn FnMut(&mut Cache) -> R) -> R {
-    op(&mut Cache {
-        partial: Vec::new(),
-        empty: Vec::new(),
-    })
+    op(&mut Cache { partial: Vec::new(), empty: Vec::new() })
 }
 
 /// Copies `src` behind what `refs` has.
@@ -191,10 +188,7 @@ pub(crate) fn release(blocks: impl IntoIterator<Item = Block>) {
     let mut blocks = blocks.into_iter();
     with_cache(|cache| {
         // A block that is refused and not referenced either is freed: the cache, being in use, cannot take it again.
-        blocks
-            .by_ref()
-            .filter_map(|block| cache.release(block))
-            .for_each(drop);
+        blocks.by_ref().filter_map(|block| cache.release(block)).for_each(drop);
     });
 }
 

@@ -96,10 +96,7 @@ impl Sink {
 #[inline]
 fn iovec_of(slice: &[u8], n: usize) -> iovec {
     debug_assert!(n <= slice.len());
-    iovec {
-        iov_base: slice.as_ptr().cast::<c_void>().cast_mut(),
-        iov_len: n,
-    }
+    iovec { iov_base: slice.as_ptr().cast::<c_void>().cast_mut(), iov_len: n }
 }
 
 /// Lists pieces of `buf` until there are [`IOV_WRITE_MAX`] of them or `max` bytes; returns the bytes listed.
@@ -247,9 +244,7 @@ impl IoPortal {
     pub fn read_from_at(&mut self, fd: BorrowedFd<'_>, offset: u64, max: usize) -> io::Result<usize> {
         let (fd, offset) = (fd.as_raw_fd(), offset_of(offset)?);
         // SAFETY: `fill` passes room that the kernel may write to.
-        self.fill(max, |iov| unsafe {
-            libc::preadv(fd, iov.as_ptr(), iov.len() as c_int, offset)
-        })
+        self.fill(max, |iov| unsafe { libc::preadv(fd, iov.as_ptr(), iov.len() as c_int, offset) })
     }
 
     /// Appends what `read` says it has put in the room it is given: `read` returns as `readv` does, and at most as
@@ -270,10 +265,7 @@ impl IoPortal {
         for block in &mut self.blocks {
             let room = block.spare_mut();
             let n = room.len().min(left);
-            iov.push(iovec {
-                iov_base: room.as_mut_ptr().cast(),
-                iov_len: n,
-            });
+            iov.push(iovec { iov_base: room.as_mut_ptr().cast(), iov_len: n });
             left -= n;
             if left == 0 {
                 break;
@@ -281,10 +273,7 @@ impl IoPortal {
         }
         match uninterrupted(|| read(&iov)) {
             Ok(n) if n > 0 => {
-                assert!(
-                    n <= max - left,
-                    "the kernel returns no more than it was given room for"
-                );
+                assert!(n <= max - left, "the kernel returns no more than it was given room for");
                 self.commit(n);
                 Ok(n)
             }
@@ -358,10 +347,7 @@ impl DerefMut for IoPortal {
 
 impl std::fmt::Debug for IoPortal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("IoPortal")
-            .field("buf", &self.buf)
-            .field("blocks_kept", &self.blocks.len())
-            .finish()
+        f.debug_struct("IoPortal").field("buf", &self.buf).field("blocks_kept", &self.blocks.len()).finish()
     }
 }
 
@@ -437,11 +423,7 @@ unsafe impl BufMut for Writer<'_> {
         if n == 0 {
             return;
         }
-        let block = self
-            .buf
-            .tail
-            .as_mut()
-            .expect("chunk_mut comes before advance_mut");
+        let block = self.buf.tail.as_mut().expect("chunk_mut comes before advance_mut");
         assert!(n <= block.spare(), "advance_mut past the chunk");
         // SAFETY: the caller has initialised the first n bytes of the chunk, which is this block's room.
         unsafe { block.assume_staged(n) };

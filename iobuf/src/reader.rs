@@ -39,12 +39,7 @@ impl<'a> Reader<'a> {
     #[inline]
     #[must_use]
     pub fn new(buf: &'a IoBuf) -> Self {
-        Self {
-            buf,
-            chunk: buf.front(),
-            next: 1,
-            remaining: buf.len(),
-        }
+        Self { buf, chunk: buf.front(), next: 1, remaining: buf.len() }
     }
 
     /// Bytes read or skipped so far.
@@ -124,11 +119,7 @@ impl Buf for Reader<'_> {
     /// If fewer than `n` bytes remain.
     #[inline]
     fn advance(&mut self, n: usize) {
-        assert!(
-            n <= self.remaining,
-            "advance past the end: {n} of {}",
-            self.remaining
-        );
+        assert!(n <= self.remaining, "advance past the end: {n} of {}", self.remaining);
         self.skip(n);
     }
 
@@ -137,17 +128,10 @@ impl Buf for Reader<'_> {
     /// # Panics
     /// If fewer than `n` bytes remain.
     fn copy_to_bytes(&mut self, n: usize) -> Bytes {
-        assert!(
-            n <= self.remaining,
-            "copy past the end: {n} of {}",
-            self.remaining
-        );
+        assert!(n <= self.remaining, "copy past the end: {n} of {}", self.remaining);
         if n > COPY_MAX && n <= self.chunk.len() {
-            let piece = self
-                .buf
-                .refs
-                .get(self.next - 1)
-                .map(|piece| piece.share(piece.len() - self.chunk.len(), n));
+            let piece =
+                self.buf.refs.get(self.next - 1).map(|piece| piece.share(piece.len() - self.chunk.len(), n));
             self.skip(n);
             return piece.map_or_else(Bytes::new, Bytes::from_owner);
         }

@@ -68,11 +68,7 @@ impl IoBuf {
     #[inline]
     #[must_use]
     pub fn slices(&self) -> Slices<'_> {
-        Slices {
-            buf: self,
-            next: 0,
-            end: self.refs.count(),
-        }
+        Slices { buf: self, next: 0, end: self.refs.count() }
     }
 
     /// Number of contiguous pieces, each of them a reference to one block. Neighbouring pieces of one block are one.

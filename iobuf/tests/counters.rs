@@ -19,10 +19,7 @@ fn leaves_nothing(test: impl FnOnce() + Send + 'static) {
     let before = stats();
     std::thread::spawn(test).join().unwrap();
     let after = stats();
-    assert_eq!(
-        (after.block_count, after.block_memory),
-        (before.block_count, before.block_memory)
-    );
+    assert_eq!((after.block_count, after.block_memory), (before.block_count, before.block_memory));
     assert_eq!(after.user_blocks, before.user_blocks);
 }
 
@@ -89,11 +86,7 @@ fn the_ninth_partly_filled_block_is_given_up_and_counted() {
         for writer in &mut writers {
             bytes::BufMut::put_u8(writer, 1);
         }
-        assert_eq!(
-            stats().block_count - before.block_count,
-            PARTIAL_BLOCKS_MAX + 3,
-            "one each"
-        );
+        assert_eq!(stats().block_count - before.block_count, PARTIAL_BLOCKS_MAX + 3, "one each");
         drop(writers);
         assert_eq!(stats().cache_hit_threshold, before.cache_hit_threshold + 3);
         assert!(bufs.iter().all(|buf| *buf == [1]));
@@ -123,10 +116,8 @@ fn blocks_outlive_the_thread_that_made_them() {
         let mut buf = made.join().unwrap();
         assert_eq!(buf.cut(26), "from a thread that is gone");
         let copies: Vec<_> = (0..4).map(|_| buf.clone()).collect();
-        let threads: Vec<_> = copies
-            .into_iter()
-            .map(|copy| std::thread::spawn(move || copy.to_vec()))
-            .collect();
+        let threads: Vec<_> =
+            copies.into_iter().map(|copy| std::thread::spawn(move || copy.to_vec())).collect();
         for thread in threads {
             assert_eq!(thread.join().unwrap(), vec![b'.'; 3 * BLOCK_PAYLOAD]);
         }
@@ -172,11 +163,7 @@ fn connections_hold_what_they_received() {
             connections.push((read, write, portal));
         }
         // 2200 bytes in all, behind each other, and the blocks for one long read.
-        assert!(
-            stats().block_count - before <= 66,
-            "{}",
-            stats().block_count - before
-        );
+        assert!(stats().block_count - before <= 66, "{}", stats().block_count - before);
         assert!(connections.iter().all(|(_, _, portal)| **portal == "half a mess"));
     });
 }

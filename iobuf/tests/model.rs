@@ -77,11 +77,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 fn position(text: &[u8], needle: &[u8]) -> Option<usize> {
-    if needle.is_empty() {
-        None
-    } else {
-        text.windows(needle.len()).position(|window| window == needle)
-    }
+    if needle.is_empty() { None } else { text.windows(needle.len()).position(|window| window == needle) }
 }
 
 #[derive(Default)]
@@ -127,10 +123,7 @@ impl World {
                 self.models[i].extend(data);
             }
             Op::AppendBuf(i, j) => {
-                let (buf, model) = (
-                    std::mem::take(&mut self.bufs[j]),
-                    std::mem::take(&mut self.models[j]),
-                );
+                let (buf, model) = (std::mem::take(&mut self.bufs[j]), std::mem::take(&mut self.models[j]));
                 self.bufs[i].append_buf(buf);
                 self.models[i].extend(model);
             }
@@ -210,10 +203,7 @@ impl World {
                 reader.advance(skip);
                 let shared = reader.share(n);
                 let end = self.models[i].len().min(skip.saturating_add(n));
-                assert_eq!(
-                    (reader.position(), reader.remaining()),
-                    (end, self.models[i].len() - end)
-                );
+                assert_eq!((reader.position(), reader.remaining()), (end, self.models[i].len() - end));
                 let model = self.models[i][skip..end].to_vec();
                 (self.bufs[j], self.models[j]) = (shared, model);
             }
@@ -245,11 +235,7 @@ impl World {
         for (buf, model) in self.bufs.iter().zip(&self.models) {
             assert_eq!(buf.slices().count(), buf.block_count());
             assert!(buf.slices().all(|slice| !slice.is_empty()));
-            assert!(
-                buf.slices()
-                    .rev()
-                    .eq(buf.slices().collect::<Vec<_>>().into_iter().rev())
-            );
+            assert!(buf.slices().rev().eq(buf.slices().collect::<Vec<_>>().into_iter().rev()));
             let from = model.len() / 3;
             for needle in [&[1][..], &[1, 2], &[0, 1, 0], &[3; 20]] {
                 let expected = position(&model[from..], needle).map(|at| from + at);

@@ -27,17 +27,10 @@ struct Outer {
 }
 
 fn outer() -> impl Strategy<Value = Outer> {
-    let data = || {
-        prop_oneof![
-            proptest::collection::vec(any::<u8>(), 0..100),
-            Just(vec![7; 3 * BLOCK_PAYLOAD])
-        ]
-    };
+    let data =
+        || prop_oneof![proptest::collection::vec(any::<u8>(), 0..100), Just(vec![7; 3 * BLOCK_PAYLOAD])];
     let inner = (any::<i64>(), "[a-z]{0,30}").prop_map(|(number, name)| Inner { number, name });
-    let lists = (
-        proptest::collection::vec(inner, 0..20),
-        proptest::collection::vec(any::<u32>(), 0..50),
-    );
+    let lists = (proptest::collection::vec(inner, 0..20), proptest::collection::vec(any::<u32>(), 0..50));
     (data(), data(), lists, -1e9..1e9_f64).prop_map(|(copied, shared, (inner, packed), ratio)| Outer {
         copied,
         shared: shared.into(),
@@ -89,18 +82,10 @@ proptest! {
 
 #[test]
 fn every_truncation_is_an_error_or_a_shorter_message() {
-    let message = Outer {
-        copied: vec![1; 300],
-        ratio: 0.5,
-        packed: vec![1, 2, 3],
-        ..Outer::default()
-    };
+    let message = Outer { copied: vec![1; 300], ratio: 0.5, packed: vec![1, 2, 3], ..Outer::default() };
     let bytes = message.encode_to_vec();
     for n in 0..bytes.len() {
         let buf = scattered(&bytes[..n], 7);
-        assert_eq!(
-            Outer::decode(Reader::new(&buf)).ok(),
-            Outer::decode(&bytes[..n]).ok()
-        );
+        assert_eq!(Outer::decode(Reader::new(&buf)).ok(), Outer::decode(&bytes[..n]).ok());
     }
 }

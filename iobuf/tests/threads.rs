@@ -15,9 +15,8 @@ fn message(thread: usize, number: usize) -> Vec<u8> {
 
 #[test]
 fn many_threads_share_and_drop_in_any_order() {
-    let (senders, receivers): (Vec<_>, Vec<_>) = (0..THREADS)
-        .map(|_| mpsc::sync_channel::<(usize, usize, IoBuf)>(64))
-        .unzip();
+    let (senders, receivers): (Vec<_>, Vec<_>) =
+        (0..THREADS).map(|_| mpsc::sync_channel::<(usize, usize, IoBuf)>(64)).unzip();
     let producers: Vec<_> = (0..THREADS)
         .map(|me| {
             let senders = senders.clone();

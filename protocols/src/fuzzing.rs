@@ -48,9 +48,6 @@ fn cut_all(data: &[u8], step: usize) -> Frames {
             }
         }
     }
-    assert!(
-        input.len() < MAX_BODY_SIZE + 12,
-        "no more is kept than one frame that is not whole"
-    );
+    assert!(input.len() < MAX_BODY_SIZE + 12, "no more is kept than one frame that is not whole");
     (frames, None)
 }

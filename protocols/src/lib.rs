@@ -41,11 +41,7 @@ mod tests {
     #[test]
     fn names_are_unique_and_every_protocol_has_a_side_and_a_connection_type() {
         for (index, protocol) in ALL.iter().enumerate() {
-            assert!(
-                ALL[..index]
-                    .iter()
-                    .all(|other| !other.name().eq_ignore_ascii_case(protocol.name()))
-            );
+            assert!(ALL[..index].iter().all(|other| !other.name().eq_ignore_ascii_case(protocol.name())));
             assert!(protocol.server().is_some() || protocol.client().is_some());
             assert!(!protocol.connection_types().is_empty());
         }

@@ -28,42 +28,23 @@ fn a_call_is_answered() {
     let channel = connect(&server);
     assert_eq!(call(&channel, "hello").unwrap(), "hello");
     let report = &server.method_reports()[0];
-    assert_eq!(
-        (report.full_name, report.latency.count(), report.errors),
-        ("example.EchoService.Echo", 1, 0)
-    );
+    assert_eq!((report.full_name, report.latency.count(), report.errors), ("example.EchoService.Echo", 1, 0));
     assert_eq!(server.connection_count(), 1);
 }
 
 #[test]
 fn what_goes_beside_the_message_arrives() {
     let server = start();
-    let channel = Channel::builder()
-        .timeout(LONG)
-        .deliver_timeout(true)
-        .connect(server.local_addr())
-        .unwrap();
-    let say = |options, message| {
-        call_with(&channel, options, &request(message))
-            .unwrap()
-            .message
-            .message
-    };
+    let channel =
+        Channel::builder().timeout(LONG).deliver_timeout(true).connect(server.local_addr()).unwrap();
+    let say = |options, message| call_with(&channel, options, &request(message)).unwrap().message.message;
     assert_eq!(say(CallOptions::default(), "log_id"), "None");
-    assert_eq!(
-        say(CallOptions::default().log_id(u64::MAX), "log_id"),
-        format!("Some({})", u64::MAX)
-    );
+    assert_eq!(say(CallOptions::default().log_id(u64::MAX), "log_id"), format!("Some({})", u64::MAX));
     assert_eq!(say(CallOptions::default().request_id("r-1"), "request_id"), "r-1");
     assert_eq!(say(CallOptions::default(), "deadline"), "true");
-    let options = CallOptions::default()
-        .user_field("k", "v")
-        .request_attachment(IoBuf::from("attached"));
+    let options = CallOptions::default().user_field("k", "v").request_attachment(IoBuf::from("attached"));
     let reply = call_with(&channel, options, &request("hi")).unwrap();
-    assert_eq!(
-        (reply.user_fields.get("re-k"), &reply.attachment),
-        (Some("v"), &IoBuf::from("attached"))
-    );
+    assert_eq!((reply.user_fields.get("re-k"), &reply.attachment), (Some("v"), &IoBuf::from("attached")));
     assert_eq!(reply.remote_side, *server.local_addr());
 }
 
@@ -117,9 +98,7 @@ fn a_slow_call_does_not_hold_up_the_others_of_its_connection() {
     let channel = connect(&server);
     let slow = start_call(&channel, "slow");
     assert_eq!(start_call(&channel, "fast").join().unwrap().message, "fast");
-    held.recv().unwrap().send(Ok(EchoResponse {
-        message: "late".into(),
-    }));
+    held.recv().unwrap().send(Ok(EchoResponse { message: "late".into() }));
     assert_eq!(slow.join().unwrap().message, "late");
 }
 
@@ -128,14 +107,8 @@ fn errors_of_the_service_arrive_with_number_and_text() {
     let server = start();
     let channel = connect(&server);
     let at = server.local_addr().clone();
-    assert_eq!(
-        call(&channel, "fail").unwrap_err().to_string(),
-        format!("[E1234][{at}][E1234]boom")
-    );
-    assert_eq!(
-        call(&channel, "fail-nocode").unwrap_err().to_string(),
-        format!("[E2001][{at}]boom")
-    );
+    assert_eq!(call(&channel, "fail").unwrap_err().to_string(), format!("[E1234][{at}][E1234]boom"));
+    assert_eq!(call(&channel, "fail-nocode").unwrap_err().to_string(), format!("[E2001][{at}]boom"));
     assert_eq!(server.method_reports()[0].errors, 2);
 }
 
@@ -145,10 +118,7 @@ fn a_panic_fails_its_own_call_and_nothing_else() {
     let channel = connect(&server);
     let error = call(&channel, "panic").unwrap_err();
     assert_eq!(error.code(), EINTERNAL);
-    assert!(
-        error.text().ends_with("The service panicked: at the service"),
-        "{error}"
-    );
+    assert!(error.text().ends_with("The service panicked: at the service"), "{error}");
     assert_eq!(call(&channel, "still here").unwrap(), "still here");
     assert_eq!(server.connection_count(), 1, "the connection is the same");
 }
@@ -161,12 +131,8 @@ fn unknown_services_and_methods_are_told_apart() {
         request_type: "",
         response_type: "",
     };
-    static NO_SERVICE: MethodDescriptor = MethodDescriptor {
-        name: "Echo",
-        full_name: "Nobody.Echo",
-        request_type: "",
-        response_type: "",
-    };
+    static NO_SERVICE: MethodDescriptor =
+        MethodDescriptor { name: "Echo", full_name: "Nobody.Echo", request_type: "", response_type: "" };
     let server = start();
     let channel = connect(&server);
     let code = |method| {
@@ -185,19 +151,12 @@ fn a_call_ends_at_its_deadline_and_a_late_reply_is_dropped() {
     let channel = connect(&server);
     let options = CallOptions::default().timeout(Duration::from_millis(20));
     let error = call_with(&channel, options.clone(), &request("slow")).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        format!("[E1008]Reached timeout=20ms @{}", server.local_addr())
-    );
-    let error = channel
-        .start::<_, EchoResponse>(echo_method(), options, &request("slow"))
-        .join()
-        .unwrap_err();
+    assert_eq!(error.to_string(), format!("[E1008]Reached timeout=20ms @{}", server.local_addr()));
+    let error =
+        channel.start::<_, EchoResponse>(echo_method(), options, &request("slow")).join().unwrap_err();
     assert_eq!(error.code(), ERPCTIMEDOUT);
     for _ in 0..2 {
-        held.recv().unwrap().send(Ok(EchoResponse {
-            message: "too late".into(),
-        }));
+        held.recv().unwrap().send(Ok(EchoResponse { message: "too late".into() }));
     }
     assert_eq!(call(&channel, "next").unwrap(), "next");
     assert_eq!(server.connection_count(), 1);
@@ -218,10 +177,7 @@ fn a_call_to_nobody_fails_as_in_brpc() {
     );
     assert_eq!(error.to_string(), text);
     let call: Call<EchoResponse> =
-        build()
-            .connect(nobody)
-            .unwrap()
-            .start(echo_method(), CallOptions::default(), &request(""));
+        build().connect(nobody).unwrap().start(echo_method(), CallOptions::default(), &request(""));
     assert_eq!(call.join().unwrap_err().to_string(), text);
 }
 
@@ -288,12 +244,8 @@ fn a_callback_runs_once_with_the_reply_or_the_error() {
             &request(message),
             move |result| {
                 assert!(bthread::is_bthread());
-                tx.send(
-                    result
-                        .map(|reply| reply.message.message)
-                        .map_err(|error| error.code().get()),
-                )
-                .unwrap();
+                tx.send(result.map(|reply| reply.message.message).map_err(|error| error.code().get()))
+                    .unwrap();
             },
         );
     }
@@ -334,10 +286,7 @@ fn a_call_is_a_future_for_any_executor() {
     let both = async {
         let first = start_call(&channel, "first");
         let second = start_call(&channel, "fail");
-        (
-            first.await.unwrap().message,
-            second.await.unwrap_err().code().get(),
-        )
+        (first.await.unwrap().message, second.await.unwrap_err().code().get())
     };
     assert_eq!(block_on(both), ("first".into(), 1234));
 }
@@ -346,25 +295,21 @@ fn a_call_is_a_future_for_any_executor() {
 fn an_answer_may_come_from_elsewhere_and_later() {
     let held = Arc::new(Mutex::new(Vec::new()));
     let keep = held.clone();
-    let service = AsyncEcho(
-        move |request: EchoRequest, mut responder: Responder<EchoResponse>| {
-            let attachment = responder.call_mut().take_request_attachment();
-            responder.call_mut().response_attachment().append_buf(attachment);
-            let mut held = keep.lock().unwrap();
-            held.push((request, responder));
-            if held.len() == 3 {
-                // The last comes first.
-                let answers: Vec<_> = held.drain(..).rev().collect();
-                std::thread::spawn(|| {
-                    answers.into_iter().for_each(|(request, responder)| {
-                        responder.send(Ok(EchoResponse {
-                            message: request.message,
-                        }));
-                    });
+    let service = AsyncEcho(move |request: EchoRequest, mut responder: Responder<EchoResponse>| {
+        let attachment = responder.call_mut().take_request_attachment();
+        responder.call_mut().response_attachment().append_buf(attachment);
+        let mut held = keep.lock().unwrap();
+        held.push((request, responder));
+        if held.len() == 3 {
+            // The last comes first.
+            let answers: Vec<_> = held.drain(..).rev().collect();
+            std::thread::spawn(|| {
+                answers.into_iter().for_each(|(request, responder)| {
+                    responder.send(Ok(EchoResponse { message: request.message }));
                 });
-            }
-        },
-    );
+            });
+        }
+    });
     let server = Server::builder().add(service).start("127.0.0.1:0").unwrap();
     let channel = connect(&server);
     let calls: Vec<Call<EchoResponse>> = (0..3)
@@ -406,30 +351,19 @@ fn a_responder_that_is_dropped_answers_with_an_error() {
 #[test]
 fn limits_refuse_what_is_too_much() {
     let (service, held) = held_service();
-    let server = Server::builder()
-        .add(service)
-        .max_concurrency(1)
-        .start("127.0.0.1:0")
-        .unwrap();
+    let server = Server::builder().add(service).max_concurrency(1).start("127.0.0.1:0").unwrap();
     let channel = connect(&server);
     let running = start_call(&channel, "slow");
     let responder = held.recv().unwrap();
     let error = call(&channel, "one more").unwrap_err();
     assert_eq!(error.code(), ELIMIT);
-    assert!(
-        error.text().ends_with("Reached server's max_concurrency=1"),
-        "{error}"
-    );
-    responder.send(Ok(EchoResponse {
-        message: "done".into(),
-    }));
+    assert!(error.text().ends_with("Reached server's max_concurrency=1"), "{error}");
+    responder.send(Ok(EchoResponse { message: "done".into() }));
     running.join().unwrap();
     assert_eq!(call(&channel, "now").unwrap(), "now");
 
     let (service, held) = held_service();
-    let server = Server::builder()
-        .add(service)
-        .limit_method("example.EchoService.Echo", Constant::new(1));
+    let server = Server::builder().add(service).limit_method("example.EchoService.Echo", Constant::new(1));
     let server = server.start("127.0.0.1:0").unwrap();
     let channel = connect(&server);
     let running = start_call(&channel, "slow");
@@ -437,20 +371,14 @@ fn limits_refuse_what_is_too_much() {
     let error = call(&channel, "one more").unwrap_err();
     let text = "Rejected by example.EchoService.Echo's ConcurrencyLimiter, concurrency=2";
     assert!(error.code() == ELIMIT && error.text().ends_with(text), "{error}");
-    responder.send(Ok(EchoResponse {
-        message: "done".into(),
-    }));
+    responder.send(Ok(EchoResponse { message: "done".into() }));
     running.join().unwrap();
     assert_eq!(call(&channel, "now").unwrap(), "now");
 }
 
 #[test]
 fn connections_beyond_the_limit_are_closed() {
-    let server = Server::builder()
-        .add(Echo)
-        .max_connections(1)
-        .start("127.0.0.1:0")
-        .unwrap();
+    let server = Server::builder().add(Echo).max_connections(1).start("127.0.0.1:0").unwrap();
     let channel = connect(&server);
     assert_eq!(call(&channel, "one").unwrap(), "one");
     assert!(is_closed(&mut raw(&server)));
@@ -465,15 +393,10 @@ fn a_stopping_server_refuses_new_requests_and_answers_the_running_ones() {
     let responder = held.recv().unwrap();
     server.stop();
     let error = call(&channel, "too late").unwrap_err();
-    assert!(
-        error.code() == ELOGOFF && error.text().ends_with("Server is stopping"),
-        "{error}"
-    );
+    assert!(error.code() == ELOGOFF && error.text().ends_with("Server is stopping"), "{error}");
     let joining = std::thread::spawn(move || server.join());
     assert!(!joining.is_finished());
-    responder.send(Ok(EchoResponse {
-        message: "in time".into(),
-    }));
+    responder.send(Ok(EchoResponse { message: "in time".into() }));
     assert_eq!(running.join().unwrap().message, "in time");
     joining.join().unwrap();
     assert!(call(&channel, "gone").is_err());
@@ -489,9 +412,7 @@ fn a_large_last_reply_is_written_before_the_end() {
     let attachment = responder.call_mut().take_request_attachment();
     responder.call_mut().response_attachment().append_buf(attachment);
     server.stop();
-    responder.send(Ok(EchoResponse {
-        message: "big".into(),
-    }));
+    responder.send(Ok(EchoResponse { message: "big".into() }));
     drop(server);
     assert_eq!(running.join_reply().unwrap().attachment.len(), 16 << 20);
 }
@@ -499,10 +420,7 @@ fn a_large_last_reply_is_written_before_the_end() {
 #[test]
 fn unix_sockets_work_as_well() {
     let path = std::env::temp_dir().join(format!("bobbin-{}-loopback.sock", std::process::id()));
-    let server = Server::builder()
-        .add(Echo)
-        .start(format!("unix:{}", path.display()))
-        .unwrap();
+    let server = Server::builder().add(Echo).start(format!("unix:{}", path.display())).unwrap();
     let channel = connect(&server);
     assert_eq!(call(&channel, "hello").unwrap(), "hello");
     let error = call(&channel, "fail").unwrap_err();
@@ -515,33 +433,16 @@ fn unix_sockets_work_as_well() {
 #[test]
 fn decisions_that_make_no_sense_are_refused() {
     let code = |result: Result<Channel, rpc::RpcError>| result.unwrap_err().code();
-    assert_eq!(
-        code(Channel::builder().protocol("none").connect("127.0.0.1:1")),
-        EINVAL
-    );
-    assert_eq!(
-        code(Channel::builder().connection_type("none").connect("127.0.0.1:1")),
-        EINVAL
-    );
+    assert_eq!(code(Channel::builder().protocol("none").connect("127.0.0.1:1")), EINVAL);
+    assert_eq!(code(Channel::builder().connection_type("none").connect("127.0.0.1:1")), EINVAL);
     assert_eq!(code(Channel::builder().connect("nowhere")), EINVAL);
     assert!(
-        Channel::builder()
-            .protocol("BAIDU_STD")
-            .connection_type("single")
-            .connect("127.0.0.1:1")
-            .is_ok()
+        Channel::builder().protocol("BAIDU_STD").connection_type("single").connect("127.0.0.1:1").is_ok()
     );
-    let twice = Server::builder()
-        .add(Echo)
-        .add(Echo)
-        .start("127.0.0.1:0")
-        .unwrap_err();
+    let twice = Server::builder().add(Echo).add(Echo).start("127.0.0.1:0").unwrap_err();
     assert_eq!(twice.code(), EINVAL);
     let server = start();
-    let taken = Server::builder()
-        .add(Echo)
-        .start(server.local_addr())
-        .unwrap_err();
+    let taken = Server::builder().add(Echo).start(server.local_addr()).unwrap_err();
     assert_eq!(taken.code(), rpc::error::EADDRINUSE);
 }
 
@@ -563,19 +464,18 @@ fn held_service() -> (
 ) {
     let (tx, rx) = mpsc::channel();
     let tx = Mutex::new(tx);
-    let service = AsyncEcho(
-        move |request: EchoRequest, mut responder: Responder<EchoResponse>| match request.message.as_str() {
-            "slow" => tx.lock().unwrap().send(responder).unwrap(),
-            message => {
-                if message == "close" {
-                    responder.call_mut().close_connection();
+    let service =
+        AsyncEcho(move |request: EchoRequest, mut responder: Responder<EchoResponse>| {
+            match request.message.as_str() {
+                "slow" => tx.lock().unwrap().send(responder).unwrap(),
+                message => {
+                    if message == "close" {
+                        responder.call_mut().close_connection();
+                    }
+                    responder.send(Ok(EchoResponse { message: message.into() }));
                 }
-                responder.send(Ok(EchoResponse {
-                    message: message.into(),
-                }));
             }
-        },
-    );
+        });
     (service, rx)
 }
 

@@ -34,10 +34,7 @@ fn with_port(bytes: &[u8], port: u16) -> Vec<u8> {
     let port = format!(":{port}]").into_bytes();
     assert_eq!(port.len(), CAPTURED_PORT.len());
     let mut bytes = bytes.to_vec();
-    while let Some(at) = bytes
-        .windows(port.len())
-        .position(|window| window == CAPTURED_PORT)
-    {
+    while let Some(at) = bytes.windows(port.len()).position(|window| window == CAPTURED_PORT) {
         bytes[at..at + port.len()].copy_from_slice(&port);
     }
     bytes
@@ -97,21 +94,9 @@ fn what_brpc_closes_is_closed() {
 fn forms_of_a_body_that_are_not_supported_are_named_in_the_answer() {
     let server = start();
     for ((name, request, _), form, size) in [
-        (
-            vector!("compress_snappy"),
-            "ContentType=pb, CompressType=snappy, ChecksumType=none",
-            73,
-        ),
-        (
-            vector!("content_json"),
-            "ContentType=json, CompressType=none, ChecksumType=none",
-            37,
-        ),
-        (
-            vector!("checksum_crc32c"),
-            "ContentType=pb, CompressType=none, ChecksumType=crc32c",
-            12,
-        ),
+        (vector!("compress_snappy"), "ContentType=pb, CompressType=snappy, ChecksumType=none", 73),
+        (vector!("content_json"), "ContentType=json, CompressType=none, ChecksumType=none", 37),
+        (vector!("checksum_crc32c"), "ContentType=pb, CompressType=none, ChecksumType=crc32c", 12),
     ] {
         let at = server.local_addr();
         let text =

@@ -21,9 +21,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits {
-            max_body_size: MAX_BODY_SIZE_DEFAULT,
-            max_unwritten_bytes: MAX_UNWRITTEN_BYTES_DEFAULT,
-        }
+        Limits { max_body_size: MAX_BODY_SIZE_DEFAULT, max_unwritten_bytes: MAX_UNWRITTEN_BYTES_DEFAULT }
     }
 }

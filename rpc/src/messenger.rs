@@ -34,19 +34,9 @@ struct Candidate {
 
 impl Messenger {
     pub(crate) fn new(protocols: &[&'static dyn Protocol], role: Role, limits: Limits) -> Self {
-        let candidates = protocols
-            .iter()
-            .map(|protocol| Candidate {
-                protocol: *protocol,
-                codec: None,
-            })
-            .collect();
-        Messenger {
-            role,
-            limits,
-            candidates,
-            preferred: None,
-        }
+        let candidates =
+            protocols.iter().map(|protocol| Candidate { protocol: *protocol, codec: None }).collect();
+        Messenger { role, limits, candidates, preferred: None }
     }
 
     /// Cuts one message off the front. An error is final for the connection.
@@ -115,21 +105,14 @@ mod tests {
             match input.to_vec()[..] {
                 [first, ..] if first != self.0 => Ok(Parsed::NotMine),
                 [_, b'!', ..] => Err(WireError::Malformed("shouting")),
-                [_, _, ..] => Ok(Parsed::Message(Frame {
-                    bytes: input.cut(2),
-                    meta_size: 1,
-                })),
+                [_, _, ..] => Ok(Parsed::Message(Frame { bytes: input.cut(2), meta_size: 1 })),
                 _ => Ok(Parsed::NeedMore),
             }
         }
     }
 
     fn messenger() -> Messenger {
-        Messenger::new(
-            &[&Letter("a", b'a'), &Letter("b", b'b')],
-            Role::Server,
-            Limits::default(),
-        )
+        Messenger::new(&[&Letter("a", b'a'), &Letter("b", b'b')], Role::Server, Limits::default())
     }
 
     fn cut(messenger: &mut Messenger, input: &mut IoBuf) -> String {

@@ -52,14 +52,10 @@ impl std::str::FromStr for ConnectionType {
     type Err = RpcError;
 
     fn from_str(name: &str) -> Result<Self, RpcError> {
-        [
-            ConnectionType::Single,
-            ConnectionType::Pooled,
-            ConnectionType::Short,
-        ]
-        .into_iter()
-        .find(|known| known.name().eq_ignore_ascii_case(name))
-        .ok_or_else(|| RpcError::new(EINVAL, format!("Unknown connection_type={name}")))
+        [ConnectionType::Single, ConnectionType::Pooled, ConnectionType::Short]
+            .into_iter()
+            .find(|known| known.name().eq_ignore_ascii_case(name))
+            .ok_or_else(|| RpcError::new(EINVAL, format!("Unknown connection_type={name}")))
     }
 }
 
@@ -146,10 +142,7 @@ impl fmt::Display for WireError {
         match self {
             WireError::Unknown => f.write_str("unknown message"),
             WireError::TooBig { declared, limit } => {
-                write!(
-                    f,
-                    "a message of {declared} bytes is larger than max_body_size={limit}"
-                )
+                write!(f, "a message of {declared} bytes is larger than max_body_size={limit}")
             }
             WireError::Malformed(how) => write!(f, "malformed message: {how}"),
         }

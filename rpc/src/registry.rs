@@ -14,19 +14,13 @@ pub struct Registry {
 impl Registry {
     /// A registry of these protocols.
     pub fn new(protocols: &[&'static dyn Protocol]) -> Self {
-        protocols
-            .iter()
-            .fold(Registry::default(), |registry, protocol| registry.with(*protocol))
+        protocols.iter().fold(Registry::default(), |registry, protocol| registry.with(*protocol))
     }
 
     /// This registry with one more protocol, tried after the others; in the place of one that has the same name.
     #[must_use]
     pub fn with(mut self, protocol: &'static dyn Protocol) -> Self {
-        match self
-            .protocols
-            .iter_mut()
-            .find(|known| known.name().eq_ignore_ascii_case(protocol.name()))
-        {
+        match self.protocols.iter_mut().find(|known| known.name().eq_ignore_ascii_case(protocol.name())) {
             Some(known) => *known = protocol,
             None => self.protocols.push(protocol),
         }
@@ -35,10 +29,7 @@ impl Registry {
 
     /// The protocol with this name.
     pub fn find(&self, name: &str) -> Option<&'static dyn Protocol> {
-        self.protocols
-            .iter()
-            .copied()
-            .find(|protocol| protocol.name().eq_ignore_ascii_case(name))
+        self.protocols.iter().copied().find(|protocol| protocol.name().eq_ignore_ascii_case(name))
     }
 
     /// All protocols, in order.

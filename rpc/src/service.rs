@@ -39,10 +39,7 @@ pub struct MethodDescriptor {
 impl MethodDescriptor {
     /// The full name of the service: what is in front of the method's bare name.
     pub fn service_name(&self) -> &'static str {
-        self.full_name
-            .strip_suffix(self.name)
-            .and_then(|rest| rest.strip_suffix('.'))
-            .unwrap_or("")
+        self.full_name.strip_suffix(self.name).and_then(|rest| rest.strip_suffix('.')).unwrap_or("")
     }
 }
 
@@ -75,18 +72,8 @@ mod tests {
             response_type: "",
         };
         assert_eq!(method.service_name(), "example.EchoService");
-        let service = ServiceDescriptor {
-            full_name: "example.EchoService",
-            methods: &[],
-        };
+        let service = ServiceDescriptor { full_name: "example.EchoService", methods: &[] };
         assert_eq!(service.short_name(), "EchoService");
-        assert_eq!(
-            ServiceDescriptor {
-                full_name: "Bare",
-                methods: &[]
-            }
-            .short_name(),
-            "Bare"
-        );
+        assert_eq!(ServiceDescriptor { full_name: "Bare", methods: &[] }.short_name(), "Bare");
     }
 }

@@ -26,10 +26,7 @@ impl UserFields {
 
     /// The pairs, ordered by key.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0
-            .iter()
-            .flat_map(|map| map.iter())
-            .map(|(key, value)| (key.as_str(), value.as_str()))
+        self.0.iter().flat_map(|map| map.iter()).map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
     /// The number of pairs.

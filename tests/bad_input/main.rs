@@ -208,7 +208,8 @@ fn a_peer_that_reads_nothing_is_bounded() {
     attack(|address| {
         // Requests whose answers nobody takes: the unwritten answers end the flood.
         let mut peer = RawPeer::connect(address);
-        let one = frame(&request_frame(1, "x")[12..12 + 33], &[b"\x0a\x7f".as_slice(), &[b'y'; 127]].concat());
+        let one =
+            frame(&request_frame(1, "x")[12..12 + 33], &[b"\x0a\x7f".as_slice(), &[b'y'; 127]].concat());
         let many = one.repeat(1000);
         for _ in 0..20 {
             if !peer.send(&many) {

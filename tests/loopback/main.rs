@@ -1,16 +1,18 @@
 //! Bobbin's client against Bobbin's server over real sockets.
 
 use std::net::TcpListener;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use bobbin::bthread;
 use bobbin::{CallOptions, Channel, IoBuf, Responder, RpcError, Server, ServerCall, error};
-use bobbin_examples::example::{EchoRequest, EchoResponse, EchoServer, EchoService, EchoServiceAsync, EchoStub};
+use bobbin_examples::example::{
+    EchoRequest, EchoResponse, EchoServer, EchoService, EchoServiceAsync, EchoStub,
+};
 use bobbin_tests::{RawPeer, TestEcho, request_frame, start_server};
 
 /// Longer than any call takes here, however busy the machine is.
@@ -126,7 +128,7 @@ fn errors_come_with_brpcs_codes_and_texts() {
     let address = server.local_addr().to_string();
     let failed = echo.echo(&request("fail")).unwrap_err();
     assert_eq!(failed.code(), 1234);
-    assert_eq!(failed.text(), format!("[E1234][{address}][E1234]boom"));
+    assert_eq!(failed.to_string(), format!("[E1234][{address}][E1234]boom"));
     let panicked = echo.echo(&request("panic")).unwrap_err();
     assert_eq!(panicked.code(), error::EINTERNAL);
     assert!(panicked.text().contains("asked to panic"), "{panicked}");
@@ -169,7 +171,10 @@ fn a_call_that_takes_too_long_ends_at_its_deadline() {
     let error = echo.echo_with(options.clone(), &request("gate")).unwrap_err();
     assert_eq!(error.code(), error::ERPCTIMEDOUT);
     assert!(start.elapsed() >= Duration::from_millis(30));
-    assert_eq!(echo.start_echo_with(options.clone(), &request("gate")).join().unwrap_err().code(), error::ERPCTIMEDOUT);
+    assert_eq!(
+        echo.start_echo_with(options.clone(), &request("gate")).join().unwrap_err().code(),
+        error::ERPCTIMEDOUT
+    );
     assert_eq!(
         block_on(echo.start_echo_with(options.clone(), &request("gate"))).unwrap_err().code(),
         error::ERPCTIMEDOUT
@@ -185,11 +190,17 @@ fn a_call_that_takes_too_long_ends_at_its_deadline() {
 #[test]
 fn nobody_listening_is_refused_and_a_silent_peer_times_out() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let error = stub_to(&closed).echo(&request("hello")).unwrap_err();
+    let once = CallOptions::default().max_retry(0);
+    let error = stub_to(&closed).echo_with(once, &request("hello")).unwrap_err();
     assert_eq!(error.code(), error::ECONNREFUSED, "{error}");
+    // As with brpc, the attempts after the first find the server down, and the text tells of all of them.
+    let error = stub_to(&closed).echo(&request("hello")).unwrap_err();
+    assert_eq!(error.code(), error::EHOSTDOWN);
+    assert!(error.to_string().starts_with("[E111]") && error.to_string().contains("[R3][E112]"), "{error}");
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let options = CallOptions::default().timeout(Duration::from_millis(20));
-    let error = stub_to(&silent.local_addr().unwrap().to_string()).echo_with(options, &request("hello")).unwrap_err();
+    let error =
+        stub_to(&silent.local_addr().unwrap().to_string()).echo_with(options, &request("hello")).unwrap_err();
     assert_eq!(error.code(), error::ERPCTIMEDOUT, "{error}");
 }
 
@@ -307,7 +318,12 @@ fn a_nested_call_inside_a_handler_works_on_one_worker() {
             self.0.1.fetch_add(1, Ordering::Relaxed);
             match request.message.strip_prefix('>') {
                 None => Ok(EchoResponse { message: request.message }),
-                Some(rest) => self.0.0.get().expect("set below").echo(&EchoRequest { message: rest.into(), sleep_us: None }),
+                Some(rest) => self
+                    .0
+                    .0
+                    .get()
+                    .expect("set below")
+                    .echo(&EchoRequest { message: rest.into(), sleep_us: None }),
             }
         }
     }
@@ -316,7 +332,8 @@ fn a_nested_call_inside_a_handler_works_on_one_worker() {
     let service = nested.clone();
     let message = runtime
         .spawn(move || {
-            let server = Server::builder().add(EchoServer::new(service.clone())).start("127.0.0.1:0").unwrap();
+            let server =
+                Server::builder().add(EchoServer::new(service.clone())).start("127.0.0.1:0").unwrap();
             let echo = stub(&server);
             assert!(service.0.0.set(echo.clone()).is_ok());
             echo.echo(&request(">>>>deep")).unwrap().message

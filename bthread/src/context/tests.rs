@@ -88,10 +88,7 @@ fn prepare_stays_within_its_bytes_at_every_alignment() {
         // SAFETY: the bytes below `top` are the vector's.
         let context = unsafe { prepare(memory.as_mut_ptr().add(top), never, std::ptr::null_mut()) };
         assert!(!context.is_null());
-        assert!(
-            memory[..top - PREPARED_BYTES].iter().all(|&byte| byte == 0xa5),
-            "below, top {top}"
-        );
+        assert!(memory[..top - PREPARED_BYTES].iter().all(|&byte| byte == 0xa5), "below, top {top}");
         assert!(memory[top..].iter().all(|&byte| byte == 0xa5), "above, top {top}");
     }
 }
@@ -116,14 +113,9 @@ fn many_flows_take_turns() {
         })
         .collect();
     while flows.iter().any(|flow| !flow.ended) {
-        flows
-            .iter_mut()
-            .filter(|flow| !flow.ended)
-            .for_each(|flow| resume(flow));
+        flows.iter_mut().filter(|flow| !flow.ended).for_each(|flow| resume(flow));
     }
-    let expected: Vec<_> = (0..TURNS)
-        .flat_map(|turn| (0..FLOWS).map(move |index| (turn, index)))
-        .collect();
+    let expected: Vec<_> = (0..TURNS).flat_map(|turn| (0..FLOWS).map(move |index| (turn, index))).collect();
     assert_eq!(*seen.borrow(), expected);
 }
 
@@ -173,14 +165,8 @@ fn a_backtrace_ends_at_the_entry() {
             .filter_map(|line| line.trim_start().split_once(": "))
             .map(|frame| frame.1)
             .collect();
-        assert!(
-            frames.iter().any(|frame| frame.contains("a_frame_to_look_for")),
-            "{trace}"
-        );
-        assert!(
-            frames.last().unwrap().contains("entry"),
-            "did not end where it should: {trace}"
-        );
+        assert!(frames.iter().any(|frame| frame.contains("a_frame_to_look_for")), "{trace}");
+        assert!(frames.last().unwrap().contains("entry"), "did not end where it should: {trace}");
         assert!((3..20).contains(&frames.len()), "{trace}");
     }
     assert!(flow.ended);

@@ -21,10 +21,7 @@ pub(crate) fn in_child(module: &str, test: &str, body: impl FnOnce()) -> Output 
         .output()
         .expect("the test program starts again");
     let printed = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        printed.contains("running 1 test"),
-        "no test is called {name}: {printed}"
-    );
+    assert!(printed.contains("running 1 test"), "no test is called {name}: {printed}");
     output
 }
 

@@ -37,9 +37,7 @@ const TOP_MASK: u64 = u32::MAX as u64;
 
 impl FreeList {
     pub(super) const fn new() -> FreeList {
-        FreeList {
-            head: CachePadded::new(AtomicU64::new(0)),
-        }
+        FreeList { head: CachePadded::new(AtomicU64::new(0)) }
     }
 
     fn after(head: u64, top: u32) -> u64 {
@@ -54,10 +52,7 @@ impl FreeList {
             // Published by the exchange below.
             links.0[slot as usize].store((head & TOP_MASK) as u32, Relaxed);
             // Release: pairs with the acquiring loads in `pop`.
-            match self
-                .head
-                .compare_exchange_weak(head, Self::after(head, slot + 1), Release, Relaxed)
-            {
+            match self.head.compare_exchange_weak(head, Self::after(head, slot + 1), Release, Relaxed) {
                 Ok(_) => return,
                 Err(seen) => head = seen,
             }
@@ -74,10 +69,7 @@ impl FreeList {
             // May read the link of a slot that was taken meanwhile; then the count has moved, and the
             // exchange fails.
             let below = links.0[slot as usize].load(Relaxed);
-            match self
-                .head
-                .compare_exchange_weak(head, Self::after(head, below), Acquire, Acquire)
-            {
+            match self.head.compare_exchange_weak(head, Self::after(head, below), Acquire, Acquire) {
                 Ok(_) => return Some(slot),
                 Err(seen) => head = seen,
             }
@@ -109,11 +101,7 @@ mod tests {
         let links = Links::new(4);
         let (left, right) = (FreeList::new(), FreeList::new());
         for slot in 0..4 {
-            if slot % 2 == 0 {
-                left.push(&links, slot)
-            } else {
-                right.push(&links, slot)
-            }
+            if slot % 2 == 0 { left.push(&links, slot) } else { right.push(&links, slot) }
         }
         assert_eq!([left.pop(&links), right.pop(&links)], [Some(2), Some(3)]);
         assert_eq!([left.pop(&links), right.pop(&links)], [Some(0), Some(1)]);

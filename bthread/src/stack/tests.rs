@@ -7,12 +7,7 @@ use std::io::{Read, Write, pipe};
 use std::os::fd::AsRawFd;
 
 fn config(stack_size: usize, stacks_max: u32, warm_max: u32) -> StackConfig {
-    StackConfig {
-        stack_size,
-        guard_size: 1,
-        stacks_max,
-        warm_max,
-    }
+    StackConfig { stack_size, guard_size: 1, stacks_max, warm_max }
 }
 
 fn page() -> usize {
@@ -60,15 +55,7 @@ fn ten_thousand_stacks_are_guarded_and_apart() {
         let pool = StackPool::guarded_by(&config(64 << 10, STACKS, 16), guards).unwrap();
         let mut stacks: Vec<Stack> = (0..STACKS).map(|_| pool.get().unwrap()).collect();
         assert_eq!(pool.get().unwrap_err().kind(), io::ErrorKind::OutOfMemory);
-        assert_eq!(
-            pool.counts(),
-            StackCounts {
-                capacity: STACKS,
-                created: STACKS,
-                in_use: STACKS,
-                warm: 0
-            }
-        );
+        assert_eq!(pool.counts(), StackCounts { capacity: STACKS, created: STACKS, in_use: STACKS, warm: 0 });
         stacks.sort_by_key(Stack::top);
         for pair in stacks.windows(2) {
             assert!(pair[0].top() as usize + page() <= pair[1].limit() as usize);
@@ -91,15 +78,7 @@ fn ten_thousand_stacks_are_guarded_and_apart() {
         assert_eq!(indices.len(), STACKS as usize);
         assert!(indices.iter().all(|&index| index < STACKS));
         stacks.into_iter().for_each(|stack| pool.put(stack));
-        assert_eq!(
-            pool.counts(),
-            StackCounts {
-                capacity: STACKS,
-                created: STACKS,
-                in_use: 0,
-                warm: 16
-            }
-        );
+        assert_eq!(pool.counts(), StackCounts { capacity: STACKS, created: STACKS, in_use: 0, warm: 16 });
     });
 }
 
@@ -123,30 +102,17 @@ fn free_stacks_beyond_the_bound_give_their_memory_back() {
     both(|guards| {
         let pool = StackPool::guarded_by(&config(64 << 10, 8, 2), guards).unwrap();
         let stacks: Vec<Stack> = (0..4).map(|_| pool.get().unwrap()).collect();
-        let places: Vec<_> = stacks
-            .iter()
-            .map(|stack| (stack.limit(), stack.top().wrapping_sub(page())))
-            .collect();
+        let places: Vec<_> =
+            stacks.iter().map(|stack| (stack.limit(), stack.top().wrapping_sub(page()))).collect();
         for &(low, high) in &places {
             assert!(!resident(low) && !resident(high), "memory before the first touch");
             assert!(writable(low) && writable(high));
             assert!(resident(low) && resident(high));
         }
         stacks.into_iter().for_each(|stack| pool.put(stack));
-        let left: Vec<_> = places
-            .iter()
-            .map(|&(low, high)| (resident(low), resident(high)))
-            .collect();
+        let left: Vec<_> = places.iter().map(|&(low, high)| (resident(low), resident(high))).collect();
         assert_eq!(left, [(true, true), (true, true), (false, false), (false, false)]);
-        assert_eq!(
-            pool.counts(),
-            StackCounts {
-                capacity: 8,
-                created: 4,
-                in_use: 0,
-                warm: 2
-            }
-        );
+        assert_eq!(pool.counts(), StackCounts { capacity: 8, created: 4, in_use: 0, warm: 2 });
     });
 }
 
@@ -166,24 +132,17 @@ fn the_last_stack_put_back_warm_comes_first_and_new_ones_come_last() {
 
 #[test]
 fn sizes_are_rounded_and_a_slot_has_an_odd_number_of_pages() {
-    let (page, cases) = (
-        page(),
-        [(0, 0), (1, 1), (2, 1), (2, 2), (5, 1), (16, 3), (256, 1)],
-    );
+    let (page, cases) = (page(), [(0, 0), (1, 1), (2, 1), (2, 2), (5, 1), (16, 3), (256, 1)]);
     for (pages, guard_pages) in cases {
-        let config = StackConfig {
-            guard_size: guard_pages * page,
-            ..config((pages * page).saturating_sub(1), 3, 0)
-        };
+        let config =
+            StackConfig { guard_size: guard_pages * page, ..config((pages * page).saturating_sub(1), 3, 0) };
         let pool = StackPool::new(&config).unwrap();
         assert_eq!(pool.stack_size(), pages.max(2) * page);
         let stacks: Vec<Stack> = (0..3).map(|_| pool.get().unwrap()).collect();
         let stride = stacks[1].top() as usize - stacks[0].top() as usize;
         assert_eq!(stride / page % 2, 1);
         assert!(stride >= pool.stack_size() + guard_pages.max(1) * page);
-        assert!(!readable(
-            stacks[1].limit().wrapping_sub(guard_pages.max(1) * page)
-        ));
+        assert!(!readable(stacks[1].limit().wrapping_sub(guard_pages.max(1) * page)));
         assert_eq!(stacks[0].top() as usize % page, 0);
         stacks.into_iter().for_each(|stack| pool.put(stack));
     }
@@ -195,10 +154,7 @@ fn a_configuration_out_of_range_is_an_error() {
         config(1 << 20, 0, 0),
         config(1 << 20, STACKS_LIMIT + 1, 0),
         config(STACK_SIZE_MAX + 1, 1, 0),
-        StackConfig {
-            guard_size: usize::MAX,
-            ..config(1 << 20, 1, 0)
-        },
+        StackConfig { guard_size: usize::MAX, ..config(1 << 20, 1, 0) },
     ];
     for config in bad {
         let error = StackPool::new(&config).err().expect("refused");
@@ -276,68 +232,50 @@ fn threads_share_a_pool_and_no_stack() {
     let counts = pool.counts();
     assert_eq!((counts.in_use, counts.warm), (0, 3));
     let all: HashSet<u32> = (0..counts.created).map(|_| pool.get().unwrap().index()).collect();
-    assert_eq!(
-        all.len(),
-        counts.created as usize,
-        "a slot was lost or is there twice"
-    );
+    assert_eq!(all.len(), counts.created as usize, "a slot was lost or is there twice");
 }
 
 #[test]
 fn a_limit_on_address_space_is_shared_with_the_program() {
-    let output = in_child(
-        module_path!(),
-        "a_limit_on_address_space_is_shared_with_the_program",
-        || {
-            const LIMIT: u64 = 4 << 30;
-            let limit = libc::rlimit {
-                rlim_cur: LIMIT,
-                rlim_max: LIMIT,
-            };
-            // SAFETY: lowers a limit of this process, which is the child.
-            assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
-            let pool = StackPool::new(&StackConfig::default()).unwrap();
-            assert!((64..2048).contains(&pool.capacity), "{}", pool.capacity);
-            let stack = pool.get().unwrap();
-            assert!(writable(stack.limit()));
-            let for_the_program = Reservation::map(1 << 30);
-            assert!(for_the_program.is_ok(), "nothing left");
-            pool.put(stack);
-        },
-    );
+    let output = in_child(module_path!(), "a_limit_on_address_space_is_shared_with_the_program", || {
+        const LIMIT: u64 = 4 << 30;
+        let limit = libc::rlimit { rlim_cur: LIMIT, rlim_max: LIMIT };
+        // SAFETY: lowers a limit of this process, which is the child.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
+        let pool = StackPool::new(&StackConfig::default()).unwrap();
+        assert!((64..2048).contains(&pool.capacity), "{}", pool.capacity);
+        let stack = pool.get().unwrap();
+        assert!(writable(stack.limit()));
+        let for_the_program = Reservation::map(1 << 30);
+        assert!(for_the_program.is_ok(), "nothing left");
+        pool.put(stack);
+    });
     assert!(output.status.success(), "{}", errors(&output));
 }
 
 #[test]
 fn too_many_mappings_are_an_error_and_no_end() {
-    let output = in_child(
-        module_path!(),
-        "too_many_mappings_are_an_error_and_no_end",
-        || {
-            let most: u32 = std::fs::read_to_string("/proc/sys/vm/max_map_count")
-                .unwrap()
-                .trim()
-                .parse()
-                .unwrap();
-            let config = config(2 * page(), most.min(STACKS_LIMIT), 16);
-            let pool = StackPool::guarded_by(&config, Guards::Gaps).unwrap();
-            let mut stacks = Vec::with_capacity(most as usize);
-            let error = loop {
-                match pool.get() {
-                    Ok(stack) => stacks.push(stack),
-                    Err(error) => break error,
-                }
-            };
-            let counts = pool.counts();
-            let count = stacks.len() as u32;
-            assert_eq!(error.raw_os_error(), Some(libc::ENOMEM));
-            assert!(counts.in_use == count && counts.created == count && count < most);
-            pool.put(stacks.pop().unwrap());
-            stacks.push(pool.get().expect("a stack put back can be had again"));
-            assert!(pool.get().is_err());
-            stacks.into_iter().for_each(|stack| pool.put(stack));
-        },
-    );
+    let output = in_child(module_path!(), "too_many_mappings_are_an_error_and_no_end", || {
+        let most: u32 =
+            std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap().trim().parse().unwrap();
+        let config = config(2 * page(), most.min(STACKS_LIMIT), 16);
+        let pool = StackPool::guarded_by(&config, Guards::Gaps).unwrap();
+        let mut stacks = Vec::with_capacity(most as usize);
+        let error = loop {
+            match pool.get() {
+                Ok(stack) => stacks.push(stack),
+                Err(error) => break error,
+            }
+        };
+        let counts = pool.counts();
+        let count = stacks.len() as u32;
+        assert_eq!(error.raw_os_error(), Some(libc::ENOMEM));
+        assert!(counts.in_use == count && counts.created == count && count < most);
+        pool.put(stacks.pop().unwrap());
+        stacks.push(pool.get().expect("a stack put back can be had again"));
+        assert!(pool.get().is_err());
+        stacks.into_iter().for_each(|stack| pool.put(stack));
+    });
     assert!(output.status.success(), "{}", errors(&output));
 }
 
@@ -349,10 +287,7 @@ fn markers_refused_on_the_way_are_replaced_by_gaps() {
     stacks.extend((0..100).map(|_| pool.get().unwrap()));
     for stack in &stacks {
         assert!(!readable(stack.limit().wrapping_sub(1)), "{stack:?}");
-        assert!(
-            writable(stack.limit()) && writable(stack.top().wrapping_sub(1)),
-            "{stack:?}"
-        );
+        assert!(writable(stack.limit()) && writable(stack.top().wrapping_sub(1)), "{stack:?}");
     }
     stacks.into_iter().for_each(|stack| pool.put(stack));
 }
@@ -380,8 +315,7 @@ fn locked_memory_gets_guards_too() {
 fn an_open_page_is_not_taken_for_a_guard() {
     let pool = StackPool::guarded_by(&config(64 << 10, 2, 0), Guards::Gaps).unwrap();
     let stack = pool.get().unwrap();
-    pool.protect(pool.slot(0), pool.guard_size, libc::PROT_READ | libc::PROT_WRITE)
-        .unwrap();
+    pool.protect(pool.slot(0), pool.guard_size, libc::PROT_READ | libc::PROT_WRITE).unwrap();
     assert!(!pool.is_closed(stack.index()));
     pool.put(stack);
 }
@@ -392,16 +326,11 @@ fn markers_need_no_mappings_and_gaps_need_two_each() {
         const STACKS: u32 = 1000;
         let pool = StackPool::guarded_by(&config(64 << 10, STACKS * 2, 0), guards).unwrap();
         let stacks: Vec<Stack> = (0..STACKS).map(|_| pool.get().unwrap()).collect();
-        stacks
-            .iter()
-            .for_each(|stack| assert!(writable(stack.top().wrapping_sub(1))));
+        stacks.iter().for_each(|stack| assert!(writable(stack.top().wrapping_sub(1))));
         let (start, end) = (pool.slot(0).addr().get(), pool.slot(pool.capacity).addr().get());
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
         let first = |line: &str| usize::from_str_radix(line.split('-').next().unwrap(), 16).unwrap();
-        let mappings = maps
-            .lines()
-            .filter(|line| (start..end).contains(&first(line)))
-            .count();
+        let mappings = maps.lines().filter(|line| (start..end).contains(&first(line))).count();
         // What the kernel offers, found out by the pool itself.
         match pool.growth.lock().unwrap().guards {
             Guards::Markers => assert!(mappings <= 3, "{mappings}"),

@@ -43,10 +43,7 @@ struct Made {
 pub(crate) fn alt_stack_for_this_thread() -> io::Result<AltStack> {
     let previous = set(ptr::null())?;
     if previous.ss_flags & libc::SS_DISABLE == 0 && previous.ss_size >= ALT_STACK_BYTES_MIN {
-        return Ok(AltStack {
-            made: None,
-            _not_send: PhantomData,
-        });
+        return Ok(AltStack { made: None, _not_send: PhantomData });
     }
     let guard = page_size()?;
     let bytes = ALT_STACK_BYTES.next_multiple_of(guard);
@@ -58,24 +55,12 @@ pub(crate) fn alt_stack_for_this_thread() -> io::Result<AltStack> {
         return Err(io::Error::last_os_error());
     }
     let start = mapping.wrapping_byte_add(guard);
-    let made = AltStack {
-        made: Some(Made {
-            mapping,
-            mapped,
-            start,
-            previous,
-        }),
-        _not_send: PhantomData,
-    };
+    let made = AltStack { made: Some(Made { mapping, mapped, start, previous }), _not_send: PhantomData };
     // SAFETY: the mapping just made, without its lowest page.
     if unsafe { libc::mprotect(start, bytes, libc::PROT_READ | libc::PROT_WRITE) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    set(&libc::stack_t {
-        ss_sp: start,
-        ss_flags: 0,
-        ss_size: bytes,
-    })?;
+    set(&libc::stack_t { ss_sp: start, ss_flags: 0, ss_size: bytes })?;
     Ok(made)
 }
 

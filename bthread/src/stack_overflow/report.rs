@@ -45,10 +45,7 @@ pub(super) fn prepare() {
         // SAFETY: the loader passes a valid description, whose headers stay mapped. The program comes first.
         let (bias, headers) = unsafe {
             let info = &*info;
-            (
-                info.dlpi_addr as usize,
-                std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()),
-            )
+            (info.dlpi_addr as usize, std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()))
         };
         let loaded = headers.iter().filter(|header| header.p_type == libc::PT_LOAD);
         let ends = loaded.map(|header| {
@@ -74,10 +71,7 @@ struct Line {
 
 impl Line {
     fn new() -> Line {
-        Line {
-            bytes: [0; 256],
-            length: 0,
-        }
+        Line { bytes: [0; 256], length: 0 }
     }
 
     fn push(&mut self, bytes: &[u8]) {
@@ -137,22 +131,14 @@ extern "C" fn step(frame: *mut c_void, trace: *mut c_void) -> c_int {
         print_frame(trace.frames, address);
         trace.frames += 1;
     }
-    if trace.frames < TRACE_FRAMES_MAX {
-        URC_NO_REASON
-    } else {
-        URC_NORMAL_STOP
-    }
+    if trace.frames < TRACE_FRAMES_MAX { URC_NO_REASON } else { URC_NORMAL_STOP }
 }
 
 /// Says who has overflowed which stack and how it came there, and ends the process by SIGABRT.
 pub(super) fn report_and_abort(describe: Describe, overflow: &Overflow, fault: usize, pc: usize) -> ! {
     let mut label = [0; LABEL_BYTES_MAX];
     let length = describe(&mut label).min(label.len());
-    let label = if length == 0 {
-        b"(unknown)".as_slice()
-    } else {
-        &label[..length]
-    };
+    let label = if length == 0 { b"(unknown)".as_slice() } else { &label[..length] };
     let mut line = Line::new();
     line.push(b"\nbthread ");
     line.push(label);
@@ -160,17 +146,10 @@ pub(super) fn report_and_abort(describe: Describe, overflow: &Overflow, fault: u
     line.print();
     line = Line::new();
     let Overflow { index, limit, top } = overflow;
-    let _ = writeln!(
-        line,
-        "stack {index}: {limit:#x} to {top:#x}, fault at {fault:#x}; return addresses:"
-    );
+    let _ = writeln!(line, "stack {index}: {limit:#x} to {top:#x}, fault at {fault:#x}; return addresses:");
     line.print();
 
-    let mut trace = Trace {
-        pc,
-        found: false,
-        frames: 0,
-    };
+    let mut trace = Trace { pc, found: false, frames: 0 };
     // SAFETY: all async-signal-safe but the unwinder, on which see the module's head; the default action of
     // SIGALRM ends the process. `step` matches the unwinder's callback.
     unsafe {

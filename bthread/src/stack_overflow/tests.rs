@@ -23,11 +23,7 @@ fn recurse_without_end(depth: u64) -> u64 {
 }
 
 fn pool() -> StackPool {
-    let config = StackConfig {
-        stack_size: 256 << 10,
-        stacks_max: 8,
-        ..StackConfig::default()
-    };
+    let config = StackConfig { stack_size: 256 << 10, stacks_max: 8, ..StackConfig::default() };
     StackPool::new(&config).unwrap()
 }
 
@@ -50,34 +46,20 @@ fn run_on_a_stack(entry: extern "C" fn(*mut ()) -> !) {
 
 #[test]
 fn an_overflow_names_the_bthread_and_shows_the_way() {
-    let output = in_child(
-        module_path!(),
-        "an_overflow_names_the_bthread_and_shows_the_way",
-        || {
-            extern "C" fn entry(_: *mut ()) -> ! {
-                black_box(recurse_without_end(1));
-                unreachable!();
-            }
-            run_on_a_stack(entry);
-        },
-    );
+    let output = in_child(module_path!(), "an_overflow_names_the_bthread_and_shows_the_way", || {
+        extern "C" fn entry(_: *mut ()) -> ! {
+            black_box(recurse_without_end(1));
+            unreachable!();
+        }
+        run_on_a_stack(entry);
+    });
     let errors = errors(&output);
     assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{errors}");
-    assert!(
-        errors.contains("\nbthread echo/42 has overflowed its stack\nstack 1: 0x"),
-        "{errors}"
-    );
-    let frames: Vec<_> = errors
-        .lines()
-        .filter(|line| line.trim_start().contains(": 0x0000"))
-        .collect();
+    assert!(errors.contains("\nbthread echo/42 has overflowed its stack\nstack 1: 0x"), "{errors}");
+    let frames: Vec<_> = errors.lines().filter(|line| line.trim_start().contains(": 0x0000")).collect();
     assert_eq!(frames.len(), report::TRACE_FRAMES_MAX, "{errors}");
     // The recursion shows as one return address over and over.
-    assert_eq!(
-        frames[30].split_once(':').unwrap().1,
-        frames[31].split_once(':').unwrap().1,
-        "{errors}"
-    );
+    assert_eq!(frames[30].split_once(':').unwrap().1, frames[31].split_once(':').unwrap().1, "{errors}");
     assert!(frames[30].contains("(program + 0x"), "{errors}");
 }
 
@@ -94,10 +76,7 @@ fn a_trace_ends_at_the_entry() {
     });
     let errors = errors(&output);
     assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{errors}");
-    assert!(
-        errors.contains("bthread echo/42 has overflowed its stack"),
-        "{errors}"
-    );
+    assert!(errors.contains("bthread echo/42 has overflowed its stack"), "{errors}");
     let frames = errors.lines().filter(|line| line.contains(": 0x0000")).count();
     assert!((1..=4).contains(&frames), "{errors}");
 }
@@ -116,33 +95,20 @@ fn a_stray_access_to_a_guard_is_no_overflow() {
         run_on_a_stack(entry);
     });
     assert_eq!(output.status.signal(), Some(libc::SIGSEGV), "{}", errors(&output));
-    assert!(
-        !errors(&output).contains("has overflowed its stack"),
-        "{}",
-        errors(&output)
-    );
+    assert!(!errors(&output).contains("has overflowed its stack"), "{}", errors(&output));
 }
 
 #[test]
 fn the_overflow_of_a_thread_is_left_to_the_handler_before() {
-    let output = in_child(
-        module_path!(),
-        "the_overflow_of_a_thread_is_left_to_the_handler_before",
-        || {
-            install(label).unwrap();
-            let _pool = pool();
-            let thread = std::thread::Builder::new()
-                .name("plain".into())
-                .stack_size(256 << 10);
-            let _ = thread.spawn(|| black_box(recurse_without_end(1))).unwrap().join();
-        },
-    );
+    let output = in_child(module_path!(), "the_overflow_of_a_thread_is_left_to_the_handler_before", || {
+        install(label).unwrap();
+        let _pool = pool();
+        let thread = std::thread::Builder::new().name("plain".into()).stack_size(256 << 10);
+        let _ = thread.spawn(|| black_box(recurse_without_end(1))).unwrap().join();
+    });
     let errors = errors(&output);
     assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{errors}");
-    assert!(
-        errors.contains("thread 'plain'") && errors.contains("has overflowed its stack"),
-        "{errors}"
-    );
+    assert!(errors.contains("thread 'plain'") && errors.contains("has overflowed its stack"), "{errors}");
     assert!(!errors.contains("bthread"), "{errors}");
 }
 
@@ -172,53 +138,35 @@ fn handlers_of_either_kind_are_called() {
             libc::raise(libc::SIGSEGV);
             libc::raise(libc::SIGBUS);
         }
-        assert_eq!(
-            [SEEN[0].load(Relaxed), SEEN[1].load(Relaxed)],
-            [libc::SIGSEGV, 2 * libc::SIGBUS]
-        );
+        assert_eq!([SEEN[0].load(Relaxed), SEEN[1].load(Relaxed)], [libc::SIGSEGV, 2 * libc::SIGBUS]);
     });
     assert!(output.status.success(), "{}", errors(&output));
 }
 
 #[test]
 fn an_ignored_signal_stays_ignored_and_a_default_one_kills() {
-    let output = in_child(
-        module_path!(),
-        "an_ignored_signal_stays_ignored_and_a_default_one_kills",
-        || {
-            // SAFETY: changes and raises signals of this process, which is the child.
-            unsafe {
-                libc::signal(libc::SIGBUS, libc::SIG_IGN);
-                libc::signal(libc::SIGSEGV, libc::SIG_DFL);
-                install(label).unwrap();
-                libc::raise(libc::SIGBUS);
-                eprintln!("still here");
-                libc::raise(libc::SIGSEGV);
-                eprintln!("too long");
-            }
-        },
-    );
+    let output = in_child(module_path!(), "an_ignored_signal_stays_ignored_and_a_default_one_kills", || {
+        // SAFETY: changes and raises signals of this process, which is the child.
+        unsafe {
+            libc::signal(libc::SIGBUS, libc::SIG_IGN);
+            libc::signal(libc::SIGSEGV, libc::SIG_DFL);
+            install(label).unwrap();
+            libc::raise(libc::SIGBUS);
+            eprintln!("still here");
+            libc::raise(libc::SIGSEGV);
+            eprintln!("too long");
+        }
+    });
     let errors = errors(&output);
     assert_eq!(output.status.signal(), Some(libc::SIGSEGV), "{errors}");
-    assert!(
-        errors.contains("still here") && !errors.contains("too long"),
-        "{errors}"
-    );
+    assert!(errors.contains("still here") && !errors.contains("too long"), "{errors}");
 }
 
 #[test]
 fn a_range_tells_guards_from_stacks_and_own_from_foreign() {
-    let range = GuardedRange {
-        start: 0x10000,
-        end: 0x10000 + 3 * 0x3000,
-        slot_size: 0x3000,
-        guard_size: 0x1000,
-    };
-    let second = Some(Overflow {
-        index: 1,
-        limit: 0x14000,
-        top: 0x16000,
-    });
+    let range =
+        GuardedRange { start: 0x10000, end: 0x10000 + 3 * 0x3000, slot_size: 0x3000, guard_size: 0x1000 };
+    let second = Some(Overflow { index: 1, limit: 0x14000, top: 0x16000 });
     assert_eq!(range.overflow(0x13000, 0x14000), second);
     assert_eq!(range.overflow(0x13fff, 0x13f00), second);
     assert_eq!(range.overflow(0x13fff, 0x16000), second);
@@ -232,12 +180,7 @@ fn a_range_tells_guards_from_stacks_and_own_from_foreign() {
 #[test]
 fn places_are_bounded_and_used_again() {
     let output = in_child(module_path!(), "places_are_bounded_and_used_again", || {
-        let range = GuardedRange {
-            start: 1 << 20,
-            end: 1 << 21,
-            slot_size: 1 << 14,
-            guard_size: 1 << 12,
-        };
+        let range = GuardedRange { start: 1 << 20, end: 1 << 21, slot_size: 1 << 14, guard_size: 1 << 12 };
         let mut watches: Vec<_> = (0..POOLS_MAX).map(|_| watch(range).unwrap()).collect();
         assert_eq!(watch(range).unwrap_err().kind(), io::ErrorKind::OutOfMemory);
         assert_eq!(PLACES.iter().filter_map(Place::range).count(), POOLS_MAX);
@@ -257,11 +200,7 @@ fn an_alternate_stack_is_made_once_and_undone() {
         unsafe {
             let mut stack: libc::stack_t = std::mem::zeroed();
             assert_eq!(libc::sigaltstack(ptr::null(), &mut stack), 0);
-            (
-                stack.ss_sp as usize,
-                stack.ss_size,
-                stack.ss_flags & libc::SS_DISABLE,
-            )
+            (stack.ss_sp as usize, stack.ss_size, stack.ss_flags & libc::SS_DISABLE)
         }
     }
     std::thread::spawn(|| {
@@ -280,10 +219,7 @@ fn an_alternate_stack_is_made_once_and_undone() {
         // SAFETY: takes the thread's alternate stack away and puts it back.
         unsafe {
             let mut had: libc::stack_t = std::mem::zeroed();
-            let none = libc::stack_t {
-                ss_flags: libc::SS_DISABLE,
-                ..had
-            };
+            let none = libc::stack_t { ss_flags: libc::SS_DISABLE, ..had };
             assert_eq!(libc::sigaltstack(&none, &mut had), 0);
             let made = alt_stack_for_this_thread().unwrap();
             assert_eq!(current().2, 0);

@@ -47,23 +47,12 @@ fn empty_operations() {
 
 #[test]
 fn append_in_all_sizes() {
-    for n in [
-        1,
-        2,
-        100,
-        BLOCK_PAYLOAD - 1,
-        BLOCK_PAYLOAD,
-        BLOCK_PAYLOAD + 1,
-        5 * BLOCK_PAYLOAD + 7,
-    ] {
+    for n in [1, 2, 100, BLOCK_PAYLOAD - 1, BLOCK_PAYLOAD, BLOCK_PAYLOAD + 1, 5 * BLOCK_PAYLOAD + 7] {
         let bytes = pattern(n);
         let mut buf = IoBuf::new();
         buf.append(&bytes);
         buf.append(&bytes);
-        assert_eq!(
-            (buf.len(), buf.to_vec()),
-            (2 * n, [&bytes[..], &bytes[..]].concat())
-        );
+        assert_eq!((buf.len(), buf.to_vec()), (2 * n, [&bytes[..], &bytes[..]].concat()));
         assert!(buf.block_count() <= 2 * n / BLOCK_PAYLOAD + 2);
     }
 }
@@ -147,11 +136,7 @@ fn appends_behind_a_clone_do_not_show_in_it() {
     let mut other = copy.clone();
     other.append(b" but not that");
     assert_eq!(
-        (
-            copy == "shared",
-            buf == "shared and more",
-            other == "shared but not that"
-        ),
+        (copy == "shared", buf == "shared and more", other == "shared but not that"),
         (true, true, true)
     );
 }
@@ -181,26 +166,17 @@ fn cut_at_every_place() {
         let mut rest = buf.clone();
         let head = rest.cut(n);
         let at = n.min(model.len());
-        assert_eq!(
-            (head.to_vec(), rest.to_vec()),
-            (model[..at].to_vec(), model[at..].to_vec())
-        );
+        assert_eq!((head.to_vec(), rest.to_vec()), (model[..at].to_vec(), model[at..].to_vec()));
         assert_eq!(head.len() + rest.len(), model.len());
 
         let (mut rest, mut out) = (buf.clone(), IoBuf::from("out:"));
         assert_eq!(rest.cut_into(&mut out, n), at);
         assert_eq!(out.pop_front(4), 4);
-        assert_eq!(
-            (out.to_vec(), rest.to_vec()),
-            (model[..at].to_vec(), model[at..].to_vec())
-        );
+        assert_eq!((out.to_vec(), rest.to_vec()), (model[..at].to_vec(), model[at..].to_vec()));
 
         let (mut rest, mut slice) = (buf.clone(), vec![0; n]);
         assert_eq!(rest.cut_to_slice(&mut slice), at);
-        assert_eq!(
-            (&slice[..at], rest.to_vec()),
-            (&model[..at], model[at..].to_vec())
-        );
+        assert_eq!((&slice[..at], rest.to_vec()), (&model[..at], model[at..].to_vec()));
     }
 }
 
@@ -251,10 +227,7 @@ fn fetch_gives_the_block_or_a_copy() {
     assert_eq!((fetched, fetched.as_ptr()), (&b"012345"[..], aux_ptr));
     assert_eq!(buf.fetch(&mut [0; 9]), None);
     assert_eq!(buf.fetch(&mut []), Some(&[][..]));
-    assert_eq!(
-        (buf.get(0), buf.get(3), buf.get(4), buf.get(8)),
-        (Some(b'0'), Some(b'3'), Some(b'4'), None)
-    );
+    assert_eq!((buf.get(0), buf.get(3), buf.get(4), buf.get(8)), (Some(b'0'), Some(b'3'), Some(b'4'), None));
 }
 
 #[test]
@@ -272,11 +245,7 @@ fn delimiters() {
     assert_eq!(buf.find(b"\r\n", 8), Some(9));
     assert_eq!(buf.find(b"\r\n", 10), None);
     assert_eq!(buf.find(b"x", usize::MAX), None);
-    assert_eq!(
-        buf.cut_until(b"\r\n\r\nbody").unwrap(),
-        "Host: x",
-        "longer than eight bytes works as well"
-    );
+    assert_eq!(buf.cut_until(b"\r\n\r\nbody").unwrap(), "Host: x", "longer than eight bytes works as well");
     assert_eq!(buf.cut_until(b"\xff\x80").unwrap(), "");
     assert!(buf.is_empty());
 }
@@ -297,10 +266,7 @@ fn holes_are_filled_later() {
             buf.assign(area, &bytes);
             let expected = [&vec![b'a'; before][..], &bytes, b"behind"].concat();
             assert_eq!((buf.len(), buf.to_vec()), (expected.len(), expected));
-            assert_eq!(
-                copy.to_vec(),
-                [&vec![b'a'; before][..], &vec![0; hole], b"behind"].concat()
-            );
+            assert_eq!(copy.to_vec(), [&vec![b'a'; before][..], &vec![0; hole], b"behind"].concat());
         }
     }
 }
@@ -354,10 +320,7 @@ fn a_hole_is_filled_as_a_whole() {
 fn layouts_do_not_matter_for_equality() {
     let bytes = pattern(3 * BLOCK_PAYLOAD);
     let one = IoBuf::from(&bytes[..]);
-    let many: IoBuf = bytes
-        .chunks(1000)
-        .map(|chunk| IoBuf::from(chunk.to_vec()))
-        .collect();
+    let many: IoBuf = bytes.chunks(1000).map(|chunk| IoBuf::from(chunk.to_vec())).collect();
     assert!(one.block_count() != many.block_count());
     assert_eq!(one, many);
     assert_eq!(many, bytes);
@@ -386,10 +349,7 @@ fn conversions_copy_small_and_lend_large() {
     assert_ne!(buf.front().as_ptr(), at);
     let bytes = bytes::Bytes::from(pattern(2000));
     assert_eq!(IoBuf::from(bytes.clone()), bytes);
-    assert_eq!(
-        (0..2000).map(|i| i as u8).collect::<IoBuf>(),
-        (0..2000).map(|i| i as u8).collect::<Vec<_>>()
-    );
+    assert_eq!((0..2000).map(|i| i as u8).collect::<IoBuf>(), (0..2000).map(|i| i as u8).collect::<Vec<_>>());
     assert_eq!([&b"ab"[..], b"cd"].into_iter().collect::<IoBuf>(), "abcd");
     let mut text = IoBuf::new();
     fmt::Write::write_fmt(&mut text, format_args!("{}-{:02}", i64::MIN, 7)).unwrap();
@@ -432,11 +392,7 @@ fn user_memory_is_given_back_once_with_the_last_piece() {
     let owner = Owner(b"lent memory".to_vec(), drops.clone());
     let at = owner.0.as_ptr();
     buf.append_user_data(owner);
-    assert_eq!(
-        buf.slices().next_back().map(<[u8]>::as_ptr),
-        Some(at),
-        "not copied"
-    );
+    assert_eq!(buf.slices().next_back().map(<[u8]>::as_ptr), Some(at), "not copied");
     buf.append(b" behind");
     assert_eq!(buf, "before lent memory behind");
     let copy = buf.clone();
@@ -450,11 +406,7 @@ fn user_memory_is_given_back_once_with_the_last_piece() {
 
     let mut buf = IoBuf::new();
     buf.append_user_data(Owner(Vec::new(), drops.clone()));
-    assert_eq!(
-        (dropped(), buf.block_count()),
-        (2, 0),
-        "nothing to lend: given back at once"
-    );
+    assert_eq!((dropped(), buf.block_count()), (2, 0), "nothing to lend: given back at once");
 }
 
 #[test]
@@ -470,20 +422,14 @@ fn deleters_get_the_owner_and_metas_stay_with_their_piece() {
     buf.append_user_data("no meta");
     assert_eq!(buf.first_meta(), Some(11));
     buf.pop_front(4);
-    assert_eq!(
-        (buf.first_meta(), buf.clone().cut(1).first_meta()),
-        (Some(11), Some(11))
-    );
+    assert_eq!((buf.first_meta(), buf.clone().cut(1).first_meta()), (Some(11), Some(11)));
     buf.pop_front(5);
     assert_eq!((buf.first_meta(), got.lock().unwrap().len()), (Some(22), 1));
     buf.pop_front(9);
     assert_eq!(buf.first_meta(), None);
     buf.pop_front(5);
     assert_eq!((buf.first_meta(), buf.to_vec()), (None, b"no meta".to_vec()));
-    assert_eq!(
-        *got.lock().unwrap(),
-        [(11, "memory 11".to_string()), (22, "memory 22".to_string())]
-    );
+    assert_eq!(*got.lock().unwrap(), [(11, "memory 11".to_string()), (22, "memory 22".to_string())]);
 
     let ran = Arc::new(AtomicUsize::new(0));
     let count = ran.clone();

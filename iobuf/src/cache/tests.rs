@@ -4,10 +4,7 @@ use super::*;
 use crate::block::{BLOCK_PAYLOAD, BlockRef};
 
 fn cache() -> Cache {
-    Cache {
-        partial: Vec::new(),
-        empty: Vec::new(),
-    }
+    Cache { partial: Vec::new(), empty: Vec::new() }
 }
 
 /// A block with `n` referenced bytes, and the reference.
@@ -50,11 +47,7 @@ fn a_block_without_references_starts_over() {
     let second = piece.clone();
     drop(piece);
     assert!(cache.release(block).is_none());
-    assert_eq!(
-        cache.head(0).expect("partly filled").spare(),
-        BLOCK_PAYLOAD - 10,
-        "one reference is left"
-    );
+    assert_eq!(cache.head(0).expect("partly filled").spare(), BLOCK_PAYLOAD - 10, "one reference is left");
     drop(second);
     assert_eq!(cache.head(0).expect("empty").spare(), BLOCK_PAYLOAD);
 }
@@ -72,10 +65,7 @@ fn staged_bytes_are_forgotten_on_release() {
 fn partial_blocks_are_bounded() {
     let mut cache = cache();
     let (blocks, _pieces): (Vec<_>, Vec<_>) = (0..PARTIAL_BLOCKS_MAX + 3).map(|_| partly_filled(1)).unzip();
-    let refused: Vec<_> = blocks
-        .into_iter()
-        .filter_map(|block| cache.release(block))
-        .collect();
+    let refused: Vec<_> = blocks.into_iter().filter_map(|block| cache.release(block)).collect();
     assert_eq!((cache.partial.len(), refused.len()), (PARTIAL_BLOCKS_MAX, 3));
 }
 
@@ -83,13 +73,8 @@ fn partial_blocks_are_bounded() {
 fn empty_blocks_are_bounded() {
     let mut cache = cache();
     // The first is kept at the head.
-    let refused = (0..FREE_BLOCKS_MAX + 3)
-        .filter_map(|_| cache.release(Block::alloc()))
-        .count();
-    assert_eq!(
-        (cache.partial.len(), cache.empty.len(), refused),
-        (1, FREE_BLOCKS_MAX, 2)
-    );
+    let refused = (0..FREE_BLOCKS_MAX + 3).filter_map(|_| cache.release(Block::alloc())).count();
+    assert_eq!((cache.partial.len(), cache.empty.len(), refused), (1, FREE_BLOCKS_MAX, 2));
 }
 
 #[test]

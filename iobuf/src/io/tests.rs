@@ -23,12 +23,7 @@ fn scattered(count: usize) -> IoBuf {
 /// An unlinked file of the test's own.
 fn temporary_file(name: &str) -> File {
     let path = std::env::temp_dir().join(format!("iobuf-{}-{name}", std::process::id()));
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(&path)
-        .unwrap();
+    let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
     std::fs::remove_file(path).unwrap();
     file
 }
@@ -43,10 +38,7 @@ fn interrupted_calls_are_repeated() {
         unsafe { *libc::__errno_location() = errors.next().unwrap() };
         -1
     };
-    assert_eq!(
-        uninterrupted(&mut fail).unwrap_err().kind(),
-        ErrorKind::WouldBlock
-    );
+    assert_eq!(uninterrupted(&mut fail).unwrap_err().kind(), ErrorKind::WouldBlock);
     assert_eq!(calls, 3);
     assert_eq!(uninterrupted(|| 5).unwrap(), 5);
 }
@@ -62,11 +54,7 @@ fn a_write_takes_so_many_pieces_and_bytes_at_most() {
     assert_eq!(buf.write_to(write.as_fd(), 0).unwrap(), 0);
     assert_eq!(buf.write_to(write.as_fd(), 1).unwrap(), 1);
     assert_eq!(buf.write_to(write.as_fd(), usize::MAX).unwrap(), 26);
-    assert_eq!(
-        buf.write_to(write.as_fd(), usize::MAX).unwrap(),
-        0,
-        "empty: no call"
-    );
+    assert_eq!(buf.write_to(write.as_fd(), usize::MAX).unwrap(), 0, "empty: no call");
     drop(write);
     let mut got = Vec::new();
     read.read_to_end(&mut got).unwrap();
@@ -76,22 +64,15 @@ fn a_write_takes_so_many_pieces_and_bytes_at_most() {
 #[test]
 fn several_buffers_are_written_in_order() {
     let (mut read, write) = std::io::pipe().unwrap();
-    let (mut a, mut b, mut c, mut d) = (
-        IoBuf::from("first "),
-        IoBuf::new(),
-        scattered(300),
-        IoBuf::from("last"),
-    );
+    let (mut a, mut b, mut c, mut d) =
+        (IoBuf::from("first "), IoBuf::new(), scattered(300), IoBuf::from("last"));
     let all = [a.to_vec(), c.to_vec(), d.to_vec()].concat();
     assert_eq!(
         write_many(write.as_fd(), &mut [&mut a, &mut b, &mut c, &mut d]).unwrap(),
         6 + IOV_WRITE_MAX - 1
     );
     assert_eq!((a.len(), c.len(), d.len()), (0, 300 - (IOV_WRITE_MAX - 1), 4));
-    assert_eq!(
-        write_many(write.as_fd(), &mut [&mut a, &mut b, &mut c, &mut d]).unwrap(),
-        45 + 4
-    );
+    assert_eq!(write_many(write.as_fd(), &mut [&mut a, &mut b, &mut c, &mut d]).unwrap(), 45 + 4);
     assert_eq!(write_many(write.as_fd(), &mut [&mut a, &mut d]).unwrap(), 0);
     assert_eq!(write_many(write.as_fd(), &mut []).unwrap(), 0);
     drop(write);
@@ -126,15 +107,9 @@ fn a_read_is_bounded_by_bytes_and_blocks() {
     (&file).write_all(&bytes).unwrap();
     (&file).rewind().unwrap();
     let mut portal = IoPortal::new();
-    assert_eq!(
-        portal.read_from(file.as_fd(), 0).unwrap_err().kind(),
-        ErrorKind::InvalidInput
-    );
+    assert_eq!(portal.read_from(file.as_fd(), 0).unwrap_err().kind(), ErrorKind::InvalidInput);
     assert_eq!(portal.read_from(file.as_fd(), 1).unwrap(), 1);
-    assert_eq!(
-        portal.read_from(file.as_fd(), BLOCK_PAYLOAD).unwrap(),
-        BLOCK_PAYLOAD
-    );
+    assert_eq!(portal.read_from(file.as_fd(), BLOCK_PAYLOAD).unwrap(), BLOCK_PAYLOAD);
     assert_eq!(portal.block_count(), 2);
     let n = portal.read_from(file.as_fd(), usize::MAX).unwrap();
     // The first of them had one byte taken.
@@ -192,25 +167,16 @@ fn non_blocking_transfers_in_every_size() {
         }
         assert_eq!(*portal, bytes);
         if size >= 5 << 20 {
-            assert!(
-                partial > 0 && blocked > 0,
-                "the socket's buffer was smaller than that"
-            );
+            assert!(partial > 0 && blocked > 0, "the socket's buffer was smaller than that");
         }
         drop(ours);
         assert_eq!(portal.read_from(theirs.as_fd(), 1).unwrap(), 0);
         assert_eq!(
-            IoBuf::from("late")
-                .send_to(theirs.as_fd(), 10)
-                .unwrap_err()
-                .kind(),
+            IoBuf::from("late").send_to(theirs.as_fd(), 10).unwrap_err().kind(),
             ErrorKind::BrokenPipe
         );
         let mut late = scattered(2);
-        assert_eq!(
-            late.send_to(theirs.as_fd(), 10).unwrap_err().kind(),
-            ErrorKind::BrokenPipe
-        );
+        assert_eq!(late.send_to(theirs.as_fd(), 10).unwrap_err().kind(), ErrorKind::BrokenPipe);
         assert_eq!(late.len(), 2);
     }
 }
@@ -231,21 +197,11 @@ fn send_raises_no_signal_and_write_does() {
     let before = unsafe { libc::signal(libc::SIGPIPE, count as extern "C" fn(c_int) as libc::sighandler_t) };
     let (mut one, mut many) = (scattered(1), scattered(2));
     for buf in [&mut one, &mut many] {
-        assert_eq!(
-            buf.send_to(broken().as_fd(), 10).unwrap_err().kind(),
-            ErrorKind::BrokenPipe
-        );
+        assert_eq!(buf.send_to(broken().as_fd(), 10).unwrap_err().kind(), ErrorKind::BrokenPipe);
     }
     assert_eq!(RAISED.load(Ordering::SeqCst), 0);
-    assert_eq!(
-        one.write_to(broken().as_fd(), 10).unwrap_err().kind(),
-        ErrorKind::BrokenPipe
-    );
-    assert_eq!(
-        RAISED.load(Ordering::SeqCst),
-        1,
-        "the signal would have been seen"
-    );
+    assert_eq!(one.write_to(broken().as_fd(), 10).unwrap_err().kind(), ErrorKind::BrokenPipe);
+    assert_eq!(RAISED.load(Ordering::SeqCst), 1, "the signal would have been seen");
     // SAFETY: as above.
     unsafe { libc::signal(libc::SIGPIPE, before) };
 }
@@ -298,15 +254,8 @@ fn threads_write_to_one_file_at_positions() {
         }
     });
     let mut portal = IoPortal::new();
-    while portal
-        .read_from_at(file.as_fd(), portal.len() as u64, 1 << 19)
-        .unwrap()
-        > 0
-    {}
-    assert_eq!(
-        portal.to_vec(),
-        (0..4_u8).flat_map(|i| vec![i; EACH]).collect::<Vec<_>>()
-    );
+    while portal.read_from_at(file.as_fd(), portal.len() as u64, 1 << 19).unwrap() > 0 {}
+    assert_eq!(portal.to_vec(), (0..4_u8).flat_map(|i| vec![i; EACH]).collect::<Vec<_>>());
 }
 
 #[test]
@@ -335,10 +284,7 @@ fn a_chunk_is_not_given_to_anyone_else() {
         (buf, elsewhere)
     });
     let (buf, elsewhere) = moved.join().unwrap();
-    assert_eq!(
-        (buf, theirs, elsewhere),
-        ("mine".into(), "theirs".into(), "other thread".into())
-    );
+    assert_eq!((buf, theirs, elsewhere), ("mine".into(), "theirs".into(), "other thread".into()));
 }
 
 #[test]

@@ -68,10 +68,7 @@ fn numbers_cross_pieces() {
         buf.append_user_data([byte]);
     }
     let mut reader = Reader::new(&buf);
-    assert_eq!(
-        (reader.get_u8(), reader.get_u16(), reader.get_u32_le()),
-        (0, 0x0102, 0x0605_0403)
-    );
+    assert_eq!((reader.get_u8(), reader.get_u16(), reader.get_u32_le()), (0, 0x0102, 0x0605_0403));
     assert_eq!(reader.get_u64(), 0x0708_090a_0b0c_0d0e);
     assert_eq!((reader.position(), reader.remaining()), (15, 17));
     assert_eq!(buf.get_u32(), 0x0001_0203);
@@ -106,21 +103,14 @@ fn large_contiguous_ranges_are_shared() {
     let mut reader = Reader::new(&buf);
     reader.advance(100);
     let shared = reader.copy_to_bytes(COPY_MAX + 1);
-    assert_eq!(
-        (shared.as_ptr(), &shared[..]),
-        (at.wrapping_add(100), &bytes[100..101 + COPY_MAX])
-    );
+    assert_eq!((shared.as_ptr(), &shared[..]), (at.wrapping_add(100), &bytes[100..101 + COPY_MAX]));
     let copied = reader.copy_to_bytes(COPY_MAX);
     assert_eq!(copied, bytes[101 + COPY_MAX..101 + 2 * COPY_MAX]);
     assert!(!(at..at.wrapping_add(4000)).contains(&copied.as_ptr()));
     let consumed = buf.copy_to_bytes(3999);
     assert_eq!((consumed.as_ptr(), buf.len()), (at, 1));
     drop(buf);
-    assert_eq!(
-        (&consumed[..], &shared[..2]),
-        (&bytes[..3999], &bytes[100..102]),
-        "they keep the memory"
-    );
+    assert_eq!((&consumed[..], &shared[..2]), (&bytes[..3999], &bytes[100..102]), "they keep the memory");
 }
 
 #[test]
@@ -129,10 +119,7 @@ fn sharing_moves_on() {
     let mut reader = Reader::new(&buf);
     reader.advance(2);
     assert_eq!(reader.share(7), all[2..9]);
-    assert_eq!(
-        (reader.position(), reader.share(1000).len(), reader.remaining()),
-        (9, all.len() - 9, 0)
-    );
+    assert_eq!((reader.position(), reader.share(1000).len(), reader.remaining()), (9, all.len() - 9, 0));
     assert!(reader.share(1).is_empty());
 }
 

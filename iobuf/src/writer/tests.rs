@@ -11,10 +11,7 @@ use crate::reader::Reader;
 /// What a `BufMut` must do, whichever it is; returns the bytes expected.
 fn write_all_kinds(out: &mut impl BufMut) -> Vec<u8> {
     let mut expected = Vec::new();
-    for (round, n) in [0, 1, 3, 100, BLOCK_PAYLOAD, 2 * BLOCK_PAYLOAD + 5]
-        .into_iter()
-        .enumerate()
-    {
+    for (round, n) in [0, 1, 3, 100, BLOCK_PAYLOAD, 2 * BLOCK_PAYLOAD + 5].into_iter().enumerate() {
         let bytes: Vec<u8> = (0..n).map(|i| (i + round) as u8).collect();
         out.put_u8(round as u8);
         out.put_slice(&bytes);
@@ -61,10 +58,7 @@ fn writers_of_several_buffers_do_not_mix() {
     }
     drop(to_b);
     drop(to_a);
-    assert_eq!(
-        a.to_vec(),
-        (0..10_000_u32).flat_map(u32::to_be_bytes).collect::<Vec<_>>()
-    );
+    assert_eq!(a.to_vec(), (0..10_000_u32).flat_map(u32::to_be_bytes).collect::<Vec<_>>());
     assert_eq!(b.to_vec(), (0..10_000_u32).map(|i| i as u8).collect::<Vec<_>>());
     assert!(a.block_count() <= 40_000 / BLOCK_PAYLOAD + 2);
 }

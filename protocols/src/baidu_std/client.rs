@@ -5,36 +5,37 @@ use rpc::error::{EREQUEST, ERESPONSE, RpcError};
 use rpc::protocol::{ClientSide, Frame, IncomingReply, OutgoingRequest, WireError};
 
 use super::BaiduStd;
-use super::codec::{Encoding, FrameWriter, Meta, MetaFields, text, with_meta};
+use super::codec::{Aux, Encoding, Kind, Meta, MetaToWrite, description, text, write_frame};
 
 impl ClientSide for BaiduStd {
     fn write_request(&self, request: OutgoingRequest<'_>, out: &mut IoBuf) -> Result<(), RpcError> {
         let timeout_ms = request.timeout.map_or(0, |timeout| {
-            i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX)
+            // It is an int32, and 0 would be none at all.
+            timeout.as_millis().clamp(1, i32::MAX as u128) as u32
         });
-        let mut writer = FrameWriter::new();
-        writer.request(
-            request.method.service_name(),
-            request.method.name,
-            request.log_id,
-            request.request_id,
-            timeout_ms,
-        );
-        let fields = MetaFields {
+        let meta = MetaToWrite {
+            kind: Kind::Request {
+                service_name: request.method.service_name(),
+                method_name: request.method.name,
+                log_id: request.log_id,
+                request_id: request.request_id,
+                timeout_ms,
+            },
             correlation_id: request.correlation_id,
             user_fields: request.user_fields,
             checksum_value: &[],
         };
-        writer
-            .finish(fields, Some(request.body), request.attachment, out)
+        write_frame(&meta, Some(request.body), request.attachment, out)
             .map_err(|_| RpcError::new(EREQUEST, "The request is larger than a frame can be"))
     }
 
     fn read_reply(&self, mut frame: Frame) -> Result<IncomingReply, WireError> {
         let meta_size = frame.meta_size as usize;
-        let read = with_meta(&frame.bytes, meta_size, |meta| reply(&meta));
-        let (mut reply, attachment_size) =
-            read.map_err(|_| WireError::Malformed("RpcMeta cannot be parsed"))?;
+        let (mut aux, mut meta) = (Aux::new(), Meta::default());
+        description(&frame.bytes, meta_size, &mut aux)
+            .and_then(|bytes| meta.merge(bytes))
+            .map_err(|_| WireError::Malformed("RpcMeta cannot be parsed"))?;
+        let (mut reply, attachment_size) = reply(&meta);
         frame.bytes.pop_front(meta_size);
         let size = frame.bytes.len();
         match size.checked_sub(attachment_size) {
@@ -65,10 +66,7 @@ fn reply(meta: &Meta<'_>) -> (IncomingReply, usize) {
     let error = if response.error_code != 0 {
         Some(RpcError::new(response.error_code, text(response.error_text)))
     } else if !meta.encoding.is_readable() {
-        Some(RpcError::new(
-            EREQUEST,
-            format!("Fail to parse response, {}", meta.encoding),
-        ))
+        Some(RpcError::new(EREQUEST, format!("Fail to parse response, {}", meta.encoding)))
     } else {
         None
     };

@@ -16,7 +16,7 @@
 //! | streams (`stream_settings`) | read over: the call is answered, the stream is not accepted | not sent |
 //!
 //! What is refused is refused in the words that brpc has for a type that nobody registered. Texts that are not UTF-8,
-//! which C++ peers may send, are made so with replacement characters; the names of services and methods have to be.
+//! which C++ peers may send, are made so with replacement characters.
 
 mod client;
 pub(crate) mod codec;
@@ -54,10 +54,6 @@ impl Protocol for BaiduStd {
     }
 
     fn connection_types(&self) -> &'static [ConnectionType] {
-        &[
-            ConnectionType::Single,
-            ConnectionType::Pooled,
-            ConnectionType::Short,
-        ]
+        &[ConnectionType::Single, ConnectionType::Pooled, ConnectionType::Short]
     }
 }

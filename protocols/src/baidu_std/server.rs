@@ -11,44 +11,56 @@ use rpc::protocol::{
 use rpc::server::{MethodId, NoRoute, Routes};
 
 use super::BaiduStd;
-use super::codec::{Encoding, FrameWriter, Meta, MetaFields, TooLarge, text, with_meta};
+use super::codec::{
+    Aux, Encoding, Kind, Meta, MetaToWrite, Request, TooLarge, description, text, write_frame,
+};
 
 impl ServerSide for BaiduStd {
     fn read_request(&self, mut frame: Frame, routes: &Routes<'_>) -> Result<IncomingRequest, WireError> {
         let meta_size = frame.meta_size as usize;
-        let read = with_meta(&frame.bytes, meta_size, |meta| request(&meta, routes));
-        let mut request = read.map_err(|_| WireError::Malformed("RpcMeta cannot be parsed"))??;
+        let (mut aux, mut meta) = (Aux::new(), Meta::default());
+        description(&frame.bytes, meta_size, &mut aux)
+            .and_then(|bytes| meta.merge(bytes))
+            .map_err(|_| WireError::Malformed("RpcMeta cannot be parsed"))?;
+        let named = meta.request.unwrap_or_default();
+        let method = find(routes, named.service_name, named.method_name);
+        let timeout = u64::try_from(named.timeout_ms).ok().filter(|ms| *ms > 0).map(Duration::from_millis);
+        let info = RequestInfo { log_id: named.log_id, rare: rare(&meta, &named) };
+        let (attachment_size, encoding) = (meta.attachment_size, meta.encoding);
+        let extra = if meta.checksum_value.is_empty() {
+            None
+        } else {
+            Some(Box::new(meta.checksum_value.to_vec()) as _)
+        };
+        let token = ReplyToken { id: meta.correlation_id, bits: encoding.to_bits(), extra };
         frame.bytes.pop_front(meta_size);
-        request.payload = frame.bytes;
-        Ok(request)
+        let (payload, is_readable) = (frame.bytes, encoding.is_readable());
+        Ok(IncomingRequest { method, payload, attachment_size, is_readable, timeout, info, token })
     }
 
     fn write_reply(&self, mut token: ReplyToken, reply: OutgoingReply<'_>, out: &mut IoBuf) {
-        let checksum_value = token
-            .extra
-            .take()
-            .and_then(|extra| extra.downcast::<Vec<u8>>().ok());
-        let fields = |user_fields| MetaFields {
+        let checksum_value = token.extra.take().and_then(|extra| extra.downcast::<Vec<u8>>().ok());
+        let meta = |kind, user_fields| MetaToWrite {
+            kind,
             correlation_id: token.id,
             user_fields,
             checksum_value: checksum_value.as_ref().map_or(&[], |value| value),
         };
-        let mut writer = FrameWriter::new();
         let written = match reply.outcome {
             Ok(body) => {
-                writer.response(0, "");
-                writer.finish(fields(reply.user_fields), Some(body), reply.attachment, out)
+                let meta = meta(Kind::Response { error_code: 0, error_text: "" }, reply.user_fields);
+                write_frame(&meta, Some(body), reply.attachment, out)
             }
-            Err((code, text)) => {
-                writer.response(code_on_the_wire(code), text);
-                writer.finish(fields(reply.user_fields), None, IoBuf::new(), out)
+            Err((code, error_text)) => {
+                let kind = Kind::Response { error_code: code_on_the_wire(code), error_text };
+                write_frame(&meta(kind, reply.user_fields), None, IoBuf::new(), out)
             }
         };
         if written == Err(TooLarge) {
-            let mut writer = FrameWriter::new();
-            writer.response(ERESPONSE.get(), "The response is larger than a frame can be");
+            let error_text = "The response is larger than a frame can be";
+            let kind = Kind::Response { error_code: ERESPONSE.get(), error_text };
             // Without body, attachment and user fields there is nothing left that could be too large.
-            let _ = writer.finish(fields(&UserFields::default()), None, IoBuf::new(), out);
+            let _ = write_frame(&meta(kind, &UserFields::default()), None, IoBuf::new(), out);
         }
     }
 
@@ -58,58 +70,25 @@ impl ServerSide for BaiduStd {
     }
 }
 
-/// Everything of a request but its payload.
-fn request(meta: &Meta<'_>, routes: &Routes<'_>) -> Result<IncomingRequest, WireError> {
-    let named = meta.request.unwrap_or_default();
+/// What few requests have.
+fn rare(meta: &Meta<'_>, named: &Request<'_>) -> Option<Box<RareRequestInfo>> {
     let user_fields = meta.user_fields();
-    let rare = (!named.request_id.is_empty() || !user_fields.is_empty()).then(|| {
-        Box::new(RareRequestInfo {
-            request_id: text(named.request_id),
-            user_fields,
-        })
-    });
-    let checksum_value = meta.checksum_value;
-    Ok(IncomingRequest {
-        method: find(routes, name(named.service_name)?, name(named.method_name)?),
-        payload: IoBuf::new(),
-        attachment_size: meta.attachment_size,
-        is_readable: meta.encoding.is_readable(),
-        timeout: u64::try_from(named.timeout_ms)
-            .ok()
-            .filter(|ms| *ms > 0)
-            .map(Duration::from_millis),
-        info: RequestInfo {
-            log_id: named.log_id,
-            rare,
-        },
-        token: ReplyToken {
-            id: meta.correlation_id,
-            bits: meta.encoding.to_bits(),
-            extra: if checksum_value.is_empty() {
-                None
-            } else {
-                Some(Box::new(checksum_value.to_vec()))
-            },
-        },
-    })
+    if named.request_id.is_empty() && user_fields.is_empty() {
+        return None;
+    }
+    Some(Box::new(RareRequestInfo { request_id: text(named.request_id), user_fields }))
 }
 
-fn name(bytes: &[u8]) -> Result<&str, WireError> {
-    str::from_utf8(bytes).map_err(|_| WireError::Malformed("a name is not UTF-8"))
-}
-
-fn find(routes: &Routes<'_>, service: &str, method: &str) -> Result<MethodId, RpcError> {
+fn find(routes: &Routes<'_>, service: &[u8], method: &[u8]) -> Result<MethodId, RpcError> {
     routes.find(service, method).map_err(|missing| match missing {
-        NoRoute::Service => RpcError::new(ENOSERVICE, format!("Fail to find service={service}")),
-        NoRoute::Method => RpcError::new(ENOMETHOD, format!("Fail to find method={service}/{method}")),
+        NoRoute::Service => RpcError::new(ENOSERVICE, format!("Fail to find service={}", text(service))),
+        NoRoute::Method => {
+            RpcError::new(ENOMETHOD, format!("Fail to find method={}/{}", text(service), text(method)))
+        }
     })
 }
 
 /// A failure without a number is EINTERNAL here.
 fn code_on_the_wire(code: ErrorCode) -> i32 {
-    if code == ENOCODE {
-        EINTERNAL.get()
-    } else {
-        code.get()
-    }
+    if code == ENOCODE { EINTERNAL.get() } else { code.get() }
 }

@@ -13,7 +13,7 @@ use rpc::{Limits, MethodDescriptor, UserFields};
 
 use super::BAIDU_STD;
 use super::codec::reference::RpcMeta;
-use super::codec::{HEADER_SIZE, Meta, check_meta};
+use super::codec::{Aux, HEADER_SIZE, Meta, check_meta, description};
 use crate::fuzzing;
 
 macro_rules! vectors {
@@ -56,10 +56,7 @@ struct Echo {
 }
 
 fn echo(message: &str) -> Echo {
-    Echo {
-        message: message.into(),
-        sleep_us: None,
-    }
+    Echo { message: message.into(), sleep_us: None }
 }
 
 fn vector(name: &str) -> (&'static [u8], &'static [u8]) {
@@ -144,11 +141,7 @@ fn requests_are_written_as_brpc_writes_them() {
     let hello = echo("hello brpc");
     write_request("plain", |_| {}, &hello);
     write_request("empty_message", |_| {}, &echo(""));
-    write_request(
-        "attachment",
-        |request| request.attachment = IoBuf::from("ATTACHMENT-0123"),
-        &hello,
-    );
+    write_request("attachment", |request| request.attachment = IoBuf::from("ATTACHMENT-0123"), &hello);
     write_request("log_id_77", |request| request.log_id = Some(77), &hello);
     write_request("request_id", |request| request.request_id = "req-0001", &hello);
     let long: String = {
@@ -167,10 +160,7 @@ fn requests_are_written_as_brpc_writes_them() {
     fields.set("k1", "v1");
     let fields: &'static UserFields = Box::leak(Box::new(fields));
     write_request("user_fields", |request| request.user_fields = fields, &hello);
-    let slow = Echo {
-        message: "hello brpc".into(),
-        sleep_us: Some(200_000),
-    };
+    let slow = Echo { message: "hello brpc".into(), sleep_us: Some(200_000) };
     write_request("concurrent_three", |_| {}, &slow);
 }
 
@@ -178,20 +168,12 @@ fn requests_are_written_as_brpc_writes_them() {
 fn write_reply(name: &str, outcome: Result<&Echo, (i32, &str)>, attachment: &str, fields: &[(&str, &str)]) {
     let response = vector(name).1;
     let (meta, _) = halves(&frames(response)[0]);
-    let token = ReplyToken {
-        id: Meta::read(&meta).unwrap().correlation_id,
-        ..ReplyToken::default()
-    };
+    let token = ReplyToken { id: Meta::read(&meta).unwrap().correlation_id, ..ReplyToken::default() };
     let mut user_fields = UserFields::default();
-    fields
-        .iter()
-        .for_each(|(key, value)| user_fields.set(*key, *value));
+    fields.iter().for_each(|(key, value)| user_fields.set(*key, *value));
     let body = outcome.map(MessageBody);
     let reply = OutgoingReply {
-        outcome: body
-            .as_ref()
-            .map(|body| body as _)
-            .map_err(|(code, text)| ((*code).into(), *text)),
+        outcome: body.as_ref().map(|body| body as _).map_err(|(code, text)| ((*code).into(), *text)),
         attachment: IoBuf::from(attachment),
         user_fields: &user_fields,
     };
@@ -215,77 +197,37 @@ fn replies_are_written_as_brpc_writes_them() {
 
 #[test]
 fn a_reply_carries_the_checksum_bytes_of_the_request_back() {
-    let token = ReplyToken {
-        id: 1,
-        bits: 0,
-        extra: Some(Box::new(vec![1u8, 2, 3, 4])),
-    };
+    let token = ReplyToken { id: 1, bits: 0, extra: Some(Box::new(vec![1u8, 2, 3, 4])) };
     let (fields, hello) = (UserFields::default(), echo("hello"));
     let body = MessageBody(&hello);
     let mut out = IoBuf::new();
-    let reply = OutgoingReply {
-        outcome: Ok(&body),
-        attachment: IoBuf::new(),
-        user_fields: &fields,
-    };
+    let reply = OutgoingReply { outcome: Ok(&body), attachment: IoBuf::new(), user_fields: &fields };
     BAIDU_STD.write_reply(token, reply, &mut out);
     let (meta, _) = halves(&frames(&out.to_vec())[0]);
-    assert_eq!(
-        RpcMeta::decode(&meta[..]).unwrap().checksum_value,
-        Some(vec![1, 2, 3, 4])
-    );
+    assert_eq!(RpcMeta::decode(&meta[..]).unwrap().checksum_value, Some(vec![1, 2, 3, 4]));
 }
 
 /// The client's half reads what brpc's server wrote.
 fn read_replies(name: &str) -> Vec<IncomingReply> {
-    frames(vector(name).1)
-        .into_iter()
-        .map(|frame| BAIDU_STD.read_reply(frame).unwrap())
-        .collect()
+    frames(vector(name).1).into_iter().map(|frame| BAIDU_STD.read_reply(frame).unwrap()).collect()
 }
 
 #[test]
 fn replies_of_brpc_are_read() {
-    let [plain] = &read_replies("plain")[..] else {
-        panic!()
-    };
+    let [plain] = &read_replies("plain")[..] else { panic!() };
     assert_eq!((plain.correlation_id, &plain.error), (0x1_0000_0002, &None));
     assert_eq!(plain.body, echo("hello brpc").encode_to_vec());
-    let [reply] = &read_replies("attachment")[..] else {
-        panic!()
-    };
-    assert_eq!(
-        (reply.body.len(), &reply.attachment),
-        (12, &IoBuf::from("ATTACHMENT-0123"))
-    );
-    let [reply] = &read_replies("user_fields_two")[..] else {
-        panic!()
-    };
-    assert_eq!(
-        (reply.user_fields.get("re-k1"), reply.user_fields.get("re-k2")),
-        (Some("v1"), Some("v2"))
-    );
-    let [refused, _] = &read_replies("limit")[..] else {
-        panic!()
-    };
+    let [reply] = &read_replies("attachment")[..] else { panic!() };
+    assert_eq!((reply.body.len(), &reply.attachment), (12, &IoBuf::from("ATTACHMENT-0123")));
+    let [reply] = &read_replies("user_fields_two")[..] else { panic!() };
+    assert_eq!((reply.user_fields.get("re-k1"), reply.user_fields.get("re-k2")), (Some("v1"), Some("v2")));
+    let [refused, _] = &read_replies("limit")[..] else { panic!() };
     let error = refused.error.as_ref().unwrap();
-    assert_eq!(
-        error.to_string(),
-        "[E2004][127.0.0.1:9310][E2004]Reached server's max_concurrency=1"
-    );
-    let [failed] = &read_replies("fail_nocode")[..] else {
-        panic!()
-    };
-    assert_eq!(
-        failed.error.as_ref().unwrap().to_string(),
-        "[E2001][127.0.0.1:9301]boom"
-    );
+    assert_eq!(error.to_string(), "[E2004][127.0.0.1:9310][E2004]Reached server's max_concurrency=1");
+    let [failed] = &read_replies("fail_nocode")[..] else { panic!() };
+    assert_eq!(failed.error.as_ref().unwrap().to_string(), "[E2001][127.0.0.1:9301]boom");
     for name in ["compress_snappy", "checksum_crc32c", "content_json"] {
-        assert_eq!(
-            read_replies(name)[0].error.as_ref().unwrap().code(),
-            EREQUEST,
-            "{name}"
-        );
+        assert_eq!(read_replies(name)[0].error.as_ref().unwrap().code(), EREQUEST, "{name}");
     }
 }
 
@@ -295,78 +237,30 @@ fn a_reply_that_is_not_in_order_is_an_error_of_its_call_or_nobodys() {
         let bytes = framed(&meta.encode_to_vec(), payload);
         BAIDU_STD.read_reply(frames(&bytes).remove(0))
     };
-    let reply = read(
-        RpcMeta {
-            attachment_size: Some(5),
-            ..RpcMeta::default()
-        },
-        b"four",
-    )
-    .unwrap();
+    let reply = read(RpcMeta { attachment_size: Some(5), ..RpcMeta::default() }, b"four").unwrap();
     let text = "[E2002]attachment_size=5 is larger than response_size=4";
     assert_eq!(reply.error.map(|error| error.to_string()).as_deref(), Some(text));
-    let reply = read(
-        RpcMeta {
-            attachment_size: Some(-5),
-            ..RpcMeta::default()
-        },
-        b"four",
-    )
-    .unwrap();
-    assert_eq!(
-        (reply.body.len(), reply.error),
-        (4, None),
-        "a reply without `response` is a success"
-    );
-    let frame = Frame {
-        bytes: IoBuf::from(&[0xff; 4]),
-        meta_size: 4,
-    };
-    assert!(matches!(
-        BAIDU_STD.read_reply(frame),
-        Err(WireError::Malformed(_))
-    ));
+    let reply = read(RpcMeta { attachment_size: Some(-5), ..RpcMeta::default() }, b"four").unwrap();
+    assert_eq!((reply.body.len(), reply.error), (4, None), "a reply without `response` is a success");
+    let frame = Frame { bytes: IoBuf::from(&[0xff; 4]), meta_size: 4 };
+    assert!(matches!(BAIDU_STD.read_reply(frame), Err(WireError::Malformed(_))));
     let text = RpcError::new(ERESPONSE, "").code();
-    assert_ne!(
-        BAIDU_STD.unreadable_reply("a.B", 7).code(),
-        text,
-        "EREQUEST, as in brpc"
-    );
+    assert_ne!(BAIDU_STD.unreadable_reply("a.B", 7).code(), text, "EREQUEST, as in brpc");
 }
 
 #[test]
 fn frames_that_are_not_to_be_accepted_end_the_connection() {
     let parse = |bytes: &[u8]| codec().parse(&mut IoBuf::from(bytes));
     let too_big = parse(vector("raw_body_too_large").0).unwrap_err();
-    assert_eq!(
-        too_big,
-        WireError::TooBig {
-            declared: 0x7fff_ffff,
-            limit: 64 << 20
-        }
-    );
-    assert!(matches!(
-        parse(vector("raw_meta_larger_than_body").0),
-        Err(WireError::Malformed(_))
-    ));
+    assert_eq!(too_big, WireError::TooBig { declared: 0x7fff_ffff, limit: 64 << 20 });
+    assert!(matches!(parse(vector("raw_meta_larger_than_body").0), Err(WireError::Malformed(_))));
     assert!(matches!(
         parse(b"PRPC\xff\xff\xff\xff\0\0\0\0"),
-        Err(WireError::TooBig {
-            declared: 0xffff_ffff,
-            ..
-        })
+        Err(WireError::TooBig { declared: 0xffff_ffff, .. })
     ));
-    assert!(
-        matches!(parse(b"PRPC\x04\0\0\0\0\0\0\0"), Ok(Parsed::NeedMore)),
-        "exactly the limit passes"
-    );
-    assert!(matches!(
-        parse(b"PRPC\x04\0\0\x01\0\0\0\0"),
-        Err(WireError::TooBig { .. })
-    ));
-    let [bad_meta] = &frames(vector("raw_bad_meta").0)[..] else {
-        panic!()
-    };
+    assert!(matches!(parse(b"PRPC\x04\0\0\0\0\0\0\0"), Ok(Parsed::NeedMore)), "exactly the limit passes");
+    assert!(matches!(parse(b"PRPC\x04\0\0\x01\0\0\0\0"), Err(WireError::TooBig { .. })));
+    let [bad_meta] = &frames(vector("raw_bad_meta").0)[..] else { panic!() };
     assert!(Meta::read(&halves(bad_meta).0).is_err());
 }
 
@@ -379,10 +273,7 @@ fn every_beginning_of_a_good_frame_waits_for_more() {
         assert_eq!(input.len(), end, "nothing is taken");
     }
     for other in [&b"H"[..], b"PRP_", b"PX", b"STRMxxxxxxxx"] {
-        assert!(matches!(
-            codec().parse(&mut IoBuf::from(other)),
-            Ok(Parsed::NotMine)
-        ));
+        assert!(matches!(codec().parse(&mut IoBuf::from(other)), Ok(Parsed::NotMine)));
     }
 }
 
@@ -415,8 +306,10 @@ fn a_description_across_blocks_is_read_as_well() {
         bytes.append_user_data(meta[..cut].to_vec());
         bytes.append_user_data(meta[cut..].to_vec());
         bytes.append(&payload);
-        let size = super::codec::with_meta(&bytes, meta.len(), |meta| meta.request.unwrap().request_id.len());
-        assert_eq!(size, Ok(300));
+        let mut aux = Aux::new();
+        let description = description(&bytes, meta.len(), &mut aux).unwrap();
+        assert_eq!(description, meta);
+        assert!(super::codec::description(&bytes, bytes.len() + 1, &mut Aux::new()).is_err());
     }
 }
 
@@ -428,23 +321,14 @@ fn required_parts_of_the_description_are_required() {
     assert!(!is_ok(&[0x0a, 2, 0x0a, 0]), "method_name");
     assert!(!is_ok(&[0x0a, 2, 0x12, 0]), "service_name");
     assert!(is_ok(&[0x0a, 2, 0x0a, 0, 0x0a, 2, 0x12, 0]), "in two pieces");
-    assert!(
-        !is_ok(&[0x42, 0]) && is_ok(&[0x42, 2, 0x08, 1]),
-        "StreamSettings.stream_id"
-    );
-    assert!(
-        !is_ok(&[0x32, 2, 0x08, 1]) && is_ok(&[0x32, 4, 0x08, 1, 0x10, 1]),
-        "ChunkInfo"
-    );
+    assert!(!is_ok(&[0x42, 0]) && is_ok(&[0x42, 2, 0x08, 1]), "StreamSettings.stream_id");
+    assert!(!is_ok(&[0x32, 2, 0x08, 1]) && is_ok(&[0x32, 4, 0x08, 1, 0x10, 1]), "ChunkInfo");
 }
 
 #[test]
 fn texts_that_are_not_utf8_are_made_so() {
     let meta = [0x12, 6, 0x08, 5, 0x12, 2, 0xd6, 0xd0];
-    let frame = Frame {
-        bytes: IoBuf::from(&meta),
-        meta_size: 8,
-    };
+    let frame = Frame { bytes: IoBuf::from(&meta), meta_size: 8 };
     let error = BAIDU_STD.read_reply(frame).unwrap().error.unwrap();
     assert_eq!((error.code().get(), error.text()), (5, "\u{fffd}\u{fffd}"));
 }
@@ -452,13 +336,7 @@ fn texts_that_are_not_utf8_are_made_so() {
 fn any_meta() -> impl Strategy<Value = RpcMeta> {
     let bytes = || proptest::option::of(proptest::collection::vec(any::<u8>(), 0..20));
     let number = || proptest::option::of(any::<i32>());
-    let request = (
-        bytes(),
-        bytes(),
-        proptest::option::of(any::<i64>()),
-        bytes(),
-        number(),
-    );
+    let request = (bytes(), bytes(), proptest::option::of(any::<i64>()), bytes(), number());
     let response = (number(), bytes());
     (
         proptest::option::of(request),
@@ -481,12 +359,10 @@ fn any_meta() -> impl Strategy<Value = RpcMeta> {
                         ..Default::default()
                     }
                 }),
-                response: response.map(
-                    |(error_code, error_text)| super::codec::reference::RpcResponseMeta {
-                        error_code,
-                        error_text,
-                    },
-                ),
+                response: response.map(|(error_code, error_text)| super::codec::reference::RpcResponseMeta {
+                    error_code,
+                    error_text,
+                }),
                 compress_type,
                 correlation_id: Some(id),
                 content_type,

@@ -18,13 +18,8 @@ pub(crate) type Channel = rpc::Channel<Bundled>;
 /// Long enough that nothing reaches it unless it hangs.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
-const MESSAGE_REQUIRED: Option<&MessageSchema> = Some(&MessageSchema {
-    required: &[RequiredField {
-        number: 1,
-        name: "message",
-    }],
-    nested: &[],
-});
+const MESSAGE_REQUIRED: Option<&MessageSchema> =
+    Some(&MessageSchema { required: &[RequiredField { number: 1, name: "message" }], nested: &[] });
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct EchoRequest {
@@ -88,39 +83,24 @@ fn echo(call: &mut ServerCall, request: EchoRequest) -> Result<EchoResponse, Rpc
         "close" => call.close_connection(),
         "panic" => panic!("at the service"),
         "log_id" => {
-            return Ok(EchoResponse {
-                message: format!("{:?}", call.log_id()),
-            });
+            return Ok(EchoResponse { message: format!("{:?}", call.log_id()) });
         }
         "request_id" => {
-            return Ok(EchoResponse {
-                message: call.request_id().into(),
-            });
+            return Ok(EchoResponse { message: call.request_id().into() });
         }
         "deadline" => {
-            return Ok(EchoResponse {
-                message: call.deadline().is_some().to_string(),
-            });
+            return Ok(EchoResponse { message: call.deadline().is_some().to_string() });
         }
         _ => {}
     }
     let fields: Vec<_> = call
         .user_fields()
-        .map(|fields| {
-            fields
-                .iter()
-                .map(|(key, value)| (format!("re-{key}"), value.to_owned()))
-                .collect()
-        })
+        .map(|fields| fields.iter().map(|(key, value)| (format!("re-{key}"), value.to_owned())).collect())
         .unwrap_or_default();
-    fields
-        .into_iter()
-        .for_each(|(key, value)| call.response_user_fields().set(key, value));
+    fields.into_iter().for_each(|(key, value)| call.response_user_fields().set(key, value));
     let attachment = call.take_request_attachment();
     call.response_attachment().append_buf(attachment);
-    Ok(EchoResponse {
-        message: request.message,
-    })
+    Ok(EchoResponse { message: request.message })
 }
 
 /// Hands the responder to a function.
@@ -141,18 +121,11 @@ pub(crate) fn start() -> Server {
 }
 
 pub(crate) fn connect(server: &Server) -> Channel {
-    Channel::builder()
-        .protocol("baidu_std")
-        .timeout(LONG)
-        .connect(server.local_addr())
-        .unwrap()
+    Channel::builder().protocol("baidu_std").timeout(LONG).connect(server.local_addr()).unwrap()
 }
 
 pub(crate) fn request(message: &str) -> EchoRequest {
-    EchoRequest {
-        message: message.into(),
-        sleep_us: None,
-    }
+    EchoRequest { message: message.into(), sleep_us: None }
 }
 
 pub(crate) fn call(channel: &Channel, message: &str) -> Result<String, RpcError> {

@@ -110,10 +110,7 @@ impl<P: DefaultRegistry> ChannelBuilder<P> {
         let remote = Endpoint::resolve(&address.to_string())?;
         let protocol = self.find_protocol()?;
         let side = protocol.client().ok_or_else(|| {
-            RpcError::new(
-                EINVAL,
-                format!("protocol={} is not for channels", protocol.name()),
-            )
+            RpcError::new(EINVAL, format!("protocol={} is not for channels", protocol.name()))
         })?;
         self.check_connection_type(protocol)?;
         Ok(Channel::new(ChannelState {
@@ -127,10 +124,7 @@ impl<P: DefaultRegistry> ChannelBuilder<P> {
 
     fn find_protocol(&self) -> Result<&'static dyn Protocol, RpcError> {
         let found = match &self.protocol {
-            Some(name) => self
-                .registry
-                .find(name)
-                .ok_or_else(|| format!("Unknown protocol={name}")),
+            Some(name) => self.registry.find(name).ok_or_else(|| format!("Unknown protocol={name}")),
             None => {
                 let mut protocols = self.registry.protocols().iter().copied();
                 protocols
@@ -149,11 +143,7 @@ impl<P: DefaultRegistry> ChannelBuilder<P> {
         if wanted == ConnectionType::Single && protocol.connection_types().contains(&wanted) {
             return Ok(());
         }
-        let text = format!(
-            "protocol={} does not support connection_type={}",
-            protocol.name(),
-            wanted.name()
-        );
+        let text = format!("protocol={} does not support connection_type={}", protocol.name(), wanted.name());
         Err(RpcError::new(EINVAL, text))
     }
 }

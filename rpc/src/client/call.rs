@@ -36,10 +36,7 @@ pub struct Call<T> {
 
 impl<T: ProtoMessage> Call<T> {
     pub(super) fn new(held: Arc<HeldCall>) -> Self {
-        Call {
-            held,
-            response: PhantomData,
-        }
+        Call { held, response: PhantomData }
     }
 
     /// Waits for the response.
@@ -87,11 +84,7 @@ impl<T: ProtoMessage> Future for Call<T> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = lock(&self.held.state);
         if state.is_running {
-            if !state
-                .waker
-                .as_ref()
-                .is_some_and(|waker| waker.will_wake(context.waker()))
-            {
+            if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
                 state.waker = Some(context.waker().clone());
             }
             return Poll::Pending;
@@ -175,13 +168,8 @@ impl HeldCall {
             callback,
             ended: None,
         };
-        let call = Arc::new(HeldCall {
-            channel,
-            request,
-            body,
-            done: Butex::new(0),
-            state: Mutex::new(state),
-        });
+        let call =
+            Arc::new(HeldCall { channel, request, body, done: Butex::new(0), state: Mutex::new(state) });
         if let Some(deadline) = call.request.deadline {
             let timed = call.clone();
             let timer = timer::schedule(deadline, move || timed.time_out());
@@ -211,10 +199,7 @@ impl HeldCall {
                 place.leave();
                 return;
             }
-            state.place = Some(Place {
-                socket: place.socket.clone(),
-                id: place.id,
-            });
+            state.place = Some(Place { socket: place.socket.clone(), id: place.id });
         }
         if let Err(Some(failure)) = self.request.write(&self.channel, &place, &self.body) {
             self.fail(failure);
@@ -254,16 +239,9 @@ impl HeldCall {
             return;
         }
         state.is_running = false;
-        let ended = Ended {
-            result,
-            latency: self.request.started.elapsed(),
-        };
-        let (place, timer, waker, callback) = (
-            state.place.take(),
-            state.timer.take(),
-            state.waker.take(),
-            state.callback.take(),
-        );
+        let ended = Ended { result, latency: self.request.started.elapsed() };
+        let (place, timer, waker, callback) =
+            (state.place.take(), state.timer.take(), state.waker.take(), state.callback.take());
         let callback = match callback {
             Some(callback) => Some((callback, ended)),
             None => {

@@ -55,16 +55,8 @@ pub(super) enum Refused {
 
 impl CallTable {
     pub(super) fn new() -> Self {
-        let shard = || {
-            Shard(Mutex::new(Slots {
-                closed: false,
-                slots: Vec::new(),
-                free: None,
-            }))
-        };
-        CallTable {
-            shards: std::array::from_fn(|_| shard()),
-        }
+        let shard = || Shard(Mutex::new(Slots { closed: false, slots: Vec::new(), free: None }));
+        CallTable { shards: std::array::from_fn(|_| shard()) }
     }
 
     /// Keeps a call, and returns the id to remove it with.
@@ -107,10 +99,7 @@ impl Slots {
             if self.slots.len() == SLOTS_MAX {
                 return Err(Refused::Full);
             }
-            self.slots.push(Slot {
-                version: 1,
-                state: State::Taken(call),
-            });
+            self.slots.push(Slot { version: 1, state: State::Taken(call) });
             return Ok((self.slots.len() as u32 - 1, 1));
         };
         let slot = &mut self.slots[index as usize];
@@ -122,10 +111,7 @@ impl Slots {
     }
 
     fn remove(&mut self, index: u32, version: u32) -> Option<Arc<dyn PendingCall>> {
-        let slot = self
-            .slots
-            .get_mut(index as usize)
-            .filter(|slot| slot.version == version)?;
+        let slot = self.slots.get_mut(index as usize).filter(|slot| slot.version == version)?;
         match std::mem::replace(&mut slot.state, State::Free { next: self.free }) {
             State::Taken(call) => {
                 slot.version = slot.version.checked_add(1).unwrap_or(1);
@@ -179,23 +165,17 @@ mod tests {
     #[test]
     fn slots_are_used_again() {
         let table = CallTable::new();
-        let ids: Vec<_> = (0..100)
-            .map(|n| table.insert(Arc::new(Number(n))).unwrap())
-            .collect();
+        let ids: Vec<_> = (0..100).map(|n| table.insert(Arc::new(Number(n))).unwrap()).collect();
         assert_eq!(ids.iter().collect::<HashSet<_>>().len(), 100);
         ids.iter().for_each(|id| drop(table.remove(*id).unwrap()));
-        let again: HashSet<_> = (0..100)
-            .map(|n| table.insert(Arc::new(Number(n))).unwrap() as u32)
-            .collect();
+        let again: HashSet<_> = (0..100).map(|n| table.insert(Arc::new(Number(n))).unwrap() as u32).collect();
         assert_eq!(again, ids.iter().map(|id| *id as u32).collect());
     }
 
     #[test]
     fn closing_returns_what_is_there_and_refuses_what_comes() {
         let table = CallTable::new();
-        let ids: Vec<_> = (0..10)
-            .map(|n| table.insert(Arc::new(Number(n))).unwrap())
-            .collect();
+        let ids: Vec<_> = (0..10).map(|n| table.insert(Arc::new(Number(n))).unwrap()).collect();
         drop(table.remove(ids[3]));
         assert_eq!(table.close().len(), 9);
         assert_eq!(table.insert(Arc::new(Number(0))), Err(Refused::Closed));
@@ -204,11 +184,7 @@ mod tests {
 
     #[test]
     fn versions_wrap_without_a_zero() {
-        let mut slots = Slots {
-            closed: false,
-            slots: Vec::new(),
-            free: None,
-        };
+        let mut slots = Slots { closed: false, slots: Vec::new(), free: None };
         let (index, _) = slots.insert(Arc::new(Number(0))).unwrap();
         slots.slots[index as usize].version = u32::MAX;
         assert!(slots.remove(index, u32::MAX).is_some());
@@ -219,27 +195,14 @@ mod tests {
     fn one_remover_wins() {
         let table = Arc::new(CallTable::new());
         let calls: Vec<_> = (0..4096).map(|n| Arc::new(Number(n))).collect();
-        let ids: Vec<_> = calls
-            .iter()
-            .map(|call| table.insert(call.clone()).unwrap())
-            .collect();
+        let ids: Vec<_> = calls.iter().map(|call| table.insert(call.clone()).unwrap()).collect();
         let threads: Vec<_> = (0..4)
             .map(|_| {
                 let (table, ids) = (table.clone(), ids.clone());
                 std::thread::spawn(move || ids.iter().filter(|id| table.remove(**id).is_some()).count())
             })
             .collect();
-        assert_eq!(
-            threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap())
-                .sum::<usize>(),
-            4096
-        );
-        assert!(
-            calls
-                .iter()
-                .all(|call| Arc::strong_count(call) == 1 && call.0 < 4096)
-        );
+        assert_eq!(threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>(), 4096);
+        assert!(calls.iter().all(|call| Arc::strong_count(call) == 1 && call.0 < 4096));
     }
 }

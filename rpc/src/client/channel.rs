@@ -47,10 +47,7 @@ impl<P: DefaultRegistry> Channel<P> {
     }
 
     pub(super) fn new(state: ChannelState) -> Self {
-        Channel {
-            state: Arc::new(state),
-            default: PhantomData,
-        }
+        Channel { state: Arc::new(state), default: PhantomData }
     }
 
     /// The server's address.
@@ -96,12 +93,7 @@ impl<P: DefaultRegistry> Channel<P> {
         request: &Req,
         done: impl FnOnce(Result<Reply<Resp>, RpcError>) + Send + 'static,
     ) {
-        self.hold(
-            method,
-            options,
-            request,
-            Some(Box::new(|call, ended| done(ended.read(call)))),
-        );
+        self.hold(method, options, request, Some(Box::new(|call, ended| done(ended.read(call)))));
     }
 
     fn hold<Req: ProtoMessage>(
@@ -120,10 +112,7 @@ impl<P: DefaultRegistry> Channel<P> {
 
 impl<P: DefaultRegistry> Clone for Channel<P> {
     fn clone(&self) -> Self {
-        Channel {
-            state: self.state.clone(),
-            default: PhantomData,
-        }
+        Channel { state: self.state.clone(), default: PhantomData }
     }
 }
 

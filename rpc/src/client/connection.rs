@@ -23,10 +23,7 @@ pub(super) struct ClientConnection {
 
 impl ClientConnection {
     fn new() -> Self {
-        ClientConnection {
-            calls: CallTable::new(),
-            failed_at: OnceLock::new(),
-        }
+        ClientConnection { calls: CallTable::new(), failed_at: OnceLock::new() }
     }
 }
 
@@ -50,10 +47,7 @@ impl SocketOwner for ClientConnection {
 
     fn failed(&self, socket: &Arc<Socket>, error: &RpcError) {
         let _ = self.failed_at.set(Instant::now()); // a socket fails once
-        let failure = Failure {
-            error: error.clone(),
-            sent: socket.is_connected(),
-        };
+        let failure = Failure { error: error.clone(), sent: socket.is_connected() };
         for call in self.calls.close() {
             call.end(Outcome::Failed(failure.clone()));
         }
@@ -62,26 +56,16 @@ impl SocketOwner for ClientConnection {
 
 /// Puts a call in the table of a connection; its request may be written then.
 pub(super) fn expect_reply(socket: &Socket, call: Arc<dyn PendingCall>) -> Result<u64, Failure> {
-    socket
-        .owner::<ClientConnection>()
-        .calls
-        .insert(call)
-        .map_err(|refused| match refused {
-            Refused::Full => Failure::unsent(RpcError::new(
-                EOVERCROWDED,
-                format!(
-                    "More than {CALLS_MAX} calls in flight on the connection to {}",
-                    socket.remote()
-                ),
-            )),
-            Refused::Closed => Failure::unsent(match socket.error() {
-                Some(error) => error.clone(),
-                None => RpcError::new(
-                    EFAILEDSOCKET,
-                    format!("The connection to {} has failed", socket.remote()),
-                ),
-            }),
-        })
+    socket.owner::<ClientConnection>().calls.insert(call).map_err(|refused| match refused {
+        Refused::Full => Failure::unsent(RpcError::new(
+            EOVERCROWDED,
+            format!("More than {CALLS_MAX} calls in flight on the connection to {}", socket.remote()),
+        )),
+        Refused::Closed => Failure::unsent(match socket.error() {
+            Some(error) => error.clone(),
+            None => RpcError::new(EFAILEDSOCKET, format!("The connection to {} has failed", socket.remote())),
+        }),
+    })
 }
 
 /// Takes a call out again: true if that makes the caller the one to end it.
@@ -162,10 +146,7 @@ impl SingleConnection {
     }
 
     fn not_connected(&self) -> Failure {
-        Failure::unsent(RpcError::new(
-            EHOSTDOWN,
-            format!("Not connected to {} yet", self.remote),
-        ))
+        Failure::unsent(RpcError::new(EHOSTDOWN, format!("Not connected to {} yet", self.remote)))
     }
 }
 
@@ -178,10 +159,7 @@ fn is_pausing(socket: &Socket) -> bool {
 
 impl Drop for SingleConnection {
     fn drop(&mut self) {
-        let current = self
-            .current
-            .get_mut()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let current = self.current.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Current::Socket(socket) = current {
             socket.set_failed(RpcError::new(EUNUSED, "The channel was dropped"));
         }

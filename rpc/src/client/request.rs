@@ -41,14 +41,7 @@ impl Request {
         let started = Instant::now();
         let timeout = options.timeout.unwrap_or(channel.timeout);
         let max_retry = options.max_retry.unwrap_or(channel.max_retry);
-        Request {
-            method,
-            options,
-            started,
-            timeout,
-            deadline: started.checked_add(timeout),
-            max_retry,
-        }
+        Request { method, options, started, timeout, deadline: started.checked_add(timeout), max_retry }
     }
 
     /// Puts `call` in a connection's table. Nothing is written yet.
@@ -101,10 +94,7 @@ impl Request {
 
     pub(super) fn timed_out(&self, channel: &ChannelState) -> RpcError {
         let remote = channel.connection.remote();
-        RpcError::new(
-            ERPCTIMEDOUT,
-            format!("Reached timeout={}ms @{remote}", self.timeout.as_millis()),
-        )
+        RpcError::new(ERPCTIMEDOUT, format!("Reached timeout={}ms @{remote}", self.timeout.as_millis()))
     }
 
     /// Reads the response message.
@@ -117,11 +107,8 @@ impl Request {
         if let Some(error) = reply.error {
             return Err(error);
         }
-        let message = message::decode(&reply.body).map_err(|_| {
-            channel
-                .side
-                .unreadable_reply(self.method.response_type, reply.body.len())
-        })?;
+        let message = message::decode(&reply.body)
+            .map_err(|_| channel.side.unreadable_reply(self.method.response_type, reply.body.len()))?;
         Ok(Reply {
             message,
             attachment: reply.attachment,

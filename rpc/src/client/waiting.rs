@@ -39,10 +39,7 @@ pub(super) fn call(
 }
 
 fn try_once(channel: &ChannelState, request: &Request, body: &dyn Body) -> Result<IncomingReply, Failure> {
-    let waiter = Arc::new(Waiter {
-        done: Butex::new(0),
-        outcome: Mutex::new(None),
-    });
+    let waiter = Arc::new(Waiter { done: Butex::new(0), outcome: Mutex::new(None) });
     let place = request.expect(channel, waiter.clone())?;
     match request.write(channel, &place, body) {
         Ok(()) | Err(None) => {}
@@ -51,10 +48,7 @@ fn try_once(channel: &ChannelState, request: &Request, body: &dyn Body) -> Resul
     match waiter.wait(&place, request.deadline) {
         Some(Outcome::Replied(reply)) => Ok(reply),
         Some(Outcome::Failed(failure)) => Err(failure),
-        None => Err(Failure {
-            error: request.timed_out(channel),
-            sent: true,
-        }),
+        None => Err(Failure { error: request.timed_out(channel), sent: true }),
     }
 }
 

@@ -20,10 +20,7 @@ impl ErrorCode {
 
     /// brpc's or the system's name for it, such as `"ERPCTIMEDOUT"`; `None` for numbers outside of the table.
     pub fn name(self) -> Option<&'static str> {
-        NAMES
-            .iter()
-            .find(|(code, _)| *code == self)
-            .map(|(_, name)| *name)
+        NAMES.iter().find(|(code, _)| *code == self).map(|(_, name)| *name)
     }
 }
 

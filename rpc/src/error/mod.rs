@@ -33,11 +33,7 @@ pub struct RpcError {
 impl RpcError {
     /// An error with a number and a text. Numbers of one's own are welcome: `RpcError::new(1234, "boom")`.
     pub fn new(code: impl Into<ErrorCode>, text: impl AsRef<str>) -> Self {
-        RpcError {
-            code: code.into(),
-            tagged: false,
-            text: text.as_ref().into(),
-        }
+        RpcError { code: code.into(), tagged: false, text: text.as_ref().into() }
     }
 
     /// [`EINTERNAL`] with a text: the service failed for a reason that is nobody else's business.
@@ -94,9 +90,7 @@ impl std::error::Error for RpcError {}
 /// The number is the errno where there is one.
 impl From<io::Error> for RpcError {
     fn from(error: io::Error) -> Self {
-        let code = error
-            .raw_os_error()
-            .map_or_else(|| code_of_kind(error.kind()), ErrorCode::new);
+        let code = error.raw_os_error().map_or_else(|| code_of_kind(error.kind()), ErrorCode::new);
         RpcError::new(code, error.to_string())
     }
 }
@@ -152,10 +146,7 @@ mod tests {
 
     #[test]
     fn system_errors_keep_their_errno() {
-        assert_eq!(
-            RpcError::from(io::Error::from_raw_os_error(111)).code(),
-            ECONNREFUSED
-        );
+        assert_eq!(RpcError::from(io::Error::from_raw_os_error(111)).code(), ECONNREFUSED);
         assert_eq!(RpcError::from(io::Error::other("odd")).code(), EINTERNAL);
     }
 

@@ -32,9 +32,7 @@ impl<M: prost::Message> Body for MessageBody<'_, M> {
     }
 
     fn copy_into(&self, mut out: &mut [u8]) {
-        self.0
-            .encode(&mut out)
-            .expect("the caller gave as many bytes as the message has");
+        self.0.encode(&mut out).expect("the caller gave as many bytes as the message has");
         assert!(out.is_empty());
     }
 
@@ -45,9 +43,7 @@ impl<M: prost::Message> Body for MessageBody<'_, M> {
             self.copy_into(&mut stack[..size]);
             out.append(&stack[..size]);
         } else {
-            self.0
-                .encode(&mut Writer::new(out))
-                .expect("an IoBuf has room for every message");
+            self.0.encode(&mut Writer::new(out)).expect("an IoBuf has room for every message");
         }
     }
 }
@@ -76,10 +72,7 @@ mod tests {
     #[test]
     fn both_ways_of_writing_give_the_same_bytes() {
         for size in [0, 1, 100, ON_STACK_MAX - 4, ON_STACK_MAX, 100_000] {
-            let text = Text {
-                message: "z".repeat(size),
-                number: None,
-            };
+            let text = Text { message: "z".repeat(size), number: None };
             let body = MessageBody(&text);
             let mut appended = IoBuf::new();
             body.append_to(&mut appended);

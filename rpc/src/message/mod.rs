@@ -62,11 +62,7 @@ pub(crate) enum Unreadable {
 pub(crate) fn decode<M: ProtoMessage>(body: &IoBuf) -> Result<M, Unreadable> {
     let front = body.front();
     // One piece, as small messages nearly always are, is read faster as a slice.
-    if front.len() == body.len() {
-        decode_from(front)
-    } else {
-        decode_from(body.clone())
-    }
+    if front.len() == body.len() { decode_from(front) } else { decode_from(body.clone()) }
 }
 
 fn decode_from<M: ProtoMessage>(bytes: impl bytes::Buf + Clone) -> Result<M, Unreadable> {
@@ -90,52 +86,32 @@ pub(crate) mod tests {
 
     impl ProtoMessage for Text {
         const FULL_NAME: &'static str = "test.Text";
-        const SCHEMA: Option<&'static MessageSchema> = Some(&MessageSchema {
-            required: &[RequiredField {
-                number: 1,
-                name: "message",
-            }],
-            nested: &[],
-        });
+        const SCHEMA: Option<&'static MessageSchema> =
+            Some(&MessageSchema { required: &[RequiredField { number: 1, name: "message" }], nested: &[] });
     }
 
     #[test]
     fn a_body_is_read_whole_or_in_pieces() {
-        let text = Text {
-            message: "x".repeat(20_000),
-            number: Some(7),
-        };
+        let text = Text { message: "x".repeat(20_000), number: Some(7) };
         let mut body = IoBuf::new();
         MessageBody(&text).append_to(&mut body);
         assert!(body.front().len() < body.len());
         assert_eq!(decode::<Text>(&body), Ok(text));
         assert_eq!(
             decode::<Text>(&IoBuf::from(&[0x0a, 0x01, b'y'][..])),
-            Ok(Text {
-                message: "y".into(),
-                number: None
-            })
+            Ok(Text { message: "y".into(), number: None })
         );
     }
 
     #[test]
     fn a_missing_required_field_is_named() {
-        assert_eq!(
-            decode::<Text>(&IoBuf::from(&[0x10, 0x05][..])),
-            Err(Unreadable::Missing("message"))
-        );
+        assert_eq!(decode::<Text>(&IoBuf::from(&[0x10, 0x05][..])), Err(Unreadable::Missing("message")));
         assert_eq!(decode::<Text>(&IoBuf::new()), Err(Unreadable::Missing("message")));
     }
 
     #[test]
     fn bytes_that_are_no_protobuf_are_refused() {
-        assert_eq!(
-            decode::<Text>(&IoBuf::from(&[0xff; 5][..])),
-            Err(Unreadable::Malformed)
-        );
-        assert_eq!(
-            decode::<Text>(&IoBuf::from(&[0x0a, 0x02, 0xff, 0xff][..])),
-            Err(Unreadable::Malformed)
-        );
+        assert_eq!(decode::<Text>(&IoBuf::from(&[0xff; 5][..])), Err(Unreadable::Malformed));
+        assert_eq!(decode::<Text>(&IoBuf::from(&[0x0a, 0x02, 0xff, 0xff][..])), Err(Unreadable::Malformed));
     }
 }

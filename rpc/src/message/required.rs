@@ -5,9 +5,8 @@
 //! believes no length before it has compared it with what is there.
 
 use bytes::Buf;
-use smallvec::{SmallVec, smallvec};
 
-use super::{MessageSchema, Unreadable};
+use super::{MessageSchema, RequiredField, Unreadable};
 
 /// Messages inside messages that are followed; deeper ones are refused, as prost does.
 pub const NESTING_MAX: u32 = 100;
@@ -36,17 +35,11 @@ fn walk(
     let mut missing = Missing::new(schema);
     loop {
         if bytes.remaining() == end {
-            return if group.is_none() {
-                missing.verdict()
-            } else {
-                Err(Unreadable::Malformed)
-            };
+            return if group.is_none() { missing.verdict() } else { Err(Unreadable::Malformed) };
         }
         let key = varint(bytes, end)?;
-        let number = u32::try_from(key >> 3)
-            .ok()
-            .filter(|number| *number != 0)
-            .ok_or(Unreadable::Malformed)?;
+        let number =
+            u32::try_from(key >> 3).ok().filter(|number| *number != 0).ok_or(Unreadable::Malformed)?;
         let wire = (key & 7) as u32;
         missing.found(number);
         let nested = schema.and_then(|schema| schema.nested.iter().find(|field| field.number == number));
@@ -61,18 +54,13 @@ fn walk(
                     .and_then(|len| bytes.remaining().checked_sub(len))
                     .filter(|inner_end| *inner_end >= end)
                     .ok_or(Unreadable::Malformed)?;
-                match nested
-                    .filter(|field| !field.group)
-                    .and_then(|field| (field.schema)())
-                {
+                match nested.filter(|field| !field.group).and_then(|field| (field.schema)()) {
                     Some(inner) => walk(Some(inner), bytes, inner_end, None, nesting_left)?,
                     None => bytes.advance(bytes.remaining() - inner_end),
                 }
             }
             GROUP_START => {
-                let inner = nested
-                    .filter(|field| field.group)
-                    .and_then(|field| (field.schema)());
+                let inner = nested.filter(|field| field.group).and_then(|field| (field.schema)());
                 walk(inner, bytes, end, Some(number), nesting_left)?;
             }
             GROUP_END if group == Some(number) => return missing.verdict(),
@@ -83,32 +71,37 @@ fn walk(
 
 /// Which required fields have not been seen yet: a bit for each, in the order of the schema.
 struct Missing {
-    schema: Option<&'static MessageSchema>,
-    bits: SmallVec<[u64; 1]>,
+    required: &'static [RequiredField],
+    /// Of the first 64.
+    first: u64,
+    /// Of the others, which few messages have.
+    others: Vec<u64>,
 }
 
 impl Missing {
     fn new(schema: Option<&'static MessageSchema>) -> Self {
-        let required = schema.map_or(0, |schema| schema.required.len());
-        let mut bits: SmallVec<[u64; 1]> = smallvec![u64::MAX; required / 64];
-        bits.push((1 << (required % 64)) - 1);
-        Missing { schema, bits }
+        let required = schema.map_or(&[][..], |schema| schema.required);
+        let ones = |bits: usize| if bits >= 64 { u64::MAX } else { (1 << bits) - 1 };
+        let others = required.chunks(64).skip(1).map(|chunk| ones(chunk.len())).collect();
+        Missing { required, first: ones(required.len()), others }
     }
 
     fn found(&mut self, number: u32) {
-        let Some(schema) = self.schema else { return };
-        if let Some(index) = schema.required.iter().position(|field| field.number == number) {
-            self.bits[index / 64] &= !(1 << (index % 64));
-        }
+        let Some(index) = self.required.iter().position(|field| field.number == number) else { return };
+        let bits = match index / 64 {
+            0 => &mut self.first,
+            word => &mut self.others[word - 1],
+        };
+        *bits &= !(1 << (index % 64));
     }
 
     fn verdict(&self) -> Result<(), Unreadable> {
-        let Some(schema) = self.schema else { return Ok(()) };
-        match self.bits.iter().position(|bits| *bits != 0) {
+        let words = std::iter::once(&self.first).chain(&self.others);
+        match words.enumerate().find(|(_, bits)| **bits != 0) {
             None => Ok(()),
-            Some(word) => {
-                let index = word * 64 + self.bits[word].trailing_zeros() as usize;
-                Err(Unreadable::Missing(schema.required[index].name))
+            Some((word, bits)) => {
+                let index = word * 64 + bits.trailing_zeros() as usize;
+                Err(Unreadable::Missing(self.required[index].name))
             }
         }
     }
@@ -139,46 +132,21 @@ fn skip(bytes: &mut impl Buf, end: usize, len: usize) -> Result<(), Unreadable> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::{NestedField, RequiredField};
+    use super::super::NestedField;
     use super::*;
     use proptest::prelude::*;
 
     static LEAF: MessageSchema = MessageSchema {
-        required: &[
-            RequiredField {
-                number: 1,
-                name: "id",
-            },
-            RequiredField {
-                number: 3,
-                name: "name",
-            },
-        ],
+        required: &[RequiredField { number: 1, name: "id" }, RequiredField { number: 3, name: "name" }],
         nested: &[],
     };
     static TREE: MessageSchema = MessageSchema {
         required: &[],
         nested: &[
-            NestedField {
-                number: 2,
-                group: false,
-                schema: || Some(&LEAF),
-            },
-            NestedField {
-                number: 4,
-                group: true,
-                schema: || Some(&LEAF),
-            },
-            NestedField {
-                number: 5,
-                group: false,
-                schema: || Some(&TREE),
-            },
-            NestedField {
-                number: 6,
-                group: false,
-                schema: || None,
-            },
+            NestedField { number: 2, group: false, schema: || Some(&LEAF) },
+            NestedField { number: 4, group: true, schema: || Some(&LEAF) },
+            NestedField { number: 5, group: false, schema: || Some(&TREE) },
+            NestedField { number: 6, group: false, schema: || None },
         ],
     };
 
@@ -197,10 +165,7 @@ mod tests {
     fn nested_messages_are_checked_where_they_are() {
         assert_eq!(judge(&TREE, &[]), Ok(()));
         assert_eq!(judge(&TREE, &[0x12, 4, 0x08, 1, 0x1a, 0]), Ok(()));
-        assert_eq!(
-            judge(&TREE, &[0x12, 2, 0x08, 1]),
-            Err(Unreadable::Missing("name"))
-        );
+        assert_eq!(judge(&TREE, &[0x12, 2, 0x08, 1]), Err(Unreadable::Missing("name")));
         assert_eq!(
             judge(&TREE, &[0x2a, 4, 0x12, 2, 0x08, 1]),
             Err(Unreadable::Missing("name")),
@@ -216,35 +181,17 @@ mod tests {
     #[test]
     fn groups_end_with_their_own_tag() {
         assert_eq!(judge(&TREE, &[0x23, 0x08, 1, 0x1a, 0, 0x24]), Ok(()));
-        assert_eq!(
-            judge(&TREE, &[0x23, 0x08, 1, 0x24]),
-            Err(Unreadable::Missing("name"))
-        );
-        assert_eq!(
-            judge(&TREE, &[0x23, 0x08, 1, 0x1a, 0]),
-            Err(Unreadable::Malformed),
-            "never ended"
-        );
-        assert_eq!(
-            judge(&TREE, &[0x23, 0x2c]),
-            Err(Unreadable::Malformed),
-            "ended by another's tag"
-        );
-        assert_eq!(
-            judge(&LEAF, &[0x53, 0x54, 0x08, 1, 0x1a, 0]),
-            Ok(()),
-            "an unknown group is skipped"
-        );
+        assert_eq!(judge(&TREE, &[0x23, 0x08, 1, 0x24]), Err(Unreadable::Missing("name")));
+        assert_eq!(judge(&TREE, &[0x23, 0x08, 1, 0x1a, 0]), Err(Unreadable::Malformed), "never ended");
+        assert_eq!(judge(&TREE, &[0x23, 0x2c]), Err(Unreadable::Malformed), "ended by another's tag");
+        assert_eq!(judge(&LEAF, &[0x53, 0x54, 0x08, 1, 0x1a, 0]), Ok(()), "an unknown group is skipped");
     }
 
     #[test]
     fn lengths_are_compared_with_what_is_there() {
         assert_eq!(judge(&LEAF, &[0x1a, 5, b'n']), Err(Unreadable::Malformed));
         assert_eq!(
-            judge(
-                &LEAF,
-                &[0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]
-            ),
+            judge(&LEAF, &[0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]),
             Err(Unreadable::Malformed)
         );
         assert_eq!(
@@ -253,11 +200,7 @@ mod tests {
             "reaches out of its message"
         );
         assert_eq!(judge(&LEAF, &[0x09, 1, 2]), Err(Unreadable::Malformed));
-        assert_eq!(
-            judge(&LEAF, &[0x00]),
-            Err(Unreadable::Malformed),
-            "there is no field 0"
-        );
+        assert_eq!(judge(&LEAF, &[0x00]), Err(Unreadable::Malformed), "there is no field 0");
     }
 
     #[test]
@@ -270,11 +213,7 @@ mod tests {
             bytes = outer;
         }
         assert_eq!(judge(&TREE, &bytes), Err(Unreadable::Malformed));
-        assert_eq!(
-            judge(&TREE, &[0x53; 1000]),
-            Err(Unreadable::Malformed),
-            "groups as well"
-        );
+        assert_eq!(judge(&TREE, &[0x53; 1000]), Err(Unreadable::Malformed), "groups as well");
     }
 
     #[test]
@@ -288,10 +227,7 @@ mod tests {
             }
             fields
         };
-        static WIDE: MessageSchema = MessageSchema {
-            required: &FIELDS,
-            nested: &[],
-        };
+        static WIDE: MessageSchema = MessageSchema { required: &FIELDS, nested: &[] };
         let all: Vec<u8> = (1..=70u32)
             .flat_map(|number| {
                 let mut field = Vec::new();

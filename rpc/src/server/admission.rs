@@ -65,25 +65,15 @@ fn check_with_permit(
 
 fn check_method(socket: &Socket, server: &ServerState, method: &Method) -> Result<(), RpcError> {
     if socket.is_overcrowded() {
-        return Err(RpcError::new(
-            EOVERCROWDED,
-            format!("Connection to {} is overcrowded", socket.remote()),
-        ));
+        return Err(RpcError::new(EOVERCROWDED, format!("Connection to {} is overcrowded", socket.remote())));
     }
     let concurrency = method.status.enter();
     let refusal = if server.is_stopping() {
         // Once more, now that whoever waits for running calls would wait for this one.
         stopping()
-    } else if method
-        .limiter
-        .as_ref()
-        .is_some_and(|limiter| !limiter.admits(concurrency))
-    {
+    } else if method.limiter.as_ref().is_some_and(|limiter| !limiter.admits(concurrency)) {
         let name = method.descriptor.full_name;
-        RpcError::new(
-            ELIMIT,
-            format!("Rejected by {name}'s ConcurrencyLimiter, concurrency={concurrency}"),
-        )
+        RpcError::new(ELIMIT, format!("Rejected by {name}'s ConcurrencyLimiter, concurrency={concurrency}"))
     } else {
         return Ok(());
     };
@@ -109,11 +99,7 @@ pub(super) fn answer_with_error(
     let code = if error.code() == 0 { ENOCODE } else { error.code() };
     let text = text_on_the_wire(&identity(server, socket), &RpcError::new(code, error.text()));
     let fields = UserFields::default();
-    let reply = OutgoingReply {
-        outcome: Err((code, &text)),
-        attachment: IoBuf::new(),
-        user_fields: &fields,
-    };
+    let reply = OutgoingReply { outcome: Err((code, &text)), attachment: IoBuf::new(), user_fields: &fields };
     let mut out = IoBuf::new();
     side.write_reply(token, reply, &mut out);
     let _ = socket.write(out, Overcrowded::Ignore); // nobody is there any more to be told
@@ -152,13 +138,7 @@ mod tests {
     #[test]
     fn error_texts_say_which_server_speaks() {
         let server = Endpoint::resolve("127.0.0.1:9301").unwrap();
-        assert_eq!(
-            text_on_the_wire(&server, &RpcError::new(1234, "boom")),
-            "[127.0.0.1:9301][E1234]boom"
-        );
-        assert_eq!(
-            text_on_the_wire(&server, &RpcError::uncoded("boom")),
-            "[127.0.0.1:9301]boom"
-        );
+        assert_eq!(text_on_the_wire(&server, &RpcError::new(1234, "boom")), "[127.0.0.1:9301][E1234]boom");
+        assert_eq!(text_on_the_wire(&server, &RpcError::uncoded("boom")), "[127.0.0.1:9301]boom");
     }
 }

@@ -103,10 +103,7 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
         }
         let cannot_listen = |error: std::io::Error| {
             let error = RpcError::from(error);
-            RpcError::new(
-                error.code(),
-                format!("Fail to listen on {endpoint}: {}", error.text()),
-            )
+            RpcError::new(error.code(), format!("Fail to listen on {endpoint}: {}", error.text()))
         };
         let listener = endpoint.listen().map_err(cannot_listen)?;
         let local = listener.local().map_err(cannot_listen)?;
@@ -120,21 +117,13 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
         );
         let state = Arc::new(state);
         let acceptor = Acceptor::start(state.clone(), listener).map_err(cannot_listen)?;
-        Ok(Server {
-            state,
-            acceptor,
-            default: PhantomData,
-        })
+        Ok(Server { state, acceptor, default: PhantomData })
     }
 }
 
 impl<P> fmt::Debug for ServerBuilder<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self
-            .services
-            .iter()
-            .map(|service| service.descriptor().full_name)
-            .collect();
+        let names: Vec<_> = self.services.iter().map(|service| service.descriptor().full_name).collect();
         f.debug_struct("ServerBuilder")
             .field("services", &names)
             .field("protocols", &self.registry.protocols())

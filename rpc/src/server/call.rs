@@ -171,16 +171,11 @@ impl ServerCall {
 
     /// Reads the request message.
     pub(super) fn read<M: ProtoMessage>(&self, body: &IoBuf) -> Result<M, RpcError> {
-        let read = if self.is_readable {
-            crate::message::decode(body).ok()
-        } else {
-            None
-        };
+        let read = if self.is_readable { crate::message::decode(body).ok() } else { None };
         read.ok_or_else(|| match &self.token {
-            Some(token) => RpcError::new(
-                EREQUEST,
-                self.side.unreadable_request(token, M::FULL_NAME, body.len()),
-            ),
+            Some(token) => {
+                RpcError::new(EREQUEST, self.side.unreadable_request(token, M::FULL_NAME, body.len()))
+            }
             None => RpcError::new(EREQUEST, "The call was answered before its request was read"),
         })
     }
@@ -188,8 +183,7 @@ impl ServerCall {
     fn answer(&mut self, outcome: Result<&dyn Body, &RpcError>) {
         let Some(token) = self.token.take() else { return };
         let error = if self.close {
-            self.socket
-                .set_failed(RpcError::new(ECLOSE, "The service closed the connection"));
+            self.socket.set_failed(RpcError::new(ECLOSE, "The service closed the connection"));
             Some(ECLOSE)
         } else {
             self.send(token, outcome);
@@ -202,11 +196,8 @@ impl ServerCall {
         match outcome {
             Ok(body) => {
                 let attachment = std::mem::take(&mut self.response_attachment);
-                let reply = OutgoingReply {
-                    outcome: Ok(body),
-                    attachment,
-                    user_fields: &self.response_user_fields,
-                };
+                let reply =
+                    OutgoingReply { outcome: Ok(body), attachment, user_fields: &self.response_user_fields };
                 let mut out = IoBuf::new();
                 self.side.write_reply(token, reply, &mut out);
                 let _ = self.socket.write(out, Overcrowded::Ignore); // nobody is there any more to be told
@@ -231,11 +222,8 @@ impl ServerCall {
 impl Drop for ServerCall {
     fn drop(&mut self) {
         if self.token.is_some() {
-            let how = if std::thread::panicking() {
-                "panicked"
-            } else {
-                "dropped the call without an answer"
-            };
+            let how =
+                if std::thread::panicking() { "panicked" } else { "dropped the call without an answer" };
             let text = format!("The service {how}: {}", self.method().full_name);
             self.answer(Err(&RpcError::new(EINTERNAL, text)));
         }

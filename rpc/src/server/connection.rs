@@ -19,10 +19,7 @@ pub(crate) struct ServerConnection {
 
 impl ServerConnection {
     pub(super) fn new(server: Arc<ServerState>) -> Self {
-        ServerConnection {
-            server,
-            recent: AtomicUsize::new(usize::MAX),
-        }
+        ServerConnection { server, recent: AtomicUsize::new(usize::MAX) }
     }
 }
 

@@ -56,17 +56,11 @@ impl MethodTable {
         services: Vec<Arc<dyn Service>>,
         limiters: HashMap<String, Box<dyn ConcurrencyLimiter>>,
     ) -> Result<Self, RpcError> {
-        let mut table = MethodTable {
-            methods: Vec::new(),
-            services: HashMap::new(),
-            short_names: HashMap::new(),
-        };
+        let mut table =
+            MethodTable { methods: Vec::new(), services: HashMap::new(), short_names: HashMap::new() };
         services.into_iter().try_for_each(|service| table.add(service))?;
         for (name, limiter) in limiters {
-            let method = table
-                .methods
-                .iter_mut()
-                .find(|method| method.descriptor.full_name == name);
+            let method = table.methods.iter_mut().find(|method| method.descriptor.full_name == name);
             let method =
                 method.ok_or_else(|| invalid(format!("Fail to limit method={name}: there is none")))?;
             method.limiter = Some(limiter);
@@ -95,9 +89,7 @@ impl MethodTable {
             Entry::Vacant(vacant) => drop(vacant.insert(full_name)),
             Entry::Occupied(taken) => {
                 let other = taken.get();
-                return Err(invalid(format!(
-                    "service={full_name} has the short name of service={other}"
-                )));
+                return Err(invalid(format!("service={full_name} has the short name of service={other}")));
             }
         }
         Ok(())
@@ -113,13 +105,13 @@ impl MethodTable {
 
     /// Calls running in all methods.
     pub(crate) fn concurrency(&self) -> usize {
-        self.methods
-            .iter()
-            .map(|method| method.status.concurrency())
-            .sum()
+        self.methods.iter().map(|method| method.status.concurrency()).sum()
     }
 
-    fn find(&self, service: &str, method: &str) -> Result<usize, NoRoute> {
+    fn find(&self, service: &[u8], method: &[u8]) -> Result<usize, NoRoute> {
+        // Names that are not UTF-8 are nobody's; the empty one stands for them, as no service has it.
+        let service = str::from_utf8(service).unwrap_or_default();
+        let method = str::from_utf8(method).unwrap_or_default();
         let service = if service.contains('.') {
             service
         } else {
@@ -143,16 +135,17 @@ impl<'a> Routes<'a> {
         Routes { table, recent }
     }
 
-    /// The method with this bare name of a service, named with its package or, if it has no dot, without.
+    /// The method with this bare name of a service, named with its package or, if it has no dot, without. Names are
+    /// bytes as they came; those that are not UTF-8 belong to nobody.
     ///
     /// # Errors
     /// As brpc has it (`spec/protocols-baidu.md` §2.5): [`NoRoute::Service`] only for a name without a dot, as one
     /// with a dot is looked up together with the method.
-    pub fn find(&self, service: &str, method: &str) -> Result<MethodId, NoRoute> {
+    pub fn find(&self, service: &[u8], method: &[u8]) -> Result<MethodId, NoRoute> {
         // Relaxed: any value will do, the table does not change.
         let recent = self.recent.load(Ordering::Relaxed);
         if let Some(known) = self.table.methods.get(recent) {
-            if known.descriptor.name == method && known.service_name == service {
+            if known.descriptor.name.as_bytes() == method && known.service_name.as_bytes() == service {
                 return Ok(MethodId(recent));
             }
         }
@@ -271,12 +264,9 @@ pub(crate) mod tests {
     fn find(table: &MethodTable, service: &str, method: &str) -> Result<&'static str, NoRoute> {
         let recent = AtomicUsize::new(usize::MAX);
         let routes = Routes::new(table, &recent);
-        let first = routes.find(service, method);
-        assert_eq!(
-            first,
-            routes.find(service, method),
-            "the second time, from memory"
-        );
+        let find = || routes.find(service.as_bytes(), method.as_bytes());
+        let first = find();
+        assert_eq!(first, find(), "the second time, from memory");
         first.map(|id| table.method(id).descriptor.full_name)
     }
 
@@ -289,22 +279,17 @@ pub(crate) mod tests {
         assert_eq!(find(&table, "Other", "Echo"), Ok("b.Other.Echo"));
         assert_eq!(find(&table, "Nobody", "Echo"), Err(NoRoute::Service));
         assert_eq!(find(&table, "", ""), Err(NoRoute::Service));
-        assert_eq!(
-            find(&table, "a.Nobody", "Echo"),
-            Err(NoRoute::Method),
-            "a name with a dot"
-        );
+        assert_eq!(find(&table, "a.Nobody", "Echo"), Err(NoRoute::Method), "a name with a dot");
         assert_eq!(find(&table, "a.Echo", "Nothing"), Err(NoRoute::Method));
         assert_eq!(find(&table, "Echo", "Nothing"), Err(NoRoute::Method));
+        let recent = AtomicUsize::new(0);
+        assert_eq!(Routes::new(&table, &recent).find(b"Echo", b"\xff"), Err(NoRoute::Method));
+        assert_eq!(Routes::new(&table, &recent).find(b"\xff", b"Echo"), Err(NoRoute::Service));
     }
 
     #[test]
     fn names_taken_twice_are_refused() {
-        let twice = |a, b| {
-            MethodTable::new(vec![a, b], HashMap::new())
-                .err()
-                .map(|error| error.to_string())
-        };
+        let twice = |a, b| MethodTable::new(vec![a, b], HashMap::new()).err().map(|error| error.to_string());
         let error = twice(service!("a.Echo", "A"), service!("a.Echo", "B")).unwrap();
         assert_eq!(error, "[E22]service=a.Echo was added twice");
         let error = twice(service!("a.Echo", "A"), service!("b.Echo", "B")).unwrap();
@@ -314,10 +299,8 @@ pub(crate) mod tests {
     #[test]
     fn a_limiter_needs_its_method() {
         let limit = |name: &str| {
-            let limiters = HashMap::from([(
-                name.to_owned(),
-                Box::new(Constant::new(1)) as Box<dyn ConcurrencyLimiter>,
-            )]);
+            let limiters =
+                HashMap::from([(name.to_owned(), Box::new(Constant::new(1)) as Box<dyn ConcurrencyLimiter>)]);
             MethodTable::new(vec![service!("a.Echo", "A")], limiters)
         };
         assert!(limit("a.Echo.A").unwrap().methods()[0].limiter.is_some());

@@ -57,12 +57,7 @@ impl<P: DefaultRegistry> Server<P> {
     ///
     /// *Blocking*: blocks the thread for as long as it takes to add up what all threads have counted.
     pub fn method_reports(&self) -> Vec<MethodReport> {
-        self.state
-            .methods
-            .methods()
-            .iter()
-            .map(|method| method.report())
-            .collect()
+        self.state.methods.methods().iter().map(|method| method.report()).collect()
     }
 
     /// Ends the taking of connections and requests: the listener is closed, new requests on connections that are open

@@ -16,14 +16,12 @@ pub(super) fn wait_until_asked() -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let asked = Arc::new(Butex::new(0));
     let asking = asked.clone();
-    std::thread::Builder::new()
-        .name("bobbin-signals".into())
-        .spawn(move || {
-            if signals.forever().next().is_some() {
-                asking.value().store(1, Ordering::Release); // pairs with the load below
-                asking.wake_all();
-            }
-        })?;
+    std::thread::Builder::new().name("bobbin-signals".into()).spawn(move || {
+        if signals.forever().next().is_some() {
+            asking.value().store(1, Ordering::Release); // pairs with the load below
+            asking.wake_all();
+        }
+    })?;
     // Acquire pairs with the store above.
     while asked.value().load(Ordering::Acquire) == 0 {
         let _ = asked.wait(0, None); // the loop looks again however it ended

@@ -138,10 +138,7 @@ impl ServerState {
         self.for_each_connection(|socket| socket.close_when_written());
         let deadline = Instant::now() + LAST_REPLIES_TIMEOUT;
         if !self.wait_until(Some(deadline), || self.connection_count() == 0) {
-            let error = RpcError::new(
-                ECLOSE,
-                "The peer did not take its replies before the server ended",
-            );
+            let error = RpcError::new(ECLOSE, "The peer did not take its replies before the server ended");
             self.for_each_connection(|socket| {
                 socket.set_failed(error.clone());
             });
@@ -150,9 +147,7 @@ impl ServerState {
 
     fn for_each_connection(&self, act: impl Fn(&Arc<Socket>)) {
         let ids: Vec<u64> = lock(&self.connections).iter().copied().collect();
-        ids.into_iter()
-            .filter_map(Socket::address)
-            .for_each(|socket| act(&socket));
+        ids.into_iter().filter_map(Socket::address).for_each(|socket| act(&socket));
     }
 
     /// Waits for a condition that [`one_less`](Self::one_less) is called for; false if the deadline came first.

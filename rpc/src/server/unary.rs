@@ -53,10 +53,7 @@ where
         Err(error) => return call.fail(error),
     };
     drop(body);
-    let responder = Responder {
-        call,
-        response: PhantomData,
-    };
+    let responder = Responder { call, response: PhantomData };
     // The unwinding drops the responder, which answers. What else `f` leaves half done is its own.
     drop(panic::catch_unwind(AssertUnwindSafe(|| f(request, responder))));
 }
@@ -93,14 +90,9 @@ impl<T: ProtoMessage> Responder<T> {
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> RpcError {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    RpcError::new(
-        EINTERNAL,
-        format!("The service panicked: {}", text.unwrap_or("(no text)")),
-    )
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    RpcError::new(EINTERNAL, format!("The service panicked: {}", text.unwrap_or("(no text)")))
 }
 
 #[cfg(test)]
@@ -111,13 +103,7 @@ mod tests {
     fn the_text_of_a_panic_is_told() {
         let caught = |f: fn()| panicked(&*panic::catch_unwind(f).unwrap_err()).to_string();
         assert_eq!(caught(|| panic!("boom")), "[E2001]The service panicked: boom");
-        assert_eq!(
-            caught(|| panic!("boom {}", 1)),
-            "[E2001]The service panicked: boom 1"
-        );
-        assert_eq!(
-            caught(|| panic::panic_any(1)),
-            "[E2001]The service panicked: (no text)"
-        );
+        assert_eq!(caught(|| panic!("boom {}", 1)), "[E2001]The service panicked: boom 1");
+        assert_eq!(caught(|| panic::panic_any(1)), "[E2001]The service panicked: (no text)");
     }
 }

@@ -24,17 +24,11 @@ pub(super) struct Connecting {
 impl Connecting {
     /// Nothing to connect.
     pub(super) fn done() -> Self {
-        Connecting {
-            done: AtomicBool::new(true),
-            timer: Mutex::new(None),
-        }
+        Connecting { done: AtomicBool::new(true), timer: Mutex::new(None) }
     }
 
     fn begun() -> Self {
-        Connecting {
-            done: AtomicBool::new(false),
-            timer: Mutex::new(None),
-        }
+        Connecting { done: AtomicBool::new(false), timer: Mutex::new(None) }
     }
 
     pub(super) fn forget_timer(&self) {
@@ -57,17 +51,8 @@ impl Socket {
         limits: Limits,
         owner: Box<dyn SocketOwner>,
     ) -> Result<Arc<Self>, RpcError> {
-        let transport = remote
-            .connect()
-            .map_err(|error| cannot_connect(remote, error.into()))?;
-        let socket = Self::new(
-            transport,
-            remote.clone(),
-            protocols,
-            limits,
-            owner,
-            Connecting::begun(),
-        )?;
+        let transport = remote.connect().map_err(|error| cannot_connect(remote, error.into()))?;
+        let socket = Self::new(transport, remote.clone(), protocols, limits, owner, Connecting::begun())?;
         socket.hold_writes_back();
         if let Some(deadline) = Instant::now().checked_add(timeout) {
             let id = socket.id();
@@ -108,18 +93,12 @@ impl Socket {
 fn give_up(id: u64, timeout: Duration) {
     let Some(socket) = Socket::address(id) else { return };
     if !socket.is_connected() {
-        let text = format!(
-            "Fail to connect {}: not connected after {}ms",
-            socket.remote,
-            timeout.as_millis()
-        );
+        let text =
+            format!("Fail to connect {}: not connected after {}ms", socket.remote, timeout.as_millis());
         socket.set_failed(RpcError::new(ETIMEDOUT, text));
     }
 }
 
 fn cannot_connect(remote: &Endpoint, error: RpcError) -> RpcError {
-    RpcError::new(
-        error.code(),
-        format!("Fail to connect {remote}: {}", error.text()),
-    )
+    RpcError::new(error.code(), format!("Fail to connect {remote}: {}", error.text()))
 }

@@ -53,10 +53,7 @@ impl Turn {
     fn new(socket: &Arc<Socket>, messages: VecDeque<Message>) -> Arc<Self> {
         Arc::new(Turn {
             socket: socket.clone(),
-            waiting: Mutex::new(Waiting {
-                messages,
-                has_helper: false,
-            }),
+            waiting: Mutex::new(Waiting { messages, has_helper: false }),
         })
     }
 

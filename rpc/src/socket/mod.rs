@@ -166,9 +166,7 @@ impl Socket {
     /// If it is not for a `T`.
     pub(crate) fn owner<T: SocketOwner>(&self) -> &T {
         let owner: &dyn Any = &*self.owner;
-        owner
-            .downcast_ref()
-            .expect("a socket is only asked for its owner by the side that made it")
+        owner.downcast_ref().expect("a socket is only asked for its owner by the side that made it")
     }
 
     /// Why it failed.

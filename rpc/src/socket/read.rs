@@ -59,16 +59,8 @@ enum Turn {
 
 impl Input {
     pub(super) fn new(messenger: Messenger) -> Self {
-        let stream = Stream {
-            portal: IoPortal::new(),
-            messenger,
-            message_size: READ_MIN / READ_MESSAGES,
-        };
-        Input {
-            events: AtomicU32::new(0),
-            ends: AtomicBool::new(false),
-            stream: Mutex::new(stream),
-        }
+        let stream = Stream { portal: IoPortal::new(), messenger, message_size: READ_MIN / READ_MESSAGES };
+        Input { events: AtomicU32::new(0), ends: AtomicBool::new(false), stream: Mutex::new(stream) }
     }
 }
 
@@ -166,11 +158,7 @@ impl Stream {
                 Cut::Message(protocol, frame) => {
                     let size = before - self.portal.len();
                     self.message_size = (self.message_size * (AVERAGED - 1) + size) / AVERAGED;
-                    arrivals.add(Message {
-                        protocol,
-                        frame,
-                        received,
-                    });
+                    arrivals.add(Message { protocol, frame, received });
                     count += 1;
                 }
             }
@@ -188,11 +176,7 @@ struct Arrivals<'a> {
 
 impl<'a> Arrivals<'a> {
     fn new(socket: &'a Arc<Socket>) -> Self {
-        Arrivals {
-            socket,
-            in_place: socket.owner.role() == Role::Client,
-            messages: VecDeque::new(),
-        }
+        Arrivals { socket, in_place: socket.owner.role() == Role::Client, messages: VecDeque::new() }
     }
 
     fn add(&mut self, message: Message) {
@@ -214,7 +198,6 @@ struct FailOnUnwind<'a>(&'a Arc<Socket>);
 
 impl Drop for FailOnUnwind<'_> {
     fn drop(&mut self) {
-        self.0
-            .set_failed(RpcError::new(EINTERNAL, "The reader of the connection panicked"));
+        self.0.set_failed(RpcError::new(EINTERNAL, "The reader of the connection panicked"));
     }
 }

@@ -88,9 +88,7 @@ impl Output {
     /// Takes the sender's role if it was left in this state.
     fn take_role(&self, left: u8) -> bool {
         // Acquire pairs with the Release that left it. The relaxed failure decides nothing.
-        self.role
-            .compare_exchange(left, TAKEN, Ordering::Acquire, Ordering::Relaxed)
-            .is_ok()
+        self.role.compare_exchange(left, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
     /// A hint: if it is wrong, bytes wait for the worker that has deferred them, or the kernel is asked twice.
@@ -112,10 +110,7 @@ impl Socket {
             return Err(error.clone());
         }
         if overcrowded == Overcrowded::Refuse && self.is_overcrowded() {
-            return Err(RpcError::new(
-                EOVERCROWDED,
-                format!("Connection to {} is overcrowded", self.remote),
-            ));
+            return Err(RpcError::new(EOVERCROWDED, format!("Connection to {} is overcrowded", self.remote)));
         }
         let output = &self.output;
         // Relaxed: a sum; the queue publishes the bytes.

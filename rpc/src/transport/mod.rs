@@ -86,10 +86,7 @@ impl Endpoint {
         match found {
             Ok(Some(address)) => Ok(Endpoint::Tcp(address)),
             Ok(None) => Err(RpcError::new(EINVAL, format!("No address for `{text}'"))),
-            Err(error) => Err(RpcError::new(
-                EINVAL,
-                format!("Invalid address=`{text}': {error}"),
-            )),
+            Err(error) => Err(RpcError::new(EINVAL, format!("Invalid address=`{text}': {error}"))),
         }
     }
 

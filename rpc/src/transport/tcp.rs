@@ -35,10 +35,7 @@ impl Tcp {
 impl Transport for Tcp {
     fn read(&self, into: &mut IoPortal, max: usize) -> io::Result<Received> {
         let bytes = into.read_from(self.0.as_fd(), max)?;
-        Ok(Received {
-            bytes,
-            drained: bytes < max.min(READ_ROOM_SURE),
-        })
+        Ok(Received { bytes, drained: bytes < max.min(READ_ROOM_SURE) })
     }
 
     fn write(&self, from: &mut IoBuf) -> io::Result<usize> {

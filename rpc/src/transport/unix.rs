@@ -27,10 +27,7 @@ impl Unix {
 impl Transport for Unix {
     fn read(&self, into: &mut IoPortal, max: usize) -> io::Result<Received> {
         let bytes = into.read_from(self.0.as_fd(), max)?;
-        Ok(Received {
-            bytes,
-            drained: bytes < max.min(READ_ROOM_SURE),
-        })
+        Ok(Received { bytes, drained: bytes < max.min(READ_ROOM_SURE) })
     }
 
     fn write(&self, from: &mut IoBuf) -> io::Result<usize> {
@@ -68,10 +65,7 @@ pub(super) fn listen(path: &Path) -> io::Result<UnixSocketFile> {
     if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
         fs::remove_file(path)?;
     }
-    Ok(UnixSocketFile {
-        listener: UnixListener::bind(path)?,
-        path: path.to_owned(),
-    })
+    Ok(UnixSocketFile { listener: UnixListener::bind(path)?, path: path.to_owned() })
 }
 
 /// A listener that takes its path with it.

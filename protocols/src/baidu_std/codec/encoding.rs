@@ -38,10 +38,7 @@ impl Encoding {
 impl fmt::Display for Encoding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (content, compress, checksum) = (self.content.name(), self.compress.name(), self.checksum.name());
-        write!(
-            f,
-            "ContentType={content}, CompressType={compress}, ChecksumType={checksum}"
-        )
+        write!(f, "ContentType={content}, CompressType={compress}, ChecksumType={checksum}")
     }
 }
 
@@ -147,11 +144,7 @@ mod tests {
         for content in (0..4).filter_map(Content::of) {
             for compress in (-1..6).map(Compress::of) {
                 for checksum in (-1..3).map(Checksum::of) {
-                    let encoding = Encoding {
-                        content,
-                        compress,
-                        checksum,
-                    };
+                    let encoding = Encoding { content, compress, checksum };
                     assert_eq!(Encoding::from_bits(encoding.to_bits()), encoding);
                 }
             }

@@ -15,8 +15,8 @@ use iobuf::IoBuf;
 use rpc::protocol::{Codec, Frame, Parsed, WireError};
 
 pub(crate) use encoding::Encoding;
-pub(crate) use read::{Meta, text, with_meta};
-pub(crate) use write::{FrameWriter, MetaFields, TooLarge};
+pub(crate) use read::{Aux, Meta, Request, description, text};
+pub(crate) use write::{Kind, MetaToWrite, TooLarge, write_frame};
 
 /// Begins every frame.
 pub(crate) const MAGIC: [u8; 4] = *b"PRPC";
@@ -54,10 +54,7 @@ impl Codec for FrameCodec {
         let meta_size = u32::from_be_bytes([m0, m1, m2, m3]);
         let size = body_size as usize;
         if size > self.max_body_size {
-            return Err(WireError::TooBig {
-                declared: body_size.into(),
-                limit: self.max_body_size,
-            });
+            return Err(WireError::TooBig { declared: body_size.into(), limit: self.max_body_size });
         }
         if meta_size > body_size {
             return Err(WireError::Malformed("meta_size is larger than body_size"));
@@ -66,10 +63,7 @@ impl Codec for FrameCodec {
             return Ok(Parsed::NeedMore);
         }
         input.pop_front(HEADER_SIZE);
-        Ok(Parsed::Message(Frame {
-            bytes: input.cut(size),
-            meta_size,
-        }))
+        Ok(Parsed::Message(Frame { bytes: input.cut(size), meta_size }))
     }
 }
 
@@ -105,11 +99,7 @@ pub fn check_meta(bytes: &[u8]) {
         assert_eq!(read.error_code, reference.error_code());
         assert_eq!(read.error_text, reference.error_text());
     }
-    let is_plain = [
-        reference.compress_type(),
-        reference.content_type(),
-        reference.checksum_type(),
-    ] == [0; 3];
+    let is_plain = [reference.compress_type(), reference.content_type(), reference.checksum_type()] == [0; 3];
     assert!(!is_plain || read.encoding == Encoding::default());
     assert!(read.user_fields().len() <= reference.user_fields.len());
     for field in &reference.user_fields {

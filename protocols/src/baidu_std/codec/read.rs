@@ -7,6 +7,7 @@
 
 use iobuf::IoBuf;
 use rpc::UserFields;
+use smallvec::SmallVec;
 
 use super::encoding::{Checksum, Compress, Content, Encoding};
 use super::wire::{Malformed, Value, field};
@@ -44,32 +45,34 @@ pub(crate) struct Response<'a> {
     pub(crate) error_text: &'a [u8],
 }
 
-/// Runs `f` on the description of a frame, the first `size` bytes of it.
-pub(crate) fn with_meta<R>(
-    frame: &IoBuf,
+/// Memory for a description that lies in two blocks.
+pub(crate) type Aux = SmallVec<[u8; ON_STACK_MAX]>;
+
+/// The description of a frame, the first `size` bytes of it, in one piece.
+pub(crate) fn description<'a>(
+    frame: &'a IoBuf,
     size: usize,
-    f: impl FnOnce(Meta<'_>) -> R,
-) -> Result<R, Malformed> {
-    if let Some(bytes) = frame.front().get(..size) {
-        return Meta::read(bytes).map(f);
+    aux: &'a mut Aux,
+) -> Result<&'a [u8], Malformed> {
+    if frame.front().len() >= size {
+        return Ok(&frame.front()[..size]);
     }
-    let (mut on_stack, mut on_heap) = ([0; ON_STACK_MAX], Vec::new());
-    let aux = match on_stack.get_mut(..size) {
-        Some(aux) => aux,
-        None => {
-            // The bytes are there: the frame is complete.
-            on_heap.resize(size.min(frame.len()), 0);
-            &mut on_heap[..]
-        }
-    };
-    let bytes = frame.fetch(aux).ok_or(Malformed)?;
-    Meta::read(bytes).map(f)
+    // No more than there is: a declared size takes no memory.
+    aux.resize(size.min(frame.len()), 0);
+    frame.fetch(aux).filter(|bytes| bytes.len() == size).ok_or(Malformed)
 }
 
 impl<'a> Meta<'a> {
     /// Reads a description, all of `bytes`.
     pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut meta = Meta::default();
+        meta.merge(bytes)?;
+        Ok(meta)
+    }
+
+    /// As [`read`](Self::read), into a default value that is in its place already.
+    pub(crate) fn merge(&mut self, bytes: &'a [u8]) -> Result<(), Malformed> {
+        let meta = self;
         let mut request = RequestRequired::default();
         let (mut stream, mut chunk) = (None, None);
         let mut rest = bytes;
@@ -102,7 +105,7 @@ impl<'a> Meta<'a> {
         let is_whole = (meta.request.is_none() || request.service_name && request.method_name)
             && chunk.is_none_or(|seen| seen & 0b110 == 0b110)
             && stream.is_none_or(|seen| seen & 0b010 != 0);
-        if is_whole { Ok(meta) } else { Err(Malformed) }
+        if is_whole { Ok(()) } else { Err(Malformed) }
     }
 
     /// The free pairs; the last one of a key counts.

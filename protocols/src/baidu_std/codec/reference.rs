@@ -109,9 +109,6 @@ impl RpcMeta {
                 .chunk_info
                 .as_ref()
                 .is_none_or(|chunk| chunk.stream_id.is_some() && chunk.chunk_id.is_some())
-            && self
-                .stream_settings
-                .as_ref()
-                .is_none_or(|settings| settings.stream_id.is_some())
+            && self.stream_settings.as_ref().is_none_or(|settings| settings.stream_id.is_some())
     }
 }

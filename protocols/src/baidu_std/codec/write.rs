@@ -7,165 +7,210 @@
 use iobuf::IoBuf;
 use rpc::UserFields;
 use rpc::message::Body;
-use smallvec::SmallVec;
 
 use super::wire::{DELIMITED, VARINT, sign_extended, varint_len};
 use super::{HEADER_SIZE, MAGIC};
 
-/// Header and description nearly always fit in this, so that they are put together on the stack.
-const ON_STACK: usize = 256;
-/// A body up to this size is copied behind the description rather than appended for itself.
+/// A frame without its attachment up to this size is put together on the stack.
+const ON_STACK_MAX: usize = 256;
+/// A body up to this size is copied behind its description rather than appended for itself.
 const BODY_COPY_MAX: usize = 1024;
 
 /// The frame has more bytes than its header, or its attachment more than its description, can say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooLarge;
 
-/// What follows the request or response in a description.
-pub(crate) struct MetaFields<'a> {
+/// A description to be written.
+pub(crate) struct MetaToWrite<'a> {
+    pub(crate) kind: Kind<'a>,
     pub(crate) correlation_id: u64,
     pub(crate) user_fields: &'a UserFields,
     pub(crate) checksum_value: &'a [u8],
 }
 
-/// Puts one frame together.
-pub(crate) struct FrameWriter {
-    bytes: SmallVec<[u8; ON_STACK]>,
+/// Whose description it is.
+pub(crate) enum Kind<'a> {
+    /// `RpcRequestMeta`.
+    Request {
+        service_name: &'a str,
+        method_name: &'a str,
+        log_id: Option<u64>,
+        /// Empty: not sent.
+        request_id: &'a str,
+        /// 0: not sent.
+        timeout_ms: u32,
+    },
+    /// `RpcResponseMeta`.
+    Response {
+        error_code: i32,
+        /// Empty: not sent.
+        error_text: &'a str,
+    },
 }
 
-impl FrameWriter {
-    pub(crate) fn new() -> Self {
-        let mut bytes = SmallVec::new();
-        bytes.extend_from_slice(&MAGIC);
-        bytes.extend_from_slice(&[0; HEADER_SIZE - MAGIC.len()]);
-        FrameWriter { bytes }
-    }
+/// Appends a frame to `out`, or nothing.
+pub(crate) fn write_frame(
+    meta: &MetaToWrite<'_>,
+    body: Option<&dyn Body>,
+    attachment: IoBuf,
+    out: &mut IoBuf,
+) -> Result<(), TooLarge> {
+    let attachment_size = i32::try_from(attachment.len()).map_err(|_| TooLarge)?;
+    let meta_size = meta.size(attachment_size);
+    let size = body.map_or(0, |body| body.size());
+    let body_size = meta_size.saturating_add(size).saturating_add(attachment.len());
+    let body_size = u32::try_from(body_size).map_err(|_| TooLarge)?;
 
-    /// `RpcRequestMeta`.
-    pub(crate) fn request(
-        &mut self,
-        service_name: &str,
-        method_name: &str,
-        log_id: Option<u64>,
-        request_id: &str,
-        timeout_ms: i32,
-    ) {
-        let size = bytes_size(1, service_name)
-            + bytes_size(2, method_name)
-            + log_id.map_or(0, |id| number_size(3, id))
-            + if request_id.is_empty() {
-                0
-            } else {
-                bytes_size(7, request_id)
-            }
-            + if timeout_ms > 0 {
-                number_size(8, timeout_ms as u64)
-            } else {
-                0
-            };
-        self.delimited(1, size);
-        self.bytes(1, service_name.as_bytes());
-        self.bytes(2, method_name.as_bytes());
-        if let Some(id) = log_id {
-            self.number(3, id);
+    let is_copied = size <= BODY_COPY_MAX;
+    let together = HEADER_SIZE + meta_size + if is_copied { size } else { 0 };
+    let (mut on_stack, mut on_heap) = ([0; ON_STACK_MAX], Vec::new());
+    let bytes = if together <= ON_STACK_MAX {
+        &mut on_stack[..together]
+    } else {
+        on_heap.resize(together, 0);
+        &mut on_heap[..]
+    };
+    let mut cursor = Cursor(bytes);
+    cursor.put(&MAGIC);
+    cursor.put(&body_size.to_be_bytes());
+    cursor.put(&(meta_size as u32).to_be_bytes());
+    meta.write(attachment_size, &mut cursor);
+    match body {
+        Some(body) if is_copied => {
+            body.copy_into(cursor.0);
+            out.append(bytes);
         }
-        if !request_id.is_empty() {
-            self.bytes(7, request_id.as_bytes());
-        }
-        if timeout_ms > 0 {
-            self.number(8, timeout_ms as u64);
+        body => {
+            out.append(bytes);
+            body.inspect(|body| body.append_to(out));
         }
     }
+    out.append_buf(attachment);
+    Ok(())
+}
 
-    /// `RpcResponseMeta`.
-    pub(crate) fn response(&mut self, error_code: i32, error_text: &str) {
-        let code = sign_extended(error_code);
-        let size = number_size(1, code)
-            + if error_text.is_empty() {
-                0
-            } else {
-                bytes_size(2, error_text)
-            };
-        self.delimited(2, size);
-        self.number(1, code);
-        if !error_text.is_empty() {
-            self.bytes(2, error_text.as_bytes());
-        }
-    }
-
-    /// The rest of the description, the body and the attachment; appends the frame to `out`, or nothing.
-    pub(crate) fn finish(
-        mut self,
-        fields: MetaFields<'_>,
-        body: Option<&dyn Body>,
-        attachment: IoBuf,
-        out: &mut IoBuf,
-    ) -> Result<(), TooLarge> {
-        let attachment_size = i32::try_from(attachment.len()).map_err(|_| TooLarge)?;
-        self.number(3, 0); // compress_type
-        self.number(4, fields.correlation_id);
+impl MetaToWrite<'_> {
+    fn size(&self, attachment_size: i32) -> usize {
+        let kind = self.kind.size();
+        // Numbers 3, 10 and 11 are always there, and always 0.
+        let mut size = 1 + varint_len(kind as u64) + kind + 6;
+        size += number_size(self.correlation_id) + bytes_size(self.checksum_value.len());
         if attachment_size > 0 {
-            self.number(5, attachment_size as u64);
+            size += number_size(attachment_size as u64);
         }
-        for (key, value) in fields.user_fields.iter() {
-            self.delimited(9, bytes_size(1, key) + bytes_size(2, value));
-            self.bytes(1, key.as_bytes());
-            self.bytes(2, value.as_bytes());
+        for (key, value) in self.user_fields.iter() {
+            size += bytes_size(bytes_size(key.len()) + bytes_size(value.len()));
         }
-        self.number(10, 0); // content_type
-        self.number(11, 0); // checksum_type
-        self.bytes(12, fields.checksum_value);
-
-        let meta_size = self.bytes.len() - HEADER_SIZE;
-        let size = body.map_or(0, |body| body.size());
-        let body_size = meta_size.saturating_add(size).saturating_add(attachment.len());
-        let body_size = u32::try_from(body_size).map_err(|_| TooLarge)?;
-        self.bytes[4..8].copy_from_slice(&body_size.to_be_bytes());
-        self.bytes[8..HEADER_SIZE].copy_from_slice(&(meta_size as u32).to_be_bytes());
-        match body {
-            Some(body) if size <= BODY_COPY_MAX => {
-                let start = self.bytes.len();
-                self.bytes.resize(start + size, 0);
-                body.copy_into(&mut self.bytes[start..]);
-                out.append(&self.bytes);
-            }
-            body => {
-                out.append(&self.bytes);
-                body.inspect(|body| body.append_to(out));
-            }
-        }
-        out.append_buf(attachment);
-        Ok(())
+        size
     }
 
+    fn write(&self, attachment_size: i32, to: &mut Cursor<'_>) {
+        self.kind.write(to);
+        to.number(3, 0); // compress_type
+        to.number(4, self.correlation_id);
+        if attachment_size > 0 {
+            to.number(5, attachment_size as u64);
+        }
+        for (key, value) in self.user_fields.iter() {
+            to.delimited(9, bytes_size(key.len()) + bytes_size(value.len()));
+            to.bytes(1, key.as_bytes());
+            to.bytes(2, value.as_bytes());
+        }
+        to.number(10, 0); // content_type
+        to.number(11, 0); // checksum_type
+        to.bytes(12, self.checksum_value);
+    }
+}
+
+impl Kind<'_> {
+    fn size(&self) -> usize {
+        match *self {
+            Kind::Request { service_name, method_name, log_id, request_id, timeout_ms } => {
+                bytes_size(service_name.len())
+                    + bytes_size(method_name.len())
+                    + log_id.map_or(0, number_size)
+                    + if request_id.is_empty() { 0 } else { bytes_size(request_id.len()) }
+                    + if timeout_ms == 0 { 0 } else { number_size(timeout_ms.into()) }
+            }
+            Kind::Response { error_code, error_text } => {
+                number_size(sign_extended(error_code))
+                    + if error_text.is_empty() { 0 } else { bytes_size(error_text.len()) }
+            }
+        }
+    }
+
+    fn write(&self, to: &mut Cursor<'_>) {
+        match *self {
+            Kind::Request { service_name, method_name, log_id, request_id, timeout_ms } => {
+                to.delimited(1, self.size());
+                to.bytes(1, service_name.as_bytes());
+                to.bytes(2, method_name.as_bytes());
+                if let Some(id) = log_id {
+                    to.number(3, id);
+                }
+                if !request_id.is_empty() {
+                    to.bytes(7, request_id.as_bytes());
+                }
+                if timeout_ms != 0 {
+                    to.number(8, timeout_ms.into());
+                }
+            }
+            Kind::Response { error_code, error_text } => {
+                to.delimited(2, self.size());
+                to.number(1, sign_extended(error_code));
+                if !error_text.is_empty() {
+                    to.bytes(2, error_text.as_bytes());
+                }
+            }
+        }
+    }
+}
+
+/// What is left of the room that was measured.
+struct Cursor<'a>(&'a mut [u8]);
+
+impl Cursor<'_> {
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        let (here, rest) = std::mem::take(&mut self.0).split_at_mut(bytes.len());
+        here.copy_from_slice(bytes);
+        self.0 = rest;
+    }
+
+    #[inline]
+    fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.put(&[value as u8 | 0x80]);
+            value >>= 7;
+        }
+        self.put(&[value as u8]);
+    }
+
+    #[inline]
     fn number(&mut self, field: u64, value: u64) {
-        self.varint(field << 3 | VARINT);
+        self.put(&[(field << 3 | VARINT) as u8]);
         self.varint(value);
     }
 
-    fn bytes(&mut self, field: u64, value: &[u8]) {
-        self.delimited(field, value.len());
-        self.bytes.extend_from_slice(value);
-    }
-
+    #[inline]
     fn delimited(&mut self, field: u64, size: usize) {
-        self.varint(field << 3 | DELIMITED);
+        self.put(&[(field << 3 | DELIMITED) as u8]);
         self.varint(size as u64);
     }
 
-    fn varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.bytes.push(value as u8 | 0x80);
-            value >>= 7;
-        }
-        self.bytes.push(value as u8);
+    #[inline]
+    fn bytes(&mut self, field: u64, value: &[u8]) {
+        self.delimited(field, value.len());
+        self.put(value);
     }
 }
 
-fn number_size(field: u64, value: u64) -> usize {
-    varint_len(field << 3) + varint_len(value)
+/// The size of a field; all numbers here are below 16, so that their keys take one byte.
+fn number_size(value: u64) -> usize {
+    1 + varint_len(value)
 }
 
-fn bytes_size(field: u64, value: &str) -> usize {
-    varint_len(field << 3) + varint_len(value.len() as u64) + value.len()
+/// As [`number_size`].
+fn bytes_size(len: usize) -> usize {
+    1 + varint_len(len as u64) + len
 }
