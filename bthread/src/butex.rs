@@ -6,6 +6,8 @@
 //! (2) All fields of a record are read and written under the list's lock, from the moment it is in the list.
 //! (3) The parker that a waker copies out of a record lives for ever, so it may be used after the lock.
 
+#![allow(unsafe_code)]
+
 use std::fmt;
 use std::marker::PhantomPinned;
 use std::pin::{Pin, pin};

@@ -3,6 +3,8 @@
 //! Holds unsafe: the links run through the tasks themselves. A task is in at most one inbox, since only the waker
 //! that ended its park puts it there; `link` belongs to whoever holds the list it is part of.
 
+#![allow(unsafe_code)]
+
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, Ordering};
 

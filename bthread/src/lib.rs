@@ -15,6 +15,7 @@
 //! blocks the thread itself (`std::thread::sleep`, a contended `std::sync::Mutex`, reading a file) holds up all
 //! bthreads of that worker.
 
+#![deny(unsafe_code)]
 #![cfg_attr(loom, allow(dead_code))]
 
 mod atomic;

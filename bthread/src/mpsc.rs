@@ -8,6 +8,8 @@
 //! (3) `pending` is raised before a node is linked, so the consumer never takes more than was counted, and the one
 //!     `push` that raises it from 0 is the only one that becomes the consumer until `release` brings it to 0.
 
+#![allow(unsafe_code)]
+
 use std::ptr;
 
 use crate::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, UnsafeCell, spin_loop, yield_now};

@@ -28,6 +28,8 @@
 //! Huge pages are turned off for the reservation: one would put memory behind a whole stack at its first
 //! touch.
 
+#![allow(unsafe_code)]
+
 #[cfg(test)]
 pub(crate) mod child;
 mod free_list;

@@ -11,6 +11,8 @@
 //! over the guard in one go (Rust code touches each page on the way, as does C under
 //! `-fstack-clash-protection`); both die as any bad access does.
 
+#![allow(unsafe_code)]
+
 mod alt_stack;
 mod report;
 #[cfg(test)]

@@ -8,6 +8,8 @@
 //! woken by name, which an event on a shared descriptor could not do. `SIGURG` is used because it is ignored by
 //! default and debuggers pass it silently.
 
+#![allow(unsafe_code)]
+
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};

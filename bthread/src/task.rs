@@ -9,6 +9,8 @@
 //! (3) `joiner` belongs to the holder of the join handle until it sets `LIFE_JOINER`, then to the worker that ends
 //!     the task, which reads it before it sets `LIFE_DONE`.
 
+#![allow(unsafe_code)]
+
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::fmt;

@@ -66,6 +66,8 @@
 //! switch faults. The objects built here do not carry the ELF mark that asks for CET or GCS, so a linker
 //! drops the mark from the whole program and the C library leaves the feature off.
 
+#![allow(unsafe_code)]
+
 use std::fmt;
 use std::ptr;
 

@@ -1,5 +1,7 @@
 //! Tests of the switch as Rust code uses it. Registers and alignment are checked in `tests/context_harness`.
 
+#![allow(unsafe_code)]
+
 use super::{Context, prepare, switch};
 use std::backtrace::Backtrace;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,5 +1,7 @@
 //! The Rust side of `x86_64.S`: its symbols, and the jump into it. Nothing else belongs here.
 
+#![allow(unsafe_code)]
+
 use super::Entry;
 use core::arch::{asm, global_asm};
 

@@ -3,6 +3,8 @@
 //! Owns the links between free slots, never the slots' memory: a free stack's pages may have been given
 //! back to the kernel, so nothing is written into them.
 
+#![allow(unsafe_code)]
+
 use crossbeam_utils::CachePadded;
 use std::sync::atomic::{
     AtomicU32, AtomicU64,

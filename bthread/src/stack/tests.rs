@@ -1,5 +1,7 @@
 //! Tests of the pool, with markers and with gaps as guards.
 
+#![allow(unsafe_code)]
+
 use super::child::{errors, in_child};
 use super::*;
 use std::collections::HashSet;

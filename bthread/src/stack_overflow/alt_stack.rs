@@ -2,6 +2,8 @@
 //!
 //! Owns its mapping. Must never replace a stack that is large enough, nor free one it did not make.
 
+#![allow(unsafe_code)]
+
 use crate::stack::page_size;
 use std::io;
 use std::marker::PhantomData;

@@ -4,6 +4,8 @@
 //! async-signal-safe, so an alarm cuts it should it hang, and a fault inside it kills the process, as both
 //! signals are blocked here.
 
+#![allow(unsafe_code)]
+
 use super::{Describe, Overflow};
 use std::ffi::{c_int, c_void};
 use std::fmt::{self, Write};

@@ -1,5 +1,7 @@
 //! Tests of the handler. Each overflow happens in a process of its own, which it ends.
 
+#![allow(unsafe_code)]
+
 use super::*;
 use crate::context::{Context, prepare, switch};
 use crate::stack::child::{errors, in_child};

@@ -3,6 +3,8 @@
 //! Holds unsafe: access to the data. `&mut T` and `&T` are handed out by a guard alone, and a guard exists only
 //! between a lock that has taken the word from 0 and the unlock that gives it back.
 
+#![allow(unsafe_code)]
+
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::ops::{Deref, DerefMut};

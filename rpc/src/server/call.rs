@@ -208,7 +208,8 @@ impl ServerCall {
 
     /// After the reply is queued: a stopping server closes the connection when no call runs.
     fn count(&self, error: Option<ErrorCode>) {
-        let (server, method) = (self.server(), self.entry());
+        let server = self.server();
+        let method = server.methods.method(self.method);
         let latency = self.received.elapsed();
         method.status.count(error, latency);
         if let Some(limiter) = &method.limiter {

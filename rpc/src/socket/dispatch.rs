@@ -6,30 +6,35 @@
 //! messages too, queueing the next helper; and if a handler waits, the helper goes on in its place. So a message waits
 //! for a handler before it only while all workers are busy.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bthread::Batch;
+use smallvec::SmallVec;
 
 use super::{Message, Socket, lock};
 
 /// After so many messages other bthreads of the worker run.
 const RUN_MESSAGES_MAX: usize = 64;
-/// A reply waits no longer than this, and one handler, for those of the messages behind it.
+/// A reply waits no longer than this for those of the messages behind it,
 const REPLY_DELAY_MAX: Duration = Duration::from_micros(50);
+/// and for so many handlers, as the clock is looked at only that often.
+const CLOCK_EVERY: usize = 4;
+
+/// The messages of one turn of reading; often there is just one.
+pub(super) type Messages = SmallVec<[Message; 1]>;
 
 /// Runs the messages, the first of them at once.
-pub(super) fn run(socket: &Arc<Socket>, mut messages: VecDeque<Message>) {
+pub(super) fn run(socket: &Arc<Socket>, mut messages: Messages) {
     if messages.len() > 1 {
         Turn::new(socket, messages).run();
-    } else if let Some(message) = messages.pop_front() {
+    } else if let Some(message) = messages.pop() {
         socket.owner.message(socket, message);
     }
 }
 
 /// Has the messages run by others.
-pub(super) fn run_elsewhere(socket: &Arc<Socket>, messages: VecDeque<Message>) {
+pub(super) fn run_elsewhere(socket: &Arc<Socket>, messages: Messages) {
     if !messages.is_empty() {
         let turn = Turn::new(socket, messages);
         lock(&turn.waiting).has_helper = true;
@@ -44,7 +49,7 @@ struct Turn {
 }
 
 struct Waiting {
-    messages: VecDeque<Message>,
+    messages: smallvec::IntoIter<[Message; 1]>,
     /// A helper is queued that has not started.
     has_helper: bool,
 }
@@ -60,7 +65,7 @@ impl Turn {
     /// Runs messages until none waits.
     fn run(self: &Arc<Self>) {
         let mut since = Instant::now();
-        for ran in 1.. {
+        for ran in 1_usize.. {
             let (message, needs_helper) = {
                 let mut waiting = lock(&self.waiting);
                 let Some(message) = waiting.messages.pop_front() else {
@@ -74,10 +79,9 @@ impl Turn {
                 self.queue_helper();
             }
             self.socket.owner.message(&self.socket, message);
-            let now = Instant::now();
-            if now - since >= REPLY_DELAY_MAX {
+            if ran % CLOCK_EVERY == 0 && since.elapsed() >= REPLY_DELAY_MAX {
                 self.socket.send_deferred();
-                since = now;
+                since = Instant::now();
             }
             if ran % RUN_MESSAGES_MAX == 0 {
                 bthread::yield_now();

@@ -5,7 +5,6 @@
 //! messages (see `dispatch`), so that a handler that waits holds up nobody. A client's replies are cheap and are all
 //! handled while reading.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,7 +12,8 @@ use std::time::Instant;
 
 use iobuf::IoPortal;
 
-use super::{Message, Socket, dispatch, lock};
+use super::dispatch::{self, Messages};
+use super::{Message, Socket, lock};
 use crate::error::{EEOF, EINTERNAL, RpcError};
 use crate::messenger::{Cut, Messenger};
 use crate::protocol::Role;
@@ -26,6 +26,8 @@ const READ_MIN: usize = 4096;
 const READ_MAX: usize = 512 << 10;
 /// Messages over which their size is averaged.
 const AVERAGED: usize = 10;
+/// Where there are two messages there are often more.
+const MESSAGES_EXPECTED: usize = 31;
 /// After so many bytes a reader lets other bthreads run.
 const TURN_BYTES_MAX: usize = 4 << 20;
 /// After so many messages a reader lets other bthreads run.
@@ -171,19 +173,22 @@ struct Arrivals<'a> {
     socket: &'a Arc<Socket>,
     in_place: bool,
     /// Not handled yet.
-    messages: VecDeque<Message>,
+    messages: Messages,
 }
 
 impl<'a> Arrivals<'a> {
     fn new(socket: &'a Arc<Socket>) -> Self {
-        Arrivals { socket, in_place: socket.owner.role() == Role::Client, messages: VecDeque::new() }
+        Arrivals { socket, in_place: socket.owner.role() == Role::Client, messages: Messages::new() }
     }
 
     fn add(&mut self, message: Message) {
         if self.in_place {
             self.socket.owner.message(self.socket, message);
         } else {
-            self.messages.push_back(message);
+            if self.messages.len() == 1 {
+                self.messages.reserve(MESSAGES_EXPECTED);
+            }
+            self.messages.push(message);
         }
     }
 

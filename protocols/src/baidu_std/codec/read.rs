@@ -64,13 +64,14 @@ pub(crate) fn description<'a>(
 
 impl<'a> Meta<'a> {
     /// Reads a description, all of `bytes`.
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut meta = Meta::default();
         meta.merge(bytes)?;
         Ok(meta)
     }
 
-    /// As [`read`](Self::read), into a default value that is in its place already.
+    /// Reads a description, all of `bytes`, into a default value that is in its place already.
     pub(crate) fn merge(&mut self, bytes: &'a [u8]) -> Result<(), Malformed> {
         let meta = self;
         let mut request = RequestRequired::default();

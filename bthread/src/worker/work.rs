@@ -1,0 +1,307 @@
+//! What a worker does next: its own queues, then those of others, then sleep; and in between the poller, the timers
+//! and what was deferred.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crossbeam_deque::Steal;
+
+use super::runner::Local;
+use super::{Place, count};
+use crate::atomic::lock;
+use crate::sys::{EVENTS_MAX, Event};
+use crate::task::TaskRef;
+use crate::timer::Action;
+
+/// Tasks between two looks of a busy worker at the poller, its timers and the injector.
+pub(super) const LOOK_EVERY: u32 = 61;
+/// Times in a row that the next-slot may overtake the queues.
+const NEXT_RUNS_MAX: u32 = 16;
+/// Tasks after which deferred work is looked at again, and how old it may be then.
+const DEFER_LOOK_TASKS: u32 = 4;
+const DEFER_AGE_MAX: Duration = Duration::from_micros(50);
+/// Tasks after which deferred work is done in any case.
+const DEFER_TASKS_MAX: u32 = 64;
+/// How long a worker that finds no stack for a new task waits before it tries again.
+pub(super) const STACK_RETRY: Duration = Duration::from_millis(1);
+
+impl Local {
+    /// The next task from this worker's own queues.
+    pub(super) fn pick(&self) -> Option<TaskRef> {
+        self.worker.inbox.take_all(|task| self.ready.borrow_mut().push_back(task));
+        if self.starved.get() {
+            return self.ready.borrow_mut().pop_front();
+        }
+        if let Some(task) = self.next.take() {
+            let runs = self.next_runs.get() + 1;
+            if runs < NEXT_RUNS_MAX {
+                self.next_runs.set(runs);
+                return Some(task);
+            }
+            self.deque.push(task);
+        }
+        self.next_runs.set(0);
+        let ready = || self.ready.borrow_mut().pop_front();
+        if self.tick.get().is_multiple_of(2) {
+            ready().or_else(|| self.deque.pop())
+        } else {
+            self.deque.pop().or_else(ready)
+        }
+    }
+
+    /// The next task; sleeps until there is one.
+    pub(super) fn find_work(&self) -> TaskRef {
+        loop {
+            let tick = self.tick.get().wrapping_add(1);
+            self.tick.set(tick);
+            if tick.is_multiple_of(LOOK_EVERY) {
+                self.look();
+                if let Some(task) = self.take_injected() {
+                    return self.found(task);
+                }
+            }
+            if let Some(task) = self.pick() {
+                return self.found(task);
+            }
+            self.run_deferred();
+            if let Some(task) = self.pick() {
+                return self.found(task);
+            }
+            if let Some(task) = self.search() {
+                return self.found(task);
+            }
+            self.sleep();
+        }
+    }
+
+    fn found(&self, task: TaskRef) -> TaskRef {
+        let scheduler = self.worker.scheduler;
+        if self.searching.replace(false)
+            && scheduler.parking().end_search()
+            && (!self.deque.is_empty() || !scheduler.injector().is_empty())
+        {
+            scheduler.notify();
+        }
+        task
+    }
+
+    fn take_injected(&self) -> Option<TaskRef> {
+        if self.starved.get() {
+            return None;
+        }
+        let injector = self.worker.scheduler.injector();
+        loop {
+            match injector.steal_batch_and_pop(&self.deque) {
+                Steal::Success(task) => return Some(task),
+                Steal::Empty => return None,
+                Steal::Retry => {}
+            }
+        }
+    }
+
+    /// Work of others.
+    fn search(&self) -> Option<TaskRef> {
+        if let Some(task) = self.take_injected() {
+            return Some(task);
+        }
+        let workers = self.worker.scheduler.workers();
+        if self.starved.get() || workers.len() == 1 {
+            return None;
+        }
+        if !self.searching.get() {
+            if !self.worker.scheduler.parking().begin_search(workers.len()) {
+                return None;
+            }
+            self.searching.set(true);
+        }
+        let start = self.random() as usize % workers.len();
+        for step in 0..workers.len() {
+            let victim = workers[(start + step) % workers.len()];
+            if victim.index == self.worker.index {
+                continue;
+            }
+            loop {
+                match victim.stealer.steal_batch_and_pop(&self.deque) {
+                    Steal::Success(task) => {
+                        count(&self.worker.counters.steals);
+                        return Some(task);
+                    }
+                    Steal::Empty => break,
+                    Steal::Retry => {}
+                }
+            }
+        }
+        None
+    }
+
+    fn sleep(&self) {
+        let scheduler = self.worker.scheduler;
+        let parking = scheduler.parking();
+        parking.announce(self.worker.index, self.searching.replace(false));
+        if self.could_take_something() {
+            self.searching.set(!parking.retract(self.worker.index));
+            return;
+        }
+        let mut timeout =
+            self.timers.borrow().next().map(|next| next.saturating_duration_since(Instant::now()));
+        if self.starved.get() {
+            timeout = Some(timeout.map_or(STACK_RETRY, |timeout| timeout.min(STACK_RETRY)));
+        }
+        count(&self.worker.counters.sleeps);
+        let mut events = [Event::NONE; EVENTS_MAX];
+        let found = scheduler.poller().wait(&mut events, timeout, Some(&self.mask));
+        let claimed = !parking.retract(self.worker.index);
+        self.searching.set(claimed);
+        if self.starved.get() {
+            self.has_spare_stack();
+        }
+        if found == 0 && !claimed && timeout.is_none() {
+            count(&self.worker.counters.spurious_wakeups);
+        }
+        self.deliver(&events[..found]);
+        self.fire_timers();
+    }
+
+    /// The last look before the sleep, at all that others can have queued; see `parking`.
+    fn could_take_something(&self) -> bool {
+        let worker = self.worker;
+        if !worker.inbox.is_empty() || worker.has_remote_timers.load(Ordering::Relaxed) {
+            return true;
+        }
+        // A starved worker could not start them.
+        !self.starved.get()
+            && (!worker.scheduler.injector().is_empty()
+                || worker
+                    .scheduler
+                    .workers()
+                    .iter()
+                    .any(|other| other.index != worker.index && !other.stealer.is_empty()))
+    }
+
+    /// What a busy worker does now and then.
+    fn look(&self) {
+        count(&self.worker.counters.looks);
+        let poller = self.worker.scheduler.poller();
+        if poller.is_watching() {
+            let mut events = [Event::NONE; EVENTS_MAX];
+            let found = poller.wait(&mut events, Some(Duration::ZERO), None);
+            self.deliver(&events[..found]);
+        }
+        self.fire_timers();
+    }
+
+    fn deliver(&self, events: &[Event]) {
+        if events.is_empty() {
+            return;
+        }
+        self.delivering.set(true);
+        for event in events {
+            // The panic hook has reported it; the worker must go on.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.worker.scheduler.poller().deliver(*event)));
+        }
+        self.delivering.set(false);
+        if !self.deque.is_empty() {
+            self.worker.scheduler.notify();
+        }
+    }
+
+    fn fire_timers(&self) {
+        if self.worker.has_remote_timers.load(Ordering::Relaxed) {
+            self.accept_timers();
+        }
+        if self.timers.borrow().next().is_none() {
+            return;
+        }
+        let now = Instant::now();
+        loop {
+            let due = self.timers.borrow_mut().pop_due(now);
+            match due {
+                None => return,
+                Some((key, Action::Unpark(task))) => {
+                    self.forget_timer(task, key);
+                    task.get().parker().unpark();
+                }
+                Some((_, Action::Call(callback))) => {
+                    // As in `deliver`.
+                    let _ = catch_unwind(AssertUnwindSafe(|| callback.fire()));
+                }
+            }
+        }
+    }
+
+    fn accept_timers(&self) {
+        // Acquire pairs with the Release in `add_timer`; a timer added after this sets the flag again.
+        self.worker.has_remote_timers.swap(false, Ordering::Acquire);
+        let arrived = std::mem::take(&mut *lock(&self.worker.remote_timers));
+        let mut timers = self.timers.borrow_mut();
+        for (deadline, callback) in arrived {
+            timers.add(deadline, Action::Call(callback));
+        }
+    }
+
+    pub(super) fn enqueue(&self, task: TaskRef, place: Place) {
+        let displaced = match place {
+            Place::Quiet => return self.deque.push(task),
+            Place::Next if !self.delivering.get() => self.next.replace(Some(task)),
+            _ => match self.next.take() {
+                None => {
+                    self.next.set(Some(task));
+                    None
+                }
+                Some(first) => {
+                    self.next.set(Some(first));
+                    Some(task)
+                }
+            },
+        };
+        if let Some(task) = displaced {
+            self.deque.push(task);
+            if !self.delivering.get() {
+                self.worker.scheduler.notify();
+            }
+        }
+    }
+
+    pub(super) fn look_at_deferred(&self) {
+        if self.deferred.borrow().is_empty() {
+            return;
+        }
+        let tasks = self.deferred_tasks.get() + 1;
+        self.deferred_tasks.set(tasks);
+        if !tasks.is_multiple_of(DEFER_LOOK_TASKS) {
+            return;
+        }
+        let now = Instant::now();
+        let since = self.deferred_since.get().unwrap_or(now);
+        self.deferred_since.set(Some(since));
+        if tasks >= DEFER_TASKS_MAX || now - since >= DEFER_AGE_MAX {
+            self.run_deferred();
+        }
+    }
+
+    fn run_deferred(&self) {
+        if self.deferred.borrow().is_empty() {
+            return;
+        }
+        let mut batch = std::mem::take(&mut *self.deferred.borrow_mut());
+        for target in batch.drain(..) {
+            // As in `deliver`.
+            let _ = catch_unwind(AssertUnwindSafe(|| target.run()));
+        }
+        let mut deferred = self.deferred.borrow_mut();
+        if deferred.is_empty() {
+            *deferred = batch; // keeps its memory for the next batch
+        }
+    }
+
+    /// Xorshift: cheap and good enough to spread thieves.
+    fn random(&self) -> u64 {
+        let mut x = self.random.get();
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        self.random.set(x);
+        x
+    }
+}
