@@ -17,7 +17,7 @@ use super::{Message, Socket, lock};
 /// After so many messages other bthreads of the worker run.
 const RUN_MESSAGES_MAX: usize = 64;
 /// A reply waits no longer than this for those of the messages behind it,
-const REPLY_DELAY_MAX: Duration = Duration::from_micros(50);
+const REPLY_DELAY_MAX: Duration = Duration::from_micros(15);
 /// and for so many handlers, as the clock is looked at only that often.
 const CLOCK_EVERY: usize = 4;
 
@@ -55,11 +55,9 @@ struct Waiting {
 }
 
 impl Turn {
-    fn new(socket: &Arc<Socket>, messages: VecDeque<Message>) -> Arc<Self> {
-        Arc::new(Turn {
-            socket: socket.clone(),
-            waiting: Mutex::new(Waiting { messages, has_helper: false }),
-        })
+    fn new(socket: &Arc<Socket>, messages: Messages) -> Arc<Self> {
+        let waiting = Waiting { messages: messages.into_iter(), has_helper: false };
+        Arc::new(Turn { socket: socket.clone(), waiting: Mutex::new(waiting) })
     }
 
     /// Runs messages until none waits.
@@ -68,10 +66,10 @@ impl Turn {
         for ran in 1_usize.. {
             let (message, needs_helper) = {
                 let mut waiting = lock(&self.waiting);
-                let Some(message) = waiting.messages.pop_front() else {
+                let Some(message) = waiting.messages.next() else {
                     return;
                 };
-                let needs_helper = !waiting.messages.is_empty() && !waiting.has_helper;
+                let needs_helper = waiting.messages.len() > 0 && !waiting.has_helper;
                 waiting.has_helper |= needs_helper;
                 (message, needs_helper)
             };
