@@ -201,8 +201,11 @@ impl HeldCall {
             }
             state.place = Some(Place { socket: place.socket.clone(), id: place.id });
         }
-        if let Err(Some(failure)) = self.request.write(&self.channel, &place, &self.body) {
-            self.fail(failure);
+        match self.request.write(&self.channel, &place, &self.body) {
+            // The caller goes on and may not wait for long, or block its thread.
+            Ok(()) => place.socket.send_deferred(),
+            Err(Some(failure)) => self.fail(failure),
+            Err(None) => {}
         }
     }
 

@@ -180,6 +180,10 @@ impl ServerCall {
         })
     }
 
+    pub(super) fn socket(&self) -> &Arc<Socket> {
+        &self.socket
+    }
+
     fn answer(&mut self, outcome: Result<&dyn Body, &RpcError>) {
         let Some(token) = self.token.take() else { return };
         let error = if self.close {

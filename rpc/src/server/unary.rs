@@ -82,10 +82,13 @@ impl<T: ProtoMessage> Responder<T> {
 
     /// Answers. Never blocks.
     pub fn send(self, result: Result<T, RpcError>) {
+        let socket = self.call.socket().clone();
         match result {
             Ok(response) => self.call.succeed(&response),
             Err(error) => self.call.fail(error),
         }
+        // The sender goes on and may not wait for long, or block its thread.
+        socket.send_deferred();
     }
 }
 

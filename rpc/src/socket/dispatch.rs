@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use bthread::Batch;
 use smallvec::SmallVec;
 
-use super::{Message, Socket, lock};
+use super::{FailOnUnwind, Message, Socket, lock};
 
 /// After so many messages other bthreads of the worker run.
 const RUN_MESSAGES_MAX: usize = 64;
 /// A reply waits no longer than this for those of the messages behind it,
-const REPLY_DELAY_MAX: Duration = Duration::from_micros(15);
+const REPLY_DELAY_MAX: Duration = Duration::from_micros(20);
 /// and for so many handlers, as the clock is looked at only that often.
 const CLOCK_EVERY: usize = 4;
 
@@ -88,11 +88,13 @@ impl Turn {
     }
 
     fn queue_helper(self: &Arc<Self>) {
+        let bomb = FailOnUnwind(&self.socket);
         let turn = self.clone();
         // A batch of one: queued behind the others, with one wake-up at most.
         Batch::new().spawn(move || {
             lock(&turn.waiting).has_helper = false;
             turn.run();
         });
+        std::mem::forget(bomb);
     }
 }

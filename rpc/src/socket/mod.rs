@@ -210,6 +210,16 @@ impl fmt::Debug for Socket {
     }
 }
 
+/// Ends a connection for which somebody was to work who panics instead, as nobody else would take over: no bthread can
+/// be had, or there is a mistake.
+struct FailOnUnwind<'a>(&'a Arc<Socket>);
+
+impl Drop for FailOnUnwind<'_> {
+    fn drop(&mut self) {
+        self.0.set_failed(RpcError::new(EINTERNAL, "Nobody is there to serve the connection: a panic"));
+    }
+}
+
 /// Locks a mutex whose data is valid after each of its statements, so that a panic elsewhere does not spoil it.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -13,8 +13,8 @@ use std::time::Instant;
 use iobuf::IoPortal;
 
 use super::dispatch::{self, Messages};
-use super::{Message, Socket, lock};
-use crate::error::{EEOF, EINTERNAL, RpcError};
+use super::{FailOnUnwind, Message, Socket, lock};
+use crate::error::{EEOF, RpcError};
 use crate::messenger::{Cut, Messenger};
 use crate::protocol::Role;
 
@@ -75,8 +75,10 @@ impl Socket {
         }
         // AcqRel pairs with the reader's fetch_sub: the new reader sees the stream as the last one left it.
         if self.input.events.fetch_add(1, Ordering::AcqRel) == 0 {
+            let bomb = FailOnUnwind(self);
             let socket = self.clone();
             bthread::spawn_next(move || socket.read());
+            std::mem::forget(bomb);
         }
     }
 
@@ -195,14 +197,5 @@ impl<'a> Arrivals<'a> {
     /// The reader has more to read, so that others have to run them.
     fn run_elsewhere(&mut self) {
         dispatch::run_elsewhere(self.socket, std::mem::take(&mut self.messages));
-    }
-}
-
-/// A reader that panics would leave a connection that nobody reads.
-struct FailOnUnwind<'a>(&'a Arc<Socket>);
-
-impl Drop for FailOnUnwind<'_> {
-    fn drop(&mut self) {
-        self.0.set_failed(RpcError::new(EINTERNAL, "The reader of the connection panicked"));
     }
 }

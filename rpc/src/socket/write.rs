@@ -13,7 +13,7 @@ use bthread::mpsc::{Push, Queue};
 use bthread::{Butex, Deferred};
 use iobuf::IoBuf;
 
-use super::{Socket, lock};
+use super::{FailOnUnwind, Socket, lock};
 use crate::error::{ECLOSE, EOVERCROWDED, RpcError};
 
 /// With so many bytes unwritten nothing is gained by waiting for more.
@@ -141,8 +141,8 @@ impl Socket {
         }
     }
 
-    /// Sends now what was to be sent later.
-    pub(super) fn send_deferred(self: &Arc<Self>) {
+    /// Sends now what was to be sent later: for writers that may not come back to the runtime for long. Never blocks.
+    pub(crate) fn send_deferred(self: &Arc<Self>) {
         if self.output.take_role(DEFERRED) {
             self.send();
         }
@@ -209,8 +209,10 @@ impl Socket {
                     self.set_failed(error);
                 }
                 Sent::KernelFull | Sent::Enough => {
+                    let bomb = FailOnUnwind(self);
                     let socket = self.clone();
                     bthread::spawn(move || socket.keep_writing());
+                    std::mem::forget(bomb);
                     return;
                 }
             }

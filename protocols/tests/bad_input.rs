@@ -1,0 +1,178 @@
+//! Bytes that no client should send, to a server that other clients use: the connection is closed, memory follows what
+//! was received, and nobody else notices.
+
+mod support;
+
+use std::io::Write;
+use std::net::Shutdown;
+
+use rpc::Limits;
+use support::{Echo, LONG, Server, call, connect, exchange, is_closed, raw, start};
+
+const PLAIN: &[u8] = include_bytes!("../src/baidu_std/testdata/plain.req.bin");
+
+/// What this process may grow by.
+const GROWTH_MAX: usize = 64 << 20;
+
+/// Bytes of this process in memory.
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+/// Sends bytes and says whether the connection is closed then; a server that closes earlier is as good.
+fn is_refused(server: &Server, bytes: &[u8]) -> bool {
+    let mut stream = raw(server);
+    let _ = stream.write_all(bytes);
+    is_closed(&mut stream)
+}
+
+/// Xorshift, so that a failure can be repeated.
+fn random_bytes(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    (0..len)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as u8
+        })
+        .collect()
+}
+
+#[test]
+fn bytes_of_no_protocol_close_the_connection() {
+    let server = start();
+    let channel = connect(&server);
+    assert_eq!(call(&channel, "before").unwrap(), "before");
+    for seed in 1..200 {
+        let bytes = random_bytes(seed, 1 + seed as usize * 7);
+        if bytes[0] != b'P' {
+            assert!(is_refused(&server, &bytes), "{seed}");
+        }
+    }
+    for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"PRPX", b"STRM\0\0\0\0\0\0\0\0"] {
+        assert!(is_refused(&server, bytes));
+    }
+    assert_eq!(call(&channel, "after").unwrap(), "after");
+    assert_eq!(server.connection_count(), 1);
+}
+
+#[test]
+fn sizes_that_cannot_be_close_the_connection_at_the_header() {
+    let server = start();
+    let before = resident();
+    for header in [
+        &b"PRPC\xff\xff\xff\xff\0\0\0\0"[..], // 4 GiB
+        b"PRPC\x04\0\0\x01\0\0\0\0",          // one byte above the limit
+        b"PRPC\0\0\0\x04\0\0\0\x05",          // a description longer than all of it
+        b"PRPC\0\0\0\x04\xff\xff\xff\xff",    // the same, by far
+    ] {
+        assert!(is_refused(&server, header), "{header:?}");
+    }
+    let mut headers = b"PRPC".repeat(1 << 18);
+    assert!(is_refused(&server, &headers), "a megabyte of magic");
+    headers.truncate(12);
+    assert!(resident().saturating_sub(before) < GROWTH_MAX);
+}
+
+#[test]
+fn a_declared_size_takes_no_memory() {
+    let server = start();
+    let before = resident();
+    // The largest that is allowed, a hundred times, and none of its bytes.
+    let streams: Vec<_> = (0..100)
+        .map(|_| {
+            let mut stream = raw(&server);
+            stream.write_all(b"PRPC\x04\0\0\0\0\0\0\0").unwrap();
+            stream
+        })
+        .collect();
+    let channel = connect(&server);
+    assert_eq!(call(&channel, "meanwhile").unwrap(), "meanwhile");
+    while server.connection_count() < 101 {
+        std::thread::yield_now();
+    }
+    assert!(resident().saturating_sub(before) < GROWTH_MAX);
+    drop(streams);
+    while server.connection_count() > 1 {
+        std::thread::yield_now();
+    }
+    assert_eq!(call(&channel, "after").unwrap(), "after");
+}
+
+#[test]
+fn a_megabyte_of_empty_frames_is_answered_within_bounds() {
+    let server = start();
+    let before = resident();
+    let frames = b"PRPC\0\0\0\0\0\0\0\0".repeat((1 << 20) / 12);
+    let mut stream = raw(&server);
+    let mut reader = stream.try_clone().unwrap();
+    let writer = std::thread::spawn(move || {
+        stream.write_all(&frames).unwrap();
+        stream
+    });
+    // ENOSERVICE, as they name none: the same answer each time.
+    let first = exchange(&mut reader, b"", 12);
+    let size = 12 + u32::from_be_bytes(first[4..8].try_into().unwrap()) as usize;
+    let total = (1 << 20) / 12 * size;
+    let rest = exchange(&mut reader, b"", total - 12);
+    assert_eq!(&rest[rest.len() - size..][..12], first);
+    assert!(resident().saturating_sub(before) < GROWTH_MAX);
+    drop(writer.join().unwrap());
+}
+
+#[test]
+fn every_truncation_of_a_good_request_waits_and_ends_with_its_connection() {
+    let server = start();
+    let channel = connect(&server);
+    for end in 0..PLAIN.len() {
+        let mut stream = raw(&server);
+        stream.write_all(&PLAIN[..end]).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert!(is_closed(&mut stream), "{end}");
+    }
+    assert_eq!(call(&channel, "after").unwrap(), "after");
+    assert_eq!(server.method_reports()[0].latency.count(), 1);
+}
+
+#[test]
+fn every_wrong_byte_of_a_good_request_leaves_the_server_as_it_was() {
+    let server = start();
+    let channel = connect(&server);
+    for index in 0..PLAIN.len() {
+        for flip in [0x01, 0x80] {
+            let mut bytes = PLAIN.to_vec();
+            bytes[index] ^= flip;
+            let mut stream = raw(&server);
+            stream.write_all(&bytes).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+        }
+    }
+    assert_eq!(call(&channel, "after").unwrap(), "after");
+    while server.connection_count() > 1 {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_smaller_limit_is_kept() {
+    let mut limits = Limits::default();
+    limits.max_body_size = PLAIN.len() - 12;
+    let server = Server::builder().add(Echo).limits(limits).start("127.0.0.1:0").unwrap();
+    assert_eq!(exchange(&mut raw(&server), PLAIN, 42).len(), 42, "exactly the limit passes");
+    let mut bytes = PLAIN.to_vec();
+    bytes[7] += 1;
+    bytes.push(0);
+    assert!(is_refused(&server, &bytes));
+    // A reply that is too large for the client fails its call, without trying again.
+    let server = start();
+    let channel =
+        support::Channel::builder().limits(limits).timeout(LONG).connect(server.local_addr()).unwrap();
+    let error = call(&channel, &"x".repeat(200)).unwrap_err();
+    assert_eq!(error.code(), rpc::error::EINVAL);
+    assert!(
+        error.text().ends_with(&format!("is larger than max_body_size={}", limits.max_body_size)),
+        "{error}"
+    );
+}
