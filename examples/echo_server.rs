@@ -1,6 +1,7 @@
 //! Serves `example.EchoService/Echo` until SIGTERM or SIGINT: sleeps if asked to, and echoes message and attachment.
 
 use std::error::Error;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -39,7 +40,11 @@ fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
         Runtime::builder().workers(workers).install()?;
     }
     let server = Server::builder().add(EchoServer::new(Echo)).start(&options.listen)?;
-    println!("listening on {}", server.local_addr());
+    // Whoever started this process may wait for the line at the other end of a pipe.
+    let mut out = io::stdout().lock();
+    writeln!(out, "listening on {}", server.local_addr())?;
+    out.flush()?;
+    drop(out);
     server.run_until_asked_to_quit();
     Ok(())
 }

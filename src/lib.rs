@@ -11,6 +11,8 @@
 //! | [`rpc`] | servers, channels, calls; knows no wire format |
 //! | [`protocols`] | the wire formats |
 //!
+//! What a program needs to serve and to call is here under its own name; the crates have the rest.
+//!
 //! # An echo service
 //!
 //! Services and stubs are generated from `.proto` files by the crate `bobbin-build`, without `protoc`:
@@ -34,7 +36,7 @@
 //! }
 //! use std::time::Duration;
 //!
-//! use bobbin::{Channel, Error, RpcError, Server, ServerCall, bthread};
+//! use bobbin::{CallOptions, Channel, Error, RpcError, Server, ServerCall, bthread, error};
 //! use example::{EchoRequest, EchoResponse, EchoServer, EchoService, EchoStub};
 //!
 //! struct Echo;
@@ -59,7 +61,42 @@
 //!     assert_eq!(call.join()?, reply);
 //!     echo.echo_then(request, |result| println!("{result:?}")); // in a bthread, when it is there
 //!
+//!     let slow = EchoRequest { message: "slow".into(), sleep_us: Some(500_000) };
+//!     let options = CallOptions::default().timeout(Duration::from_millis(1)).log_id(7);
+//!     match echo.echo_with(options, &slow) {
+//!         Ok(reply) => println!("{} and {} bytes", reply.message.message, reply.attachment.len()),
+//!         Err(error) if error.code() == error::ERPCTIMEDOUT => println!("too late"),
+//!         Err(error) => println!("{error}"), // brpc's codes, or the handler's own
+//!     }
+//!
 //!     server.run_until_asked_to_quit(); // SIGINT or SIGTERM: answers what has come, and leaves
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Answering later
+//!
+//! A handler that has its answer from elsewhere need not wait for it: it keeps the [`Responder`], and any thread may
+//! send the answer.
+//!
+//! ```no_run
+//! # mod example {
+//! #     include!(concat!(env!("CARGO_MANIFEST_DIR"), "/codegen/tests/golden/example.rs"));
+//! # }
+//! use bobbin::{Error, Responder, Server};
+//! use example::{EchoRequest, EchoResponse, EchoServer, EchoServiceAsync};
+//!
+//! struct Echo;
+//!
+//! impl EchoServiceAsync for Echo {
+//!     fn echo(&self, request: EchoRequest, responder: Responder<EchoResponse>) {
+//!         std::thread::spawn(move || responder.send(Ok(EchoResponse { message: request.message })));
+//!     }
+//! }
+//!
+//! fn main() -> Result<(), Error> {
+//!     let server = Server::builder().add(EchoServer::new_async(Echo)).start("127.0.0.1:8000")?;
+//!     server.run_until_asked_to_quit();
 //!     Ok(())
 //! }
 //! ```
@@ -77,8 +114,9 @@ pub use rpc;
 pub use iobuf::IoBuf;
 pub use protocols::registry;
 pub use rpc::{
-    Call, CallOptions, MessageSchema, MethodDescriptor, NestedField, ProtoMessage, Reply, RequiredField,
-    Responder, RpcError, ServerCall, Service, ServiceDescriptor, error, unary, unary_async,
+    Call, CallOptions, Endpoint, ErrorCode, Limits, MessageSchema, MethodDescriptor, NestedField,
+    ProtoMessage, Reply, RequiredField, Responder, RpcError, ServerCall, Service, ServiceDescriptor,
+    UserFields, error, unary, unary_async,
 };
 
 /// What `main` of a program may return: every error of a server or channel is an [`RpcError`].

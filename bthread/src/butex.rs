@@ -278,6 +278,24 @@ mod models {
     }
 
     #[test]
+    fn loom_a_mismatch_shows_what_came_before() {
+        crate::atomic::model(|| {
+            let shared = Arc::new((Butex::new(0), AtomicU32::new(0)));
+            let waker = loom::thread::spawn({
+                let shared = shared.clone();
+                move || {
+                    shared.1.store(1, Ordering::Relaxed);
+                    shared.0.value().store(1, Ordering::Release);
+                    shared.0.wake_all();
+                }
+            });
+            let _ = shared.0.wait(0, None); // one result is as good as the other
+            assert_eq!(shared.1.load(Ordering::Relaxed), 1);
+            waker.join().unwrap();
+        });
+    }
+
+    #[test]
     fn loom_two_waiters_one_wake_all() {
         crate::atomic::model(|| {
             let butex = Arc::new(Butex::new(0));

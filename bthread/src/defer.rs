@@ -8,7 +8,8 @@ use crate::worker;
 /// Something to do at the end of a batch.
 pub trait Deferred: Send + Sync + 'static {
     /// Called once for each [`defer`], on the worker that deferred it, possibly on the stack of a bthread that is
-    /// about to wait. Deferring the same target twice in a row counts once. Must not block and should be short. A panic is caught and reported like that of a thread.
+    /// about to wait, but never as that bthread: a wait in it blocks the thread. Deferring the same target twice in a
+    /// row counts once. Must not block and should be short. A panic is caught and reported like that of a thread.
     fn run(self: Arc<Self>);
 }
 
@@ -17,7 +18,8 @@ pub trait Deferred: Send + Sync + 'static {
 /// worker has nothing else to run; and what many bthreads defer one after another is done together. A single task
 /// that computes for long delays it, however. Never blocks.
 ///
-/// False: the caller is not on a worker and nothing was deferred; do the work at once.
+/// False: nothing was deferred, since the caller is not on a worker, or 1024 targets wait on it already; do the work
+/// at once.
 #[must_use = "off a worker nothing is deferred"]
 pub fn defer(target: Arc<dyn Deferred>) -> bool {
     worker::defer(target)

@@ -44,7 +44,14 @@ pub struct Queue<T> {
     tail: AtomicPtr<Node<T>>,
     pending: AtomicUsize,
     consuming: AtomicBool,
-    head: UnsafeCell<*mut Node<T>>,
+    head: UnsafeCell<Head<T>>,
+}
+
+/// The consumer's end.
+struct Head<T> {
+    node: *mut Node<T>,
+    /// Items handed over by a `drain` that a panic ended; nobody has heard of them yet.
+    untold: usize,
 }
 
 struct Node<T> {
@@ -65,7 +72,7 @@ impl<T> Queue<T> {
             tail: AtomicPtr::new(stub),
             pending: AtomicUsize::new(0),
             consuming: AtomicBool::new(false),
-            head: UnsafeCell::new(stub),
+            head: UnsafeCell::new(Head { node: stub, untold: 0 }),
         }
     }
 
@@ -86,25 +93,25 @@ impl<T> Queue<T> {
     ///
     /// # Panics
     /// When called while another `drain` of the same queue runs (also from within `f`): only the consumer may drain.
-    /// If `f` panics, the items handed over so far are gone and the rest stays queued.
+    /// If `f` panics, the items handed over so far are gone and the rest stays queued; the caller is still the
+    /// consumer, and its next `drain` counts those items too.
     pub fn drain(&self, mut f: impl FnMut(T)) -> usize {
         let _lock = self.enter();
-        let mut taken = 0;
         loop {
-            // SAFETY: (2): we hold `consuming`.
-            let head = unsafe { *self.head.get() };
+            // SAFETY: (2): we hold `consuming`, and `f`, which could come back here, is refused by it.
+            let state = unsafe { &mut *self.head.get() };
+            let head = state.node;
             // SAFETY: (1): `head` was not freed: only this loop frees it, below.
             let next = unsafe { (*head).next.load(Ordering::Acquire) }; // pairs with the Release in `push`
             if next.is_null() {
-                return taken;
+                return std::mem::take(&mut state.untold);
             }
             // SAFETY: (1), (2): `next` is linked and ours; its value is untouched since its push.
             let value = unsafe { (*next).value.take() };
-            // SAFETY: (2).
-            unsafe { *self.head.get() = next };
+            state.node = next;
+            state.untold += 1;
             // SAFETY: (1): `head` has been passed and no producer holds it: its `next` is set.
             drop(unsafe { Box::from_raw(head) });
-            taken += 1;
             f(value.expect("a linked node has a value until the consumer takes it"));
         }
     }
@@ -161,7 +168,7 @@ impl<T> std::fmt::Debug for Queue<T> {
 impl<T> Drop for Queue<T> {
     fn drop(&mut self) {
         // SAFETY: (2): `&mut self` excludes everybody.
-        let mut node = unsafe { *self.head.get() };
+        let mut node = unsafe { (*self.head.get()).node };
         while !node.is_null() {
             // SAFETY: (1): with no producer left, every node up to the tail is linked and owned by the queue.
             let boxed = unsafe { Box::from_raw(node) };
@@ -237,6 +244,21 @@ mod tests {
     }
 
     #[test]
+    fn a_consumer_that_panicked_can_go_on_and_release() {
+        let queue = Queue::new();
+        for item in 0..4 {
+            let _ = queue.push(item);
+        }
+        let drain = || queue.drain(|item| assert_ne!(item, 1));
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(drain)).is_err());
+        let mut rest = Vec::new();
+        let taken = queue.drain(|item| rest.push(item));
+        assert_eq!((rest, taken), (vec![2, 3], 4));
+        assert!(queue.release(taken));
+        assert_eq!(queue.push(4), Push::First);
+    }
+
+    #[test]
     #[should_panic(expected = "two consumers")]
     fn a_drain_within_a_drain_is_refused() {
         let queue = Queue::new();
@@ -250,32 +272,44 @@ mod tests {
 #[cfg(all(test, loom))]
 mod models {
     use super::*;
+    use loom::cell::UnsafeCell as Tracked;
     use loom::sync::Arc;
+
+    /// The queue, and what its consumer keeps outside of it: loom reports a consumer that does not see all that the
+    /// one before it did.
+    struct Role {
+        queue: Queue<usize>,
+        sum: Tracked<usize>,
+    }
+
+    // SAFETY: only the consumer touches `sum`, which is what the model is about.
+    unsafe impl Sync for Role {}
 
     #[test]
     fn loom_two_producers_one_consumer_at_a_time() {
         crate::atomic::model(|| {
-            let queue = Arc::new(Queue::new());
-            let seen = Arc::new(AtomicUsize::new(0));
-            let producer = |queue: Arc<Queue<usize>>, seen: Arc<AtomicUsize>, value| {
+            let role = Arc::new(Role { queue: Queue::new(), sum: Tracked::new(0) });
+            let producer = |role: Arc<Role>, value| {
                 move || {
-                    if queue.push(value) == Push::First {
+                    if role.queue.push(value) == Push::First {
                         loop {
-                            let taken = queue.drain(|item| {
-                                seen.fetch_add(item, Ordering::Relaxed);
-                            });
-                            if queue.release(taken) {
+                            let mut found = 0;
+                            let taken = role.queue.drain(|item| found += item);
+                            // SAFETY: the consumer's alone.
+                            role.sum.with_mut(|sum| unsafe { *sum += found });
+                            if role.queue.release(taken) {
                                 break;
                             }
                         }
                     }
                 }
             };
-            let other = loom::thread::spawn(producer(queue.clone(), seen.clone(), 1));
-            producer(queue.clone(), seen.clone(), 10)();
+            let other = loom::thread::spawn(producer(role.clone(), 1));
+            producer(role.clone(), 10)();
             other.join().unwrap();
-            assert!(queue.is_empty());
-            assert_eq!(seen.load(Ordering::Relaxed), 11);
+            assert!(role.queue.is_empty());
+            // SAFETY: both have ended.
+            assert_eq!(role.sum.with(|sum| unsafe { *sum }), 11);
         });
     }
 }

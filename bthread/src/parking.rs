@@ -21,14 +21,27 @@ pub(crate) const WORKERS_MAX: usize = 1024;
 pub(crate) struct Parking {
     /// One bit for each worker that sleeps or is about to.
     asleep: Box<[AtomicU64]>,
+    /// One bit for each worker that could not start what anybody may take.
+    limited: Box<[AtomicU64]>,
     searching: AtomicUsize,
 }
 
 impl Parking {
     pub(crate) fn new(workers: usize) -> Self {
         assert!(workers <= WORKERS_MAX);
-        let words = workers.div_ceil(64);
-        Parking { asleep: (0..words).map(|_| AtomicU64::new(0)).collect(), searching: AtomicUsize::new(0) }
+        let words = || (0..workers.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        Parking { asleep: words(), limited: words(), searching: AtomicUsize::new(0) }
+    }
+
+    /// Worker `index`, which is awake, can only go on with tasks of its own from here on, or can start any again.
+    pub(crate) fn set_limited(&self, index: usize, limited: bool) {
+        let (word, bit) = (&self.limited[index / 64], 1 << (index % 64));
+        // Relaxed: the worker's next `announce` publishes it, to the Acquire in `claim_any`.
+        if limited {
+            word.fetch_or(bit, Ordering::Relaxed)
+        } else {
+            word.fetch_and(!bit, Ordering::Relaxed)
+        };
     }
 
     /// Worker `index` is going to sleep, after one more look at the queues. `searching`: it counted as a searcher,
@@ -53,16 +66,17 @@ impl Parking {
     /// somebody is searching already. The worker claimed counts as searching.
     pub(crate) fn claim_any(&self) -> Option<usize> {
         loop {
-            // Pairs with the one in `announce`: our task is queued before this. Relaxed loads behind it suffice: what
-            // matters is which side of `announce`'s fence they are on.
+            // Pairs with the one in `announce`: our task is queued before this. What matters of the loads behind it is
+            // which side of `announce`'s fence they are on; Acquire only so that `limited` is as new as `asleep`.
             fence(Ordering::SeqCst);
             if self.searching.load(Ordering::Relaxed) != 0 {
                 return None;
             }
-            let sleeper = self.asleep.iter().enumerate().find_map(|(word, bits)| {
-                let bits = bits.load(Ordering::Relaxed);
-                (bits != 0).then(|| word * 64 + bits.trailing_zeros() as usize)
-            });
+            let sleeper =
+                self.asleep.iter().zip(&self.limited).enumerate().find_map(|(word, (bits, limited))| {
+                    let bits = bits.load(Ordering::Acquire) & !limited.load(Ordering::Relaxed);
+                    (bits != 0).then(|| word * 64 + bits.trailing_zeros() as usize)
+                });
             match sleeper {
                 None => return None,
                 Some(index) if self.clear(index) => return Some(index),
@@ -137,6 +151,22 @@ mod tests {
     }
 
     #[test]
+    fn a_limited_sleeper_is_claimed_by_name_only() {
+        let parking = Parking::new(2);
+        parking.set_limited(0, true);
+        parking.announce(0, false);
+        assert_eq!(parking.claim_any(), None);
+        parking.announce(1, false);
+        assert_eq!(parking.claim_any(), Some(1));
+        assert_eq!(parking.claim(0), Some(0));
+        assert!(!parking.retract(0) && !parking.end_search());
+        parking.set_limited(0, false);
+        parking.announce(0, false);
+        assert!(parking.end_search());
+        assert_eq!(parking.claim_any(), Some(0));
+    }
+
+    #[test]
     fn half_of_the_workers_may_search() {
         let parking = Parking::new(4);
         assert!(parking.begin_search(4) && parking.begin_search(4) && !parking.begin_search(4));
@@ -151,12 +181,12 @@ mod models {
     use crate::atomic::{Condvar, Mutex, lock};
     use loom::sync::Arc;
 
-    /// The scheduler around the protocol, as small as it can be: one shared queue, one inbox and one "signal" for
+    /// The scheduler around the protocol, as small as it can be: two shared queues, one inbox and one "signal" for
     /// each worker. The queues are counts with the orderings of the real ones, which order nothing beyond themselves.
     /// A lost wake-up is a deadlock, which loom reports.
     struct World {
         parking: Parking,
-        shared: AtomicUsize,
+        shared: [AtomicUsize; 2],
         inbox: [AtomicUsize; 2],
         signal: [(Mutex<bool>, Condvar); 2],
     }
@@ -165,14 +195,14 @@ mod models {
         fn new(workers: usize) -> Arc<Self> {
             Arc::new(World {
                 parking: Parking::new(workers),
-                shared: AtomicUsize::new(0),
+                shared: [(); 2].map(|()| AtomicUsize::new(0)),
                 inbox: [(); 2].map(|()| AtomicUsize::new(0)),
                 signal: [(); 2].map(|()| (Mutex::new(false), Condvar::new())),
             })
         }
 
-        fn produce_shared(&self) {
-            self.shared.fetch_add(1, Ordering::Release);
+        fn produce_shared(&self, queue: usize) {
+            self.shared[queue].fetch_add(1, Ordering::Release);
             if let Some(index) = self.parking.claim_any() {
                 self.wake(index);
             }
@@ -191,7 +221,8 @@ mod models {
         }
 
         fn take(&self, index: usize) -> bool {
-            [&self.inbox[index], &self.shared].into_iter().any(|queue| {
+            let [first, second] = &self.shared;
+            [&self.inbox[index], first, second].into_iter().any(|queue| {
                 queue.fetch_update(Ordering::Acquire, Ordering::Relaxed, |tasks| tasks.checked_sub(1)).is_ok()
             })
         }
@@ -200,12 +231,16 @@ mod models {
             queue.load(Ordering::Relaxed) > 0
         }
 
+        fn has_shared(&self) -> bool {
+            self.shared.iter().any(Self::has_tasks)
+        }
+
         /// Sleeps until there is a task for this worker, as `worker` does.
         fn run_one(&self, index: usize) {
             let mut searching = false;
             loop {
                 if self.take(index) {
-                    if searching && self.parking.end_search() && Self::has_tasks(&self.shared) {
+                    if searching && self.parking.end_search() && self.has_shared() {
                         if let Some(other) = self.parking.claim_any() {
                             self.wake(other);
                         }
@@ -213,7 +248,7 @@ mod models {
                     return;
                 }
                 self.parking.announce(index, searching);
-                if !Self::has_tasks(&self.inbox[index]) && !Self::has_tasks(&self.shared) {
+                if !Self::has_tasks(&self.inbox[index]) && !self.has_shared() {
                     let (signal, wake) = &self.signal[index];
                     let mut signalled = lock(signal);
                     while !*signalled {
@@ -232,7 +267,7 @@ mod models {
             let world = World::new(1);
             let producer = loom::thread::spawn({
                 let world = world.clone();
-                move || world.produce_shared()
+                move || world.produce_shared(0)
             });
             let worker = loom::thread::spawn({
                 let world = world.clone();
@@ -255,8 +290,9 @@ mod models {
                 let world = world.clone();
                 loom::thread::spawn(move || world.run_one(index))
             });
-            world.produce_shared();
-            world.produce_shared();
+            // The second task is elsewhere than the first: who is woken for that one must see to this one too.
+            world.produce_shared(0);
+            world.produce_shared(1);
             workers.into_iter().for_each(|worker| worker.join().unwrap());
         });
     }

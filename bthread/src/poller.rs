@@ -86,7 +86,8 @@ pub struct Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.poller.handlers.remove(self.id);
+        // First, so that events miss from here on; dropped last, since the handler's destructor may panic.
+        let _handler = self.poller.handlers.remove(self.id);
         // Fails only for a descriptor that is closed already, which needs no deregistration.
         let _ = self.poller.mio.registry().deregister(&mut SourceFd(&self.fd));
         self.poller.registered.fetch_sub(1, Ordering::Relaxed); // a hint; pairs with nothing

@@ -15,6 +15,9 @@ use crate::stack::{STACK_SIZE_DEFAULT, STACKS_MAX, StackConfig, StackPool};
 use crate::task::TaskRef;
 use crate::worker::{self, Worker};
 
+/// Stacks without which a worker runs nothing: one to stand on, one for when the bthread on that one waits.
+const WORKER_STACKS_MIN: usize = 2;
+
 /// What the workers share; lives for ever.
 pub(crate) struct Scheduler {
     injector: Injector<TaskRef>,
@@ -212,8 +215,8 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Most stacks at a time, and with it the bthreads that can wait at a time, 1 to 2^24; a reservation of address
-    /// space. Default: 2^20.
+    /// Most stacks at a time, and with it the bthreads that can wait at a time: from two for each worker, which is
+    /// what it needs to run, to 2^24; a reservation of address space. Default: 2^20.
     pub fn stacks_max(mut self, stacks: usize) -> Self {
         self.stacks_max = stacks;
         self
@@ -222,7 +225,7 @@ impl RuntimeBuilder {
     /// Starts a runtime of its own.
     ///
     /// # Errors
-    /// `InvalidInput` for a worker count out of range or stacks too small; what the system says when it gives no
+    /// `InvalidInput` for a worker count, or a size or number of stacks, out of range; what the system says when it gives no
     /// threads, descriptors or address space.
     pub fn start(self) -> io::Result<Runtime> {
         let count = match self.workers {
@@ -238,13 +241,23 @@ impl RuntimeBuilder {
             stacks_max: u32::try_from(self.stacks_max).unwrap_or(u32::MAX),
             ..StackConfig::default()
         };
+        let too_few = |stacks| stacks < WORKER_STACKS_MIN * count;
+        if too_few(self.stacks_max) {
+            let message =
+                format!("{} stacks: must be {WORKER_STACKS_MIN} for each worker at least", self.stacks_max);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        let stacks = StackPool::new(&stacks)?;
+        if too_few(stacks.counts().capacity as usize) {
+            return Err(io::Error::new(io::ErrorKind::OutOfMemory, "no address space for stacks"));
+        }
         crate::stack_overflow::install(worker::describe_current)?;
         let scheduler: &'static Scheduler = Box::leak(Box::new(Scheduler {
             injector: Injector::new(),
             parking: Parking::new(count),
             workers: OnceLock::new(),
             poller: Poller::new()?,
-            stacks: StackPool::new(&stacks)?,
+            stacks,
             exhausted: AtomicBool::new(false),
             next_worker: AtomicUsize::new(0),
         }));

@@ -73,7 +73,7 @@ pub(crate) fn wait(
     timeout: Option<Duration>,
     mask: Option<&WaitMask>,
 ) -> io::Result<usize> {
-    /// The kernel is older than 5.11.
+    /// The kernel is older than 5.11, or a filter of system calls is.
     static NO_NANOSECONDS: AtomicBool = AtomicBool::new(false);
 
     let mut raw = [libc::epoll_event { events: 0, u64: 0 }; EVENTS_MAX];
@@ -99,7 +99,9 @@ pub(crate) fn wait(
                 8usize,
             )
         };
-        done = result >= 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ENOSYS);
+        // EPERM: what old container runtimes answer for system calls that they do not know.
+        done = result >= 0
+            || !matches!(io::Error::last_os_error().raw_os_error(), Some(libc::ENOSYS | libc::EPERM));
         if !done {
             NO_NANOSECONDS.store(true, Ordering::Relaxed);
         }

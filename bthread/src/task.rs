@@ -315,9 +315,14 @@ where
 unsafe fn drop_result<T>(task: TaskRef) {
     // SAFETY: (1), passed on from `TaskRef::drop_result`.
     let outcome = unsafe { take::<Outcome<T>>(&mut (*task.get().work.get()).value) };
-    // A destructor that panics must not take the worker with it. Should the new payload's destructor panic too,
-    // forgetting is all that is left.
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(outcome))) {
+    contained(|| drop(outcome));
+}
+
+/// Runs code of a user that must not take the worker with it when it panics. The panic hook has reported it then.
+pub(crate) fn contained(f: impl FnOnce()) {
+    let Err(payload) = catch_unwind(AssertUnwindSafe(f)) else { return };
+    // A payload's destructor may panic as well. Should that one's payload do so too, forgetting is all that is left.
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         std::mem::forget(payload);
     }
 }

@@ -145,8 +145,8 @@ impl Timers {
         self.take_at(0).map(|action| (Key(first.slot), action))
     }
 
-    #[cfg(test)]
-    fn len(&self) -> usize {
+    /// Timers in the heap, cancelled ones included.
+    pub(crate) fn len(&self) -> usize {
         self.heap.len()
     }
 

@@ -414,6 +414,56 @@ fn deferred_work_does_not_wait_for_ever_behind_other_bthreads() {
 }
 
 #[test]
+fn deferred_work_that_waits_does_not_wait_as_the_bthread_under_it() {
+    struct Waits {
+        bthread: AtomicBool,
+        ran: AtomicBool,
+    }
+    impl bthread::Deferred for Waits {
+        fn run(self: Arc<Self>) {
+            self.bthread.store(bthread::is_bthread(), Ordering::Relaxed);
+            bthread::sleep(Duration::from_micros(10));
+            bthread::yield_now();
+            self.ran.store(true, Ordering::Release);
+        }
+    }
+    on(1, || {
+        let waits = Arc::new(Waits { bthread: AtomicBool::new(false), ran: AtomicBool::new(false) });
+        assert!(bthread::defer(waits.clone()));
+        // This bthread always can go on, so that the work is done inside of one of its yields.
+        while !waits.ran.load(Ordering::Acquire) {
+            bthread::yield_now();
+        }
+        assert!(!waits.bthread.load(Ordering::Relaxed));
+        let butex = Butex::new(0);
+        let deadline = Instant::now() + Duration::from_millis(1);
+        assert_eq!(butex.wait(0, Some(deadline)), WaitResult::TimedOut);
+    });
+}
+
+#[test]
+fn a_payload_that_panics_when_dropped_does_not_take_the_worker_with_it() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("in the destructor of a payload");
+        }
+    }
+    struct Throws;
+    impl bthread::Deferred for Throws {
+        fn run(self: Arc<Self>) {
+            std::panic::panic_any(Bomb);
+        }
+    }
+    on(1, || {
+        let _ = bthread::timer::schedule(Instant::now(), || std::panic::panic_any(Bomb));
+        assert!(bthread::defer(Arc::new(Throws)));
+        drop(bthread::spawn(|| std::panic::panic_any(Bomb)));
+        bthread::sleep(Duration::from_millis(2));
+    });
+}
+
+#[test]
 fn spawning_without_stacks_fails_and_recovers() {
     let runtime = Runtime::builder().workers(1).stacks_max(8).start().unwrap();
     let release = Arc::new(Butex::new(0));

@@ -19,6 +19,22 @@
 //! }
 //! ```
 //!
+//! Packages that refer to each other must lie in nested modules as the packages do, or the compiler finds no
+//! `super::other`. [`Config::include_file`] writes a file with these modules:
+//!
+//! ```no_run
+//! // build.rs
+//! fn main() -> std::io::Result<()> {
+//!     bobbin_build::Config::new().include_file("protos.rs").compile_protos(&["proto/shop.proto"], &["proto"])
+//! }
+//! ```
+//!
+//! ```ignore
+//! pub mod protos {
+//!     include!(concat!(env!("OUT_DIR"), "/protos.rs")); // protos::acme::shop, protos::acme::common
+//! }
+//! ```
+//!
 //! # What is generated
 //!
 //! Both proto2 and proto3 are read. One Rust file per proto package, imported packages included; a file
@@ -31,6 +47,9 @@
 //! | `struct EchoServer` | adapter for a server: `EchoServer::new(handlers)`, `EchoServer::new_async(handlers)` |
 //! | `struct EchoStub` | client: `echo`, `echo_with`, `start_echo`, `start_echo_with`, `echo_then`, `echo_then_with` |
 //! | `impl ProtoMessage` | for every message: its full name, and which proto2 `required` fields to look for |
+//!
+//! Both traits are also there for an `Arc` of what implements them, `Arc<dyn EchoService>` included, so that a program
+//! can keep a share of its handlers. `google.protobuf.Empty` is `()`.
 //!
 //! A trailing `Service` is dropped for `…Server` and `…Stub`, unless nothing would be left. A service without
 //! methods becomes nothing.

@@ -1,5 +1,6 @@
 //! What a `service` of a `.proto` becomes: two handler traits, a server adapter and a client stub.
-//! Writes source text only; every name in it is absolute, since a user's message may be called `Option`.
+//! Writes source text only; every name in it is absolute, since a user's message may be called `Option`. A crate
+//! seldom uses all that a service offers, hence `dead_code` is allowed in what is written.
 
 use std::collections::VecDeque;
 use std::fmt::Write;
@@ -35,6 +36,9 @@ impl ServiceGenerator for Generator {
     }
 }
 
+/// A type parameter of generated code. No message is called so: prost never ends a name in `_` but for keywords.
+const PARAMETER: &str = "T_";
+
 struct Writer<'a> {
     rt: &'a str,
     service: &'a Service,
@@ -68,8 +72,8 @@ impl<'a> Writer<'a> {
 {docs}/// Handlers of `{name}` that answer by returning; served through [`{server}::new`].
 ///
 /// Each call runs in a bthread of its own, where waiting parks the bthread and blocks no thread.
-/// A panic fails that call alone.
-#[allow(clippy::wrong_self_convention)]
+/// A panic fails that call alone. An `Arc` of handlers handles as well, for whoever keeps a share of them.
+#[allow(dead_code, clippy::wrong_self_convention)]
 pub trait {handlers}: ::core::marker::Send + ::core::marker::Sync + 'static {{",
             docs = docs(&self.service.comments, 0),
         );
@@ -79,7 +83,10 @@ pub trait {handlers}: ::core::marker::Send + ::core::marker::Sync + 'static {{",
             let _ = write!(
                 code,
                 "
-{docs}    /// Handles `{name}.{wire}`. An error is sent to the client with its code and text.
+{docs}    /// Handles `{name}.{wire}`.
+    ///
+    /// # Errors
+    /// Go to the client, with code and text.
     fn {call}(
         &self,
         cntl: &mut {rt}::ServerCall,
@@ -90,7 +97,29 @@ pub trait {handlers}: ::core::marker::Send + ::core::marker::Sync + 'static {{",
             );
         }
         code.push_str("}\n");
+        self.handlers_of_arc(&mut code);
         code
+    }
+
+    fn handlers_of_arc(&self, code: &mut String) {
+        let (rt, handlers) = (self.rt, &self.types.handlers);
+        code.push_str(&impl_for_arc(handlers));
+        for (method, MethodNames { call, .. }) in &self.methods {
+            let (request, response) = (&method.input_type, &method.output_type);
+            let _ = write!(
+                code,
+                "
+    fn {call}(
+        &self,
+        cntl: &mut {rt}::ServerCall,
+        request: {request},
+    ) -> ::core::result::Result<{response}, {rt}::RpcError> {{
+        {handlers}::{call}(&**self, cntl, request)
+    }}
+",
+            );
+        }
+        code.push_str("}\n");
     }
 
     fn handlers_async(&self) -> String {
@@ -101,8 +130,9 @@ pub trait {handlers}: ::core::marker::Send + ::core::marker::Sync + 'static {{",
 {docs}/// Handlers of `{name}` that may answer later; served through [`{server}::new_async`].
 ///
 /// Each call starts in a bthread of its own. The responder may be kept and sent from anywhere, after the
-/// handler has returned too; dropped unsent, it answers the client with an error.
-#[allow(clippy::wrong_self_convention)]
+/// handler has returned too; dropped unsent, it answers the client with an error. An `Arc` of handlers handles as
+/// well.
+#[allow(dead_code, clippy::wrong_self_convention)]
 pub trait {handlers_async}: ::core::marker::Send + ::core::marker::Sync + 'static {{",
             docs = docs(&self.service.comments, 0),
         );
@@ -119,7 +149,25 @@ pub trait {handlers_async}: ::core::marker::Send + ::core::marker::Sync + 'stati
             );
         }
         code.push_str("}\n");
+        self.handlers_async_of_arc(&mut code);
         code
+    }
+
+    fn handlers_async_of_arc(&self, code: &mut String) {
+        let (rt, handlers) = (self.rt, &self.types.handlers_async);
+        code.push_str(&impl_for_arc(handlers));
+        for (method, MethodNames { call, .. }) in &self.methods {
+            let (request, response) = (&method.input_type, &method.output_type);
+            let _ = write!(
+                code,
+                "
+    fn {call}(&self, request: {request}, responder: {rt}::Responder<{response}>) {{
+        {handlers}::{call}(&**self, request, responder);
+    }}
+",
+            );
+        }
+        code.push_str("}\n");
     }
 
     fn server(&self) -> String {
@@ -144,15 +192,18 @@ pub trait {handlers_async}: ::core::marker::Send + ::core::marker::Sync + 'stati
         format!(
             "
 /// `{name}` for a server: finds the handler of each call.
+#[allow(dead_code)]
 pub struct {server} {{
     handlers: {server_handlers},
 }}
 
+#[allow(dead_code)]
 enum {server_handlers} {{
     Blocking(::std::boxed::Box<dyn {handlers}>),
     Async(::std::boxed::Box<dyn {handlers_async}>),
 }}
 
+#[allow(dead_code)]
 impl {server} {{
     /// The names of the service and its methods on the wire, in the order of the `.proto`.
     pub const DESCRIPTOR: &'static {rt}::ServiceDescriptor = {{
@@ -174,6 +225,12 @@ impl {server} {{
         Self {{ handlers: {server_handlers}::Async(::std::boxed::Box::new(handlers)) }}
     }}
 }}
+
+impl ::core::fmt::Debug for {server} {{
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {{
+        f.debug_struct(\"{server}\").finish_non_exhaustive()
+    }}
+}}
 "
         )
     }
@@ -190,7 +247,7 @@ impl {server} {{
                 {handlers}::{call}(&**handlers, cntl, request)
             }}),
             ({index}, {server_handlers}::Async(handlers)) => {rt}::unary_async(call, body, |request, responder| {{
-                {handlers_async}::{call}(&**handlers, request, responder)
+                {handlers_async}::{call}(&**handlers, request, responder);
             }}),"
             );
         }
@@ -217,14 +274,16 @@ impl {rt}::Service for {server} {{
         let mut code = format!(
             "
 {docs}/// Client of `{name}`. Cloning it is cheap; all clones use one channel.
-#[derive(Clone)]
+#[allow(dead_code)]
+#[derive(Clone, Debug)]
 pub struct {stub} {{
     channel: {rt}::Channel,
 }}
 
-#[allow(clippy::wrong_self_convention)]
+#[allow(dead_code, clippy::wrong_self_convention, clippy::needless_pass_by_value)]
 impl {stub} {{
     /// A stub that calls through `channel`.
+    #[must_use]
     pub fn new(channel: &{rt}::Channel) -> Self {{
         Self {{ channel: ::core::clone::Clone::clone(channel) }}
     }}
@@ -245,12 +304,15 @@ impl {stub} {{
         let result = format!("::core::result::Result<{response}, {rt}::RpcError>");
         let result_reply = format!("::core::result::Result<{rt}::Reply<{response}>, {rt}::RpcError>");
         let descriptor = format!("&{}::DESCRIPTOR.methods[{index}]", self.types.server);
-        let no_options = "::core::default::Default::default()";
+        let no_options = format!("<{rt}::CallOptions as ::core::default::Default>::default()");
         let deprecated = if method.options.deprecated() { "    #[deprecated]\n" } else { "" };
         format!(
             "
 {docs}    /// Calls `{wire}` and waits for the response.
     /// Parks the bthread, or blocks the thread.
+    ///
+    /// # Errors
+    /// What the server answered, `ERPCTIMEDOUT` at the deadline, or the failure of the connection.
 {deprecated}    pub fn {call}(
         &self,
         request: &{request},
@@ -260,6 +322,9 @@ impl {stub} {{
     }}
 
     /// Like [`{link_call}`](Self::{link_call}) with options; the reply comes with its attachment.
+    ///
+    /// # Errors
+    /// The same.
 {deprecated}    pub fn {call_with}(
         &self,
         options: {rt}::CallOptions,
@@ -293,8 +358,8 @@ impl {stub} {{
         + 'static,
     ) {{
         self.channel.call_then({descriptor}, {no_options}, &request, move |reply| {{
-            done(reply.map(|reply| reply.message))
-        }})
+            done(reply.map(|reply| reply.message));
+        }});
     }}
 
     /// Like [`{then}`](Self::{then}) with options; the reply comes with its attachment.
@@ -306,13 +371,23 @@ impl {stub} {{
         + ::core::marker::Send
         + 'static,
     ) {{
-        self.channel.call_then({descriptor}, options, &request, done)
+        self.channel.call_then({descriptor}, options, &request, done);
     }}
 ",
             docs = docs(&method.comments, 1),
             link_call = call.trim_start_matches("r#"),
         )
     }
+}
+
+/// The head of an `impl` that hands calls from an `Arc` on to what is in it.
+fn impl_for_arc(handlers: &str) -> String {
+    format!(
+        "\nimpl<{PARAMETER}> {handlers} for ::std::sync::Arc<{PARAMETER}>
+where
+    {PARAMETER}: {handlers} + ?::core::marker::Sized,
+{{"
+    )
 }
 
 /// The comments of the `.proto` as documentation, with an empty line after them.

@@ -22,6 +22,9 @@ pub(crate) fn load(
     if protos.is_empty() {
         return Err(BuildError::new("no .proto file was given"));
     }
+    for proto in protos.iter().map(AsRef::as_ref) {
+        refuse_missing(proto, includes)?;
+    }
     let mut compiler = protox::Compiler::new(includes).map_err(error_with_place)?;
     compiler.include_imports(true).include_source_info(true);
     compiler.open_files(protos).map_err(error_with_place)?;
@@ -29,6 +32,15 @@ pub(crate) fn load(
         descriptors: compiler.file_descriptor_set(),
         files_read: compiler.files().filter_map(|file| file.path().map(Path::to_owned)).collect(),
     })
+}
+
+/// `protox` says of a file that does not exist that no include folder has it, which leads astray.
+fn refuse_missing(proto: &Path, includes: &[impl AsRef<Path>]) -> Result<(), BuildError> {
+    if proto.exists() || includes.iter().any(|include| include.as_ref().join(proto).exists()) {
+        return Ok(());
+    }
+    let here = std::env::current_dir().unwrap_or_default();
+    Err(BuildError::new(format!("{}: there is no such file, seen from {}", proto.display(), here.display())))
 }
 
 /// Only the Debug form of a `protox` error has file, line and column in it; at the end of a file, not even that.

@@ -109,10 +109,15 @@ fn a_file_that_is_not_there_or_not_in_an_include_folder_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("outside.proto"), "syntax = \"proto3\";\n").unwrap();
-    for path in [dir.path().join("gone.proto"), outside.path().join("outside.proto")] {
+    let wrong = [
+        (dir.path().join("gone.proto"), "there is no such file"),
+        (outside.path().join("outside.proto"), "is not in any include path"),
+    ];
+    for (path, reason) in wrong {
         let result = Config::new().out_dir(dir.path()).compile_protos(&[&path], &[dir.path()]);
         let error = result.unwrap_err().to_string();
         assert!(error.contains(path.file_name().unwrap().to_str().unwrap()), "{error}");
+        assert!(error.contains(reason), "{error}");
     }
 }
 

@@ -139,6 +139,15 @@ fn every_way_to_call_reaches_handlers_that_answer_later() {
 }
 
 #[test]
+fn every_way_to_call_reaches_handlers_that_are_shared() {
+    let shared = Arc::new(Shop);
+    every_way_to_call_brings_the_reply(OrderServer::new(shared.clone()));
+    every_way_to_call_brings_the_reply(OrderServer::new_async(shared));
+    let chosen_at_run_time: Arc<dyn OrderService> = Arc::new(Shop);
+    every_way_to_call_brings_the_reply(OrderServer::new(chosen_at_run_time));
+}
+
+#[test]
 #[expect(deprecated, reason = "the method is, in the .proto")]
 fn a_handlers_error_reaches_the_client() {
     for service in [OrderServer::new(Shop), OrderServer::new_async(Shop)] {

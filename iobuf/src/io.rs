@@ -362,7 +362,11 @@ unsafe impl BufMut for IoBuf {
     #[inline]
     fn chunk_mut(&mut self) -> &mut UninitSlice {
         if let Some(block) = &mut self.tail {
-            block.discard_staged(); // left by a writer that was leaked
+            // A writer that was leaked may have left staged bytes, or a full block.
+            block.discard_staged();
+            if block.spare() == 0 {
+                self.tail = None;
+            }
         }
         UninitSlice::uninit(self.tail.get_or_insert_with(cache::acquire).spare_mut())
     }

@@ -11,6 +11,7 @@ use rpc::error::{EHOSTDOWN, EOVERCROWDED, ERPCTIMEDOUT, ETIMEDOUT};
 use rpc::{Call, CallOptions, Limits};
 use support::{
     Channel, Echo, EchoResponse, LONG, Server, call, call_with, connect, echo_method, raw, request,
+    request_frame,
 };
 
 /// More than the buffers of a connection hold, on both sides together.
@@ -22,7 +23,7 @@ fn replies_wait_for_a_reader_that_is_slow_and_nobody_else_does() {
     let channel = connect(&server);
     let attachment = IoBuf::from(vec![3; MORE_THAN_A_KERNEL_HOLDS - 100]);
     let mut stream = raw(&server);
-    let frame = request_frame(&attachment);
+    let frame = request_frame("hello", &attachment);
     let mut writer = stream.try_clone().unwrap();
     let writing = std::thread::spawn(move || writer.write_all(&frame).unwrap());
     writing.join().unwrap();
@@ -42,8 +43,8 @@ fn a_server_refuses_requests_of_a_connection_that_does_not_take_its_replies() {
     limits.max_unwritten_bytes = 1 << 20;
     let server = Server::builder().add(Echo).limits(limits).start("127.0.0.1:0").unwrap();
     let mut stream = raw(&server);
-    let large = request_frame(&IoBuf::from(vec![3; 32 << 20]));
-    let small = request_frame(&IoBuf::new());
+    let large = request_frame("hello", &IoBuf::from(vec![3; 32 << 20]));
+    let small = request_frame("hello", &IoBuf::new());
     let mut reader = stream.try_clone().unwrap();
     stream.write_all(&large).unwrap();
     // Its reply has begun, so it is queued as a whole.
@@ -124,22 +125,4 @@ fn deaf_listener() -> (TcpListener, Vec<TcpStream>) {
         waiting.push(stream);
     }
     (listener, waiting)
-}
-
-/// A request with an attachment.
-fn request_frame(attachment: &IoBuf) -> Vec<u8> {
-    let plain = include_bytes!("../src/baidu_std/testdata/plain.req.bin");
-    let meta_size = u32::from_be_bytes(plain[8..12].try_into().unwrap()) as usize;
-    let (meta, body) = plain[12..].split_at(meta_size);
-    let mut meta = meta.to_vec();
-    // Field 5; the order of fields is free.
-    meta.push(0x28);
-    prost::encode_length_delimiter(attachment.len(), &mut meta).unwrap();
-    let mut frame = b"PRPC".to_vec();
-    frame.extend(((meta.len() + body.len() + attachment.len()) as u32).to_be_bytes());
-    frame.extend((meta.len() as u32).to_be_bytes());
-    frame.extend(meta);
-    frame.extend(body);
-    frame.extend(attachment.to_vec());
-    frame
 }

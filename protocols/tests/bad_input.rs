@@ -55,7 +55,9 @@ fn bytes_of_no_protocol_close_the_connection() {
         assert!(is_refused(&server, bytes));
     }
     assert_eq!(call(&channel, "after").unwrap(), "after");
-    assert_eq!(server.connection_count(), 1);
+    while server.connection_count() > 1 {
+        std::thread::yield_now();
+    }
 }
 
 #[test]

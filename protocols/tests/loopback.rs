@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use bthread::Butex;
 use iobuf::IoBuf;
 use rpc::error::{
     ECANCELED, ECONNREFUSED, EEOF, EHOSTDOWN, EINTERNAL, EINVAL, ELIMIT, ELOGOFF, ENOMETHOD, ENOSERVICE,
@@ -19,7 +20,7 @@ use rpc::limit::Constant;
 use rpc::{Call, CallOptions, MethodDescriptor, Responder};
 use support::{
     AsyncEcho, Channel, Echo, EchoRequest, EchoResponse, LONG, Server, call, call_with, connect, echo_method,
-    exchange, is_closed, raw, request, start,
+    exchange, is_closed, raw, request, request_frame, sorted_frames, start,
 };
 
 #[test]
@@ -100,6 +101,33 @@ fn a_slow_call_does_not_hold_up_the_others_of_its_connection() {
     assert_eq!(start_call(&channel, "fast").join().unwrap().message, "fast");
     held.recv().unwrap().send(Ok(EchoResponse { message: "late".into() }));
     assert_eq!(slow.join().unwrap().message, "late");
+}
+
+#[test]
+fn a_handler_that_waits_does_not_hold_up_the_requests_that_came_with_it() {
+    let gone = Arc::new(Butex::new(0));
+    let service = AsyncEcho(move |request: EchoRequest, responder: Responder<EchoResponse>| {
+        match request.message.as_str() {
+            "wait" => {
+                while gone.value().load(Ordering::Acquire) == 0 {
+                    let _ = gone.wait(0, None);
+                }
+            }
+            "go" => {
+                gone.value().store(1, Ordering::Release);
+                gone.wake_all();
+            }
+            _ => {}
+        }
+        responder.send(Ok(EchoResponse { message: request.message }));
+    });
+    let server = Server::builder().add(service).start("127.0.0.1:0").unwrap();
+    let mut all_at_once = request_frame("wait", &IoBuf::new()).repeat(100);
+    all_at_once.extend(request_frame("go", &IoBuf::new()));
+    // Header, description and body of the replies.
+    let expect = 100 * (12 + 18 + 6) + 12 + 18 + 4;
+    let replies = exchange(&mut raw(&server), &all_at_once, expect);
+    assert_eq!(sorted_frames(&replies).len(), 101);
 }
 
 #[test]
@@ -457,11 +485,12 @@ fn bytes_that_come_one_by_one_are_put_together() {
     assert_eq!(exchange(&mut stream, &plain[plain.len() - 1..], 42).len(), 42);
 }
 
+/// Where the responders of calls of "slow" arrive.
+type Held = mpsc::Receiver<Responder<EchoResponse>>;
+
 /// A service that answers at once, but hands over the responder of a call of "slow".
-fn held_service() -> (
-    AsyncEcho<impl Fn(EchoRequest, Responder<EchoResponse>) + Send + Sync + 'static>,
-    mpsc::Receiver<Responder<EchoResponse>>,
-) {
+fn held_service() -> (AsyncEcho<impl Fn(EchoRequest, Responder<EchoResponse>) + Send + Sync + 'static>, Held)
+{
     let (tx, rx) = mpsc::channel();
     let tx = Mutex::new(tx);
     let service =
@@ -479,7 +508,7 @@ fn held_service() -> (
     (service, rx)
 }
 
-fn held_server() -> (Server, mpsc::Receiver<Responder<EchoResponse>>) {
+fn held_server() -> (Server, Held) {
     let (service, held) = held_service();
     (Server::builder().add(service).start("127.0.0.1:0").unwrap(), held)
 }

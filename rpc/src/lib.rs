@@ -19,6 +19,7 @@ pub mod transport;
 
 mod messenger;
 mod socket;
+mod starting;
 mod user_fields;
 
 pub use client::{Call, CallOptions, Channel, ChannelBuilder, Reply};

@@ -15,7 +15,8 @@ pub struct Limits {
     pub max_body_size: usize,
     /// While a connection has more bytes than this to write, calls on it fail with
     /// [`EOVERCROWDED`](crate::error::EOVERCROWDED), and so do new requests from it; replies are exempt, so that what
-    /// runs can end. Default: [`MAX_UNWRITTEN_BYTES_DEFAULT`].
+    /// runs can end. So are the refusals of new requests, up to as many bytes once more: a peer that goes on with
+    /// requests until then, and does not read, loses its connection. Default: [`MAX_UNWRITTEN_BYTES_DEFAULT`].
     pub max_unwritten_bytes: usize,
 }
 

@@ -45,10 +45,10 @@ impl Messenger {
             return Ok(Cut::NeedMore);
         }
         let preferred = self.preferred;
-        if let Some(index) = preferred {
-            if let Some(cut) = self.ask(index, input)? {
-                return Ok(cut);
-            }
+        if let Some(index) = preferred
+            && let Some(cut) = self.ask(index, input)?
+        {
+            return Ok(cut);
         }
         for index in (0..self.candidates.len()).filter(|index| Some(*index) != preferred) {
             if let Some(cut) = self.ask(index, input)? {

@@ -29,6 +29,8 @@ use runner::Local;
 
 pub(crate) use runner::main;
 
+/// Deferred targets that a worker holds; beyond, `defer` refuses.
+const DEFERRED_MAX: usize = 1024;
 /// Task slots that a worker keeps for itself; it trades them with the pool by halves.
 const LOCAL_TASKS_MAX: usize = 512;
 
@@ -200,7 +202,7 @@ pub(crate) fn recycle(task: TaskRef) {
     }
 }
 
-/// Keeps work for the end of the batch; false if the caller is no worker.
+/// Keeps work for the end of the batch; false if the caller is no worker, or the batch is full.
 pub(crate) fn defer(target: Arc<dyn Deferred>) -> bool {
     let Some(local) = local() else { return false };
     let mut deferred = local.deferred.borrow_mut();
@@ -210,6 +212,7 @@ pub(crate) fn defer(target: Arc<dyn Deferred>) -> bool {
             local.deferred_tasks.set(0);
         }
         Some(last) if Arc::ptr_eq(last, &target) => return true,
+        Some(_) if deferred.len() >= DEFERRED_MAX => return false,
         Some(_) => {}
     }
     deferred.push(target);

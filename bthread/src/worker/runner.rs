@@ -30,8 +30,10 @@ use crate::sys::{self, WaitMask};
 use crate::task::TaskRef;
 use crate::timer::{Key, Timers};
 
-/// Stacks that a worker keeps for itself.
+/// Stacks that a worker keeps for itself, if that is a small part of all.
 const LOCAL_STACKS_MAX: usize = 32;
+/// The part of all stacks that all workers together may keep for themselves, as a divisor.
+const LOCAL_STACKS_PART: usize = 4;
 
 /// What a worker's own thread alone may touch.
 pub(super) struct Local {
@@ -48,12 +50,16 @@ pub(super) struct Local {
     pub(super) handoff: Cell<Option<TaskRef>>,
     pub(super) stack: Cell<Option<Stack>>,
     pub(super) stacks: RefCell<Vec<Stack>>,
+    /// Spare stacks kept here; at least 1.
+    pub(super) stacks_max: usize,
     pub(super) tasks: RefCell<Vec<TaskRef>>,
     pub(super) timers: RefCell<Timers>,
     pub(super) deferred: RefCell<Vec<Arc<dyn Deferred>>>,
     pub(super) deferred_since: Cell<Option<Instant>>,
     pub(super) deferred_tasks: Cell<u32>,
     pub(super) tick: Cell<u32>,
+    /// Whose turn it is when both `ready` and the deque have something.
+    pub(super) deque_turn: Cell<bool>,
     pub(super) searching: Cell<bool>,
     /// Events are being handed to their handlers: what they spawn is announced once, at the end.
     pub(super) delivering: Cell<bool>,
@@ -79,12 +85,17 @@ pub(crate) fn main(worker: &'static Worker, deque: crossbeam_deque::Worker<TaskR
         handoff: Cell::new(None),
         stack: Cell::new(None),
         stacks: RefCell::default(),
+        stacks_max: local_stacks_max(
+            worker.scheduler.stacks().counts().capacity,
+            worker.scheduler.workers().len(),
+        ),
         tasks: RefCell::default(),
         timers: RefCell::new(Timers::new(worker.tombstones.clone())),
         deferred: RefCell::default(),
         deferred_since: Cell::new(None),
         deferred_tasks: Cell::new(0),
         tick: Cell::new(0),
+        deque_turn: Cell::new(false),
         searching: Cell::new(false),
         delivering: Cell::new(false),
         starved: Cell::new(false),
@@ -103,6 +114,11 @@ pub(crate) fn main(worker: &'static Worker, deque: crossbeam_deque::Worker<TaskR
     // SAFETY: (2): nothing else stands on that stack. The native stack is never returned to.
     unsafe { context::switch(&mut native, runner) };
     unreachable!("the native stack of a worker is left for ever")
+}
+
+/// What one idle worker keeps must not be what another one starves for.
+fn local_stacks_max(capacity: u32, workers: usize) -> usize {
+    (capacity as usize / (LOCAL_STACKS_PART * workers)).clamp(1, LOCAL_STACKS_MAX)
 }
 
 extern "C" fn runner(local: *mut ()) -> ! {
@@ -126,6 +142,8 @@ impl Local {
                 self.look_at_deferred();
             } else {
                 self.deque.push(task);
+                // Another worker may have stacks.
+                self.worker.scheduler.notify();
             }
         }
     }
@@ -162,12 +180,16 @@ impl Local {
     /// `ready`, or parked.
     pub(super) fn suspend(&'static self, task: TaskRef) {
         count(&self.worker.counters.switches);
-        self.look_at_deferred();
+        // Before any code of a user: were that to wait, it must not do so as the task, which is about to.
         self.current.set(None);
+        self.look_at_deferred();
         let tick = self.tick.get().wrapping_add(1);
-        self.tick.set(tick);
-        // The periodic look is the runner's.
-        let next = if tick.is_multiple_of(LOOK_EVERY) { None } else { self.pick() };
+        let next = if tick.is_multiple_of(LOOK_EVERY) {
+            None // the look is the runner's, and so is its tick
+        } else {
+            self.tick.set(tick);
+            self.pick()
+        };
         // SAFETY: (1): a task from our own queues is at home here or has not started.
         let next_started = next.is_some_and(|next| unsafe { next.run() }.started);
         if next == Some(task) {
@@ -215,9 +237,9 @@ impl Local {
     /// which may still be stood on.
     fn keep(&self, stack: Stack) {
         let mut stacks = self.stacks.borrow_mut();
-        if stacks.len() >= LOCAL_STACKS_MAX {
+        if stacks.len() >= self.stacks_max {
             let pool = self.worker.scheduler.stacks();
-            stacks.drain(..LOCAL_STACKS_MAX / 2).for_each(|stack| pool.put(stack));
+            stacks.drain(..self.stacks_max.div_ceil(2)).for_each(|stack| pool.put(stack));
         }
         stacks.push(stack);
     }
@@ -229,15 +251,20 @@ impl Local {
             match self.worker.scheduler.stacks().get() {
                 Ok(stack) => stacks.push(stack),
                 Err(_) => {
-                    self.starved.set(true);
-                    self.worker.scheduler.set_exhausted(true);
+                    self.set_starved(true);
                     return false;
                 }
             }
         }
-        if self.starved.replace(false) {
-            self.worker.scheduler.set_exhausted(false);
+        if self.starved.get() {
+            self.set_starved(false);
         }
         true
+    }
+
+    fn set_starved(&self, starved: bool) {
+        self.starved.set(starved);
+        self.worker.scheduler.set_exhausted(starved);
+        self.worker.scheduler.parking().set_limited(self.worker.index, starved);
     }
 }

@@ -1,17 +1,16 @@
 //! What a worker does next: its own queues, then those of others, then sleep; and in between the poller, the timers
 //! and what was deferred.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_deque::Steal;
 
 use super::runner::Local;
-use super::{Place, count};
+use super::{Place, Worker, count};
 use crate::atomic::lock;
 use crate::sys::{EVENTS_MAX, Event};
-use crate::task::TaskRef;
+use crate::task::{TaskRef, contained};
 use crate::timer::Action;
 
 /// Tasks between two looks of a busy worker at the poller, its timers and the injector.
@@ -31,6 +30,10 @@ impl Local {
     pub(super) fn pick(&self) -> Option<TaskRef> {
         self.worker.inbox.take_all(|task| self.ready.borrow_mut().push_back(task));
         if self.starved.get() {
+            if let Some(task) = self.next.take() {
+                self.deque.push(task);
+                self.worker.scheduler.notify(); // another worker may have stacks
+            }
             return self.ready.borrow_mut().pop_front();
         }
         if let Some(task) = self.next.take() {
@@ -43,10 +46,11 @@ impl Local {
         }
         self.next_runs.set(0);
         let ready = || self.ready.borrow_mut().pop_front();
-        if self.tick.get().is_multiple_of(2) {
-            ready().or_else(|| self.deque.pop())
-        } else {
+        // A turn of its own, not that of the tick: some patterns of spawning and yielding come here at even ticks only.
+        if self.deque_turn.replace(!self.deque_turn.get()) {
             self.deque.pop().or_else(ready)
+        } else {
+            ready().or_else(|| self.deque.pop())
         }
     }
 
@@ -77,9 +81,7 @@ impl Local {
 
     fn found(&self, task: TaskRef) -> TaskRef {
         let scheduler = self.worker.scheduler;
-        if self.searching.replace(false)
-            && scheduler.parking().end_search()
-            && (!self.deque.is_empty() || !scheduler.injector().is_empty())
+        if self.searching.replace(false) && scheduler.parking().end_search() && self.is_anything_shared(true)
         {
             scheduler.notify();
         }
@@ -138,7 +140,11 @@ impl Local {
     fn sleep(&self) {
         let scheduler = self.worker.scheduler;
         let parking = scheduler.parking();
-        parking.announce(self.worker.index, self.searching.replace(false));
+        let searched = self.searching.replace(false);
+        parking.announce(self.worker.index, searched);
+        if searched && self.starved.get() && self.is_anything_shared(true) {
+            scheduler.notify(); // somebody took us for a searcher, and relied on it
+        }
         if self.could_take_something() {
             self.searching.set(!parking.retract(self.worker.index));
             return;
@@ -166,22 +172,31 @@ impl Local {
     /// The last look before the sleep, at all that others can have queued; see `parking`.
     fn could_take_something(&self) -> bool {
         let worker = self.worker;
-        if !worker.inbox.is_empty() || worker.has_remote_timers.load(Ordering::Relaxed) {
+        // What was deferred last may have deferred more.
+        if !worker.inbox.is_empty()
+            || worker.has_remote_timers.load(Ordering::Relaxed)
+            || !self.deferred.borrow().is_empty()
+        {
             return true;
         }
         // A starved worker could not start them.
-        !self.starved.get()
-            && (!worker.scheduler.injector().is_empty()
-                || worker
-                    .scheduler
-                    .workers()
-                    .iter()
-                    .any(|other| other.index != worker.index && !other.stealer.is_empty()))
+        !self.starved.get() && self.is_anything_shared(false)
+    }
+
+    /// Whether there is a task that any worker may start: in the injector, or in a deque of another worker or `own`.
+    fn is_anything_shared(&self, own: bool) -> bool {
+        let scheduler = self.worker.scheduler;
+        let stealable =
+            |other: &&Worker| (own || other.index != self.worker.index) && !other.stealer.is_empty();
+        !scheduler.injector().is_empty() || scheduler.workers().iter().any(stealable)
     }
 
     /// What a busy worker does now and then.
     fn look(&self) {
         count(&self.worker.counters.looks);
+        if self.starved.get() {
+            self.has_spare_stack(); // a worker that never sleeps has no other time to try again
+        }
         let poller = self.worker.scheduler.poller();
         if poller.is_watching() {
             let mut events = [Event::NONE; EVENTS_MAX];
@@ -197,8 +212,7 @@ impl Local {
         }
         self.delivering.set(true);
         for event in events {
-            // The panic hook has reported it; the worker must go on.
-            let _ = catch_unwind(AssertUnwindSafe(|| self.worker.scheduler.poller().deliver(*event)));
+            contained(|| self.worker.scheduler.poller().deliver(*event));
         }
         self.delivering.set(false);
         if !self.deque.is_empty() {
@@ -214,7 +228,9 @@ impl Local {
             return;
         }
         let now = Instant::now();
-        loop {
+        // What the functions add waits for the next look, lest one that sets itself again keeps us here.
+        let present = self.timers.borrow().len();
+        for _ in 0..present {
             let due = self.timers.borrow_mut().pop_due(now);
             match due {
                 None => return,
@@ -222,10 +238,7 @@ impl Local {
                     self.forget_timer(task, key);
                     task.get().parker().unpark();
                 }
-                Some((_, Action::Call(callback))) => {
-                    // As in `deliver`.
-                    let _ = catch_unwind(AssertUnwindSafe(|| callback.fire()));
-                }
+                Some((_, Action::Call(callback))) => contained(|| callback.fire()),
             }
         }
     }
@@ -286,8 +299,7 @@ impl Local {
         }
         let mut batch = std::mem::take(&mut *self.deferred.borrow_mut());
         for target in batch.drain(..) {
-            // As in `deliver`.
-            let _ = catch_unwind(AssertUnwindSafe(|| target.run()));
+            contained(|| target.run());
         }
         let mut deferred = self.deferred.borrow_mut();
         if deferred.is_empty() {

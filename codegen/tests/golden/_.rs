@@ -9,10 +9,13 @@ pub struct Ping {
 /// Handlers of `PingService` that answer by returning; served through [`PingServer::new`].
 ///
 /// Each call runs in a bthread of its own, where waiting parks the bthread and blocks no thread.
-/// A panic fails that call alone.
-#[allow(clippy::wrong_self_convention)]
+/// A panic fails that call alone. An `Arc` of handlers handles as well, for whoever keeps a share of them.
+#[allow(dead_code, clippy::wrong_self_convention)]
 pub trait PingService: ::core::marker::Send + ::core::marker::Sync + 'static {
-    /// Handles `PingService.Ping`. An error is sent to the client with its code and text.
+    /// Handles `PingService.Ping`.
+    ///
+    /// # Errors
+    /// Go to the client, with code and text.
     fn ping(
         &self,
         cntl: &mut ::bobbin::ServerCall,
@@ -20,26 +23,52 @@ pub trait PingService: ::core::marker::Send + ::core::marker::Sync + 'static {
     ) -> ::core::result::Result<Ping, ::bobbin::RpcError>;
 }
 
+impl<T_> PingService for ::std::sync::Arc<T_>
+where
+    T_: PingService + ?::core::marker::Sized,
+{
+    fn ping(
+        &self,
+        cntl: &mut ::bobbin::ServerCall,
+        request: Ping,
+    ) -> ::core::result::Result<Ping, ::bobbin::RpcError> {
+        PingService::ping(&**self, cntl, request)
+    }
+}
+
 /// Handlers of `PingService` that may answer later; served through [`PingServer::new_async`].
 ///
 /// Each call starts in a bthread of its own. The responder may be kept and sent from anywhere, after the
-/// handler has returned too; dropped unsent, it answers the client with an error.
-#[allow(clippy::wrong_self_convention)]
+/// handler has returned too; dropped unsent, it answers the client with an error. An `Arc` of handlers handles as
+/// well.
+#[allow(dead_code, clippy::wrong_self_convention)]
 pub trait PingServiceAsync: ::core::marker::Send + ::core::marker::Sync + 'static {
     /// Handles `PingService.Ping`.
     fn ping(&self, request: Ping, responder: ::bobbin::Responder<Ping>);
 }
 
+impl<T_> PingServiceAsync for ::std::sync::Arc<T_>
+where
+    T_: PingServiceAsync + ?::core::marker::Sized,
+{
+    fn ping(&self, request: Ping, responder: ::bobbin::Responder<Ping>) {
+        PingServiceAsync::ping(&**self, request, responder);
+    }
+}
+
 /// `PingService` for a server: finds the handler of each call.
+#[allow(dead_code)]
 pub struct PingServer {
     handlers: PingServerHandlers,
 }
 
+#[allow(dead_code)]
 enum PingServerHandlers {
     Blocking(::std::boxed::Box<dyn PingService>),
     Async(::std::boxed::Box<dyn PingServiceAsync>),
 }
 
+#[allow(dead_code)]
 impl PingServer {
     /// The names of the service and its methods on the wire, in the order of the `.proto`.
     pub const DESCRIPTOR: &'static ::bobbin::ServiceDescriptor = {
@@ -68,6 +97,12 @@ impl PingServer {
     }
 }
 
+impl ::core::fmt::Debug for PingServer {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("PingServer").finish_non_exhaustive()
+    }
+}
+
 impl ::bobbin::Service for PingServer {
     fn descriptor(&self) -> &'static ::bobbin::ServiceDescriptor {
         Self::DESCRIPTOR
@@ -79,7 +114,7 @@ impl ::bobbin::Service for PingServer {
                 PingService::ping(&**handlers, cntl, request)
             }),
             (0, PingServerHandlers::Async(handlers)) => ::bobbin::unary_async(call, body, |request, responder| {
-                PingServiceAsync::ping(&**handlers, request, responder)
+                PingServiceAsync::ping(&**handlers, request, responder);
             }),
             // Not an index of DESCRIPTOR.methods: a call that is dropped is answered with an error.
             _ => ::core::mem::drop((call, body)),
@@ -88,29 +123,37 @@ impl ::bobbin::Service for PingServer {
 }
 
 /// Client of `PingService`. Cloning it is cheap; all clones use one channel.
-#[derive(Clone)]
+#[allow(dead_code)]
+#[derive(Clone, Debug)]
 pub struct PingStub {
     channel: ::bobbin::Channel,
 }
 
-#[allow(clippy::wrong_self_convention)]
+#[allow(dead_code, clippy::wrong_self_convention, clippy::needless_pass_by_value)]
 impl PingStub {
     /// A stub that calls through `channel`.
+    #[must_use]
     pub fn new(channel: &::bobbin::Channel) -> Self {
         Self { channel: ::core::clone::Clone::clone(channel) }
     }
 
     /// Calls `PingService.Ping` and waits for the response.
     /// Parks the bthread, or blocks the thread.
+    ///
+    /// # Errors
+    /// What the server answered, `ERPCTIMEDOUT` at the deadline, or the failure of the connection.
     pub fn ping(
         &self,
         request: &Ping,
     ) -> ::core::result::Result<Ping, ::bobbin::RpcError> {
-        let reply = self.channel.call(&PingServer::DESCRIPTOR.methods[0], ::core::default::Default::default(), request);
+        let reply = self.channel.call(&PingServer::DESCRIPTOR.methods[0], <::bobbin::CallOptions as ::core::default::Default>::default(), request);
         reply.map(|reply| reply.message)
     }
 
     /// Like [`ping`](Self::ping) with options; the reply comes with its attachment.
+    ///
+    /// # Errors
+    /// The same.
     pub fn ping_with(
         &self,
         options: ::bobbin::CallOptions,
@@ -122,7 +165,7 @@ impl PingStub {
     /// Starts to call `PingService.Ping` and does not wait for the response.
     /// What is returned is a future, or is waited for with `join`; dropped, it cancels the call.
     pub fn start_ping(&self, request: &Ping) -> ::bobbin::Call<Ping> {
-        self.channel.start(&PingServer::DESCRIPTOR.methods[0], ::core::default::Default::default(), request)
+        self.channel.start(&PingServer::DESCRIPTOR.methods[0], <::bobbin::CallOptions as ::core::default::Default>::default(), request)
     }
 
     /// Like [`start_ping`](Self::start_ping) with options.
@@ -143,9 +186,9 @@ impl PingStub {
         + ::core::marker::Send
         + 'static,
     ) {
-        self.channel.call_then(&PingServer::DESCRIPTOR.methods[0], ::core::default::Default::default(), &request, move |reply| {
-            done(reply.map(|reply| reply.message))
-        })
+        self.channel.call_then(&PingServer::DESCRIPTOR.methods[0], <::bobbin::CallOptions as ::core::default::Default>::default(), &request, move |reply| {
+            done(reply.map(|reply| reply.message));
+        });
     }
 
     /// Like [`ping_then`](Self::ping_then) with options; the reply comes with its attachment.
@@ -157,7 +200,7 @@ impl PingStub {
         + ::core::marker::Send
         + 'static,
     ) {
-        self.channel.call_then(&PingServer::DESCRIPTOR.methods[0], options, &request, done)
+        self.channel.call_then(&PingServer::DESCRIPTOR.methods[0], options, &request, done);
     }
 }
 

@@ -24,18 +24,34 @@ pub struct EchoResponse {
 /// Handlers of `example.EchoService` that answer by returning; served through [`EchoServer::new`].
 ///
 /// Each call runs in a bthread of its own, where waiting parks the bthread and blocks no thread.
-/// A panic fails that call alone.
-#[allow(clippy::wrong_self_convention)]
+/// A panic fails that call alone. An `Arc` of handlers handles as well, for whoever keeps a share of them.
+#[allow(dead_code, clippy::wrong_self_convention)]
 pub trait EchoService: ::core::marker::Send + ::core::marker::Sync + 'static {
     /// Echoes the message,
     /// and the attachment too.
     ///
-    /// Handles `example.EchoService.Echo`. An error is sent to the client with its code and text.
+    /// Handles `example.EchoService.Echo`.
+    ///
+    /// # Errors
+    /// Go to the client, with code and text.
     fn echo(
         &self,
         cntl: &mut ::bobbin::ServerCall,
         request: EchoRequest,
     ) -> ::core::result::Result<EchoResponse, ::bobbin::RpcError>;
+}
+
+impl<T_> EchoService for ::std::sync::Arc<T_>
+where
+    T_: EchoService + ?::core::marker::Sized,
+{
+    fn echo(
+        &self,
+        cntl: &mut ::bobbin::ServerCall,
+        request: EchoRequest,
+    ) -> ::core::result::Result<EchoResponse, ::bobbin::RpcError> {
+        EchoService::echo(&**self, cntl, request)
+    }
 }
 
 /// Says what it is told.
@@ -45,8 +61,9 @@ pub trait EchoService: ::core::marker::Send + ::core::marker::Sync + 'static {
 /// Handlers of `example.EchoService` that may answer later; served through [`EchoServer::new_async`].
 ///
 /// Each call starts in a bthread of its own. The responder may be kept and sent from anywhere, after the
-/// handler has returned too; dropped unsent, it answers the client with an error.
-#[allow(clippy::wrong_self_convention)]
+/// handler has returned too; dropped unsent, it answers the client with an error. An `Arc` of handlers handles as
+/// well.
+#[allow(dead_code, clippy::wrong_self_convention)]
 pub trait EchoServiceAsync: ::core::marker::Send + ::core::marker::Sync + 'static {
     /// Echoes the message,
     /// and the attachment too.
@@ -55,16 +72,28 @@ pub trait EchoServiceAsync: ::core::marker::Send + ::core::marker::Sync + 'stati
     fn echo(&self, request: EchoRequest, responder: ::bobbin::Responder<EchoResponse>);
 }
 
+impl<T_> EchoServiceAsync for ::std::sync::Arc<T_>
+where
+    T_: EchoServiceAsync + ?::core::marker::Sized,
+{
+    fn echo(&self, request: EchoRequest, responder: ::bobbin::Responder<EchoResponse>) {
+        EchoServiceAsync::echo(&**self, request, responder);
+    }
+}
+
 /// `example.EchoService` for a server: finds the handler of each call.
+#[allow(dead_code)]
 pub struct EchoServer {
     handlers: EchoServerHandlers,
 }
 
+#[allow(dead_code)]
 enum EchoServerHandlers {
     Blocking(::std::boxed::Box<dyn EchoService>),
     Async(::std::boxed::Box<dyn EchoServiceAsync>),
 }
 
+#[allow(dead_code)]
 impl EchoServer {
     /// The names of the service and its methods on the wire, in the order of the `.proto`.
     pub const DESCRIPTOR: &'static ::bobbin::ServiceDescriptor = {
@@ -93,6 +122,12 @@ impl EchoServer {
     }
 }
 
+impl ::core::fmt::Debug for EchoServer {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("EchoServer").finish_non_exhaustive()
+    }
+}
+
 impl ::bobbin::Service for EchoServer {
     fn descriptor(&self) -> &'static ::bobbin::ServiceDescriptor {
         Self::DESCRIPTOR
@@ -104,7 +139,7 @@ impl ::bobbin::Service for EchoServer {
                 EchoService::echo(&**handlers, cntl, request)
             }),
             (0, EchoServerHandlers::Async(handlers)) => ::bobbin::unary_async(call, body, |request, responder| {
-                EchoServiceAsync::echo(&**handlers, request, responder)
+                EchoServiceAsync::echo(&**handlers, request, responder);
             }),
             // Not an index of DESCRIPTOR.methods: a call that is dropped is answered with an error.
             _ => ::core::mem::drop((call, body)),
@@ -117,14 +152,16 @@ impl ::bobbin::Service for EchoServer {
 ///    stub.Echo(&cntl, &request, &response, NULL);
 ///
 /// Client of `example.EchoService`. Cloning it is cheap; all clones use one channel.
-#[derive(Clone)]
+#[allow(dead_code)]
+#[derive(Clone, Debug)]
 pub struct EchoStub {
     channel: ::bobbin::Channel,
 }
 
-#[allow(clippy::wrong_self_convention)]
+#[allow(dead_code, clippy::wrong_self_convention, clippy::needless_pass_by_value)]
 impl EchoStub {
     /// A stub that calls through `channel`.
+    #[must_use]
     pub fn new(channel: &::bobbin::Channel) -> Self {
         Self { channel: ::core::clone::Clone::clone(channel) }
     }
@@ -134,15 +171,21 @@ impl EchoStub {
     ///
     /// Calls `example.EchoService.Echo` and waits for the response.
     /// Parks the bthread, or blocks the thread.
+    ///
+    /// # Errors
+    /// What the server answered, `ERPCTIMEDOUT` at the deadline, or the failure of the connection.
     pub fn echo(
         &self,
         request: &EchoRequest,
     ) -> ::core::result::Result<EchoResponse, ::bobbin::RpcError> {
-        let reply = self.channel.call(&EchoServer::DESCRIPTOR.methods[0], ::core::default::Default::default(), request);
+        let reply = self.channel.call(&EchoServer::DESCRIPTOR.methods[0], <::bobbin::CallOptions as ::core::default::Default>::default(), request);
         reply.map(|reply| reply.message)
     }
 
     /// Like [`echo`](Self::echo) with options; the reply comes with its attachment.
+    ///
+    /// # Errors
+    /// The same.
     pub fn echo_with(
         &self,
         options: ::bobbin::CallOptions,
@@ -154,7 +197,7 @@ impl EchoStub {
     /// Starts to call `example.EchoService.Echo` and does not wait for the response.
     /// What is returned is a future, or is waited for with `join`; dropped, it cancels the call.
     pub fn start_echo(&self, request: &EchoRequest) -> ::bobbin::Call<EchoResponse> {
-        self.channel.start(&EchoServer::DESCRIPTOR.methods[0], ::core::default::Default::default(), request)
+        self.channel.start(&EchoServer::DESCRIPTOR.methods[0], <::bobbin::CallOptions as ::core::default::Default>::default(), request)
     }
 
     /// Like [`start_echo`](Self::start_echo) with options.
@@ -175,9 +218,9 @@ impl EchoStub {
         + ::core::marker::Send
         + 'static,
     ) {
-        self.channel.call_then(&EchoServer::DESCRIPTOR.methods[0], ::core::default::Default::default(), &request, move |reply| {
-            done(reply.map(|reply| reply.message))
-        })
+        self.channel.call_then(&EchoServer::DESCRIPTOR.methods[0], <::bobbin::CallOptions as ::core::default::Default>::default(), &request, move |reply| {
+            done(reply.map(|reply| reply.message));
+        });
     }
 
     /// Like [`echo_then`](Self::echo_then) with options; the reply comes with its attachment.
@@ -189,7 +232,7 @@ impl EchoStub {
         + ::core::marker::Send
         + 'static,
     ) {
-        self.channel.call_then(&EchoServer::DESCRIPTOR.methods[0], options, &request, done)
+        self.channel.call_then(&EchoServer::DESCRIPTOR.methods[0], options, &request, done);
     }
 }
 

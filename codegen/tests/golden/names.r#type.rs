@@ -59,63 +59,95 @@ pub struct Default {
 #[prost(prost_path = "::bobbin::prost")]
 pub struct FnOnce {
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::bobbin::prost::Message)]
+#[prost(prost_path = "::bobbin::prost")]
+pub struct Sized {
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::bobbin::prost::Message)]
+#[prost(prost_path = "::bobbin::prost")]
+pub struct Arc {
+}
 
 /// Handlers of `names.type.Service` that answer by returning; served through [`ServiceServer::new`].
 ///
 /// Each call runs in a bthread of its own, where waiting parks the bthread and blocks no thread.
-/// A panic fails that call alone.
-#[allow(clippy::wrong_self_convention)]
+/// A panic fails that call alone. An `Arc` of handlers handles as well, for whoever keeps a share of them.
+#[allow(dead_code, clippy::wrong_self_convention)]
 pub trait Service: ::core::marker::Send + ::core::marker::Sync + 'static {
-    /// Handles `names.type.Service.Type`. An error is sent to the client with its code and text.
+    /// Handles `names.type.Service.Type`.
+    ///
+    /// # Errors
+    /// Go to the client, with code and text.
     fn r#type(
         &self,
         cntl: &mut ::bobbin::ServerCall,
         request: Option,
     ) -> ::core::result::Result<option::Result, ::bobbin::RpcError>;
 
-    /// Handles `names.type.Service.Match`. An error is sent to the client with its code and text.
+    /// Handles `names.type.Service.Match`.
+    ///
+    /// # Errors
+    /// Go to the client, with code and text.
     fn r#match(
         &self,
         cntl: &mut ::bobbin::ServerCall,
         request: Result,
     ) -> ::core::result::Result<Box, ::bobbin::RpcError>;
 
-    /// Handles `names.type.Service.New`. An error is sent to the client with its code and text.
+    /// Handles `names.type.Service.New`.
+    ///
+    /// # Errors
+    /// Go to the client, with code and text.
     fn new_(
         &self,
         cntl: &mut ::bobbin::ServerCall,
         request: Send,
     ) -> ::core::result::Result<Clone, ::bobbin::RpcError>;
 
-    /// Handles `names.type.Service.Self`. An error is sent to the client with its code and text.
+    /// Handles `names.type.Service.Self`.
+    ///
+    /// # Errors
+    /// Go to the client, with code and text.
     fn self_(
         &self,
         cntl: &mut ::bobbin::ServerCall,
         request: Self_,
     ) -> ::core::result::Result<T, ::bobbin::RpcError>;
 
-    /// Handles `names.type.Service.StartType`. An error is sent to the client with its code and text.
+    /// Handles `names.type.Service.StartType`.
+    ///
+    /// # Errors
+    /// Go to the client, with code and text.
     fn start_type(
         &self,
         cntl: &mut ::bobbin::ServerCall,
         request: T,
     ) -> ::core::result::Result<Self_, ::bobbin::RpcError>;
 
-    /// Handles `names.type.Service.IntoParts`. An error is sent to the client with its code and text.
+    /// Handles `names.type.Service.IntoParts`.
+    ///
+    /// # Errors
+    /// Go to the client, with code and text.
     fn into_parts(
         &self,
         cntl: &mut ::bobbin::ServerCall,
         request: Default,
     ) -> ::core::result::Result<FnOnce, ::bobbin::RpcError>;
 
-    /// Handles `names.type.Service.intoParts`. An error is sent to the client with its code and text.
+    /// Handles `names.type.Service.intoParts`.
+    ///
+    /// # Errors
+    /// Go to the client, with code and text.
     fn into_parts_(
         &self,
         cntl: &mut ::bobbin::ServerCall,
         request: Default,
     ) -> ::core::result::Result<FnOnce, ::bobbin::RpcError>;
 
-    /// Handles `names.type.Service.DESCRIPTOR`. An error is sent to the client with its code and text.
+    /// Handles `names.type.Service.DESCRIPTOR`.
+    ///
+    /// # Errors
+    /// Go to the client, with code and text.
     fn descriptor(
         &self,
         cntl: &mut ::bobbin::ServerCall,
@@ -123,11 +155,81 @@ pub trait Service: ::core::marker::Send + ::core::marker::Sync + 'static {
     ) -> ::core::result::Result<Default, ::bobbin::RpcError>;
 }
 
+impl<T_> Service for ::std::sync::Arc<T_>
+where
+    T_: Service + ?::core::marker::Sized,
+{
+    fn r#type(
+        &self,
+        cntl: &mut ::bobbin::ServerCall,
+        request: Option,
+    ) -> ::core::result::Result<option::Result, ::bobbin::RpcError> {
+        Service::r#type(&**self, cntl, request)
+    }
+
+    fn r#match(
+        &self,
+        cntl: &mut ::bobbin::ServerCall,
+        request: Result,
+    ) -> ::core::result::Result<Box, ::bobbin::RpcError> {
+        Service::r#match(&**self, cntl, request)
+    }
+
+    fn new_(
+        &self,
+        cntl: &mut ::bobbin::ServerCall,
+        request: Send,
+    ) -> ::core::result::Result<Clone, ::bobbin::RpcError> {
+        Service::new_(&**self, cntl, request)
+    }
+
+    fn self_(
+        &self,
+        cntl: &mut ::bobbin::ServerCall,
+        request: Self_,
+    ) -> ::core::result::Result<T, ::bobbin::RpcError> {
+        Service::self_(&**self, cntl, request)
+    }
+
+    fn start_type(
+        &self,
+        cntl: &mut ::bobbin::ServerCall,
+        request: T,
+    ) -> ::core::result::Result<Self_, ::bobbin::RpcError> {
+        Service::start_type(&**self, cntl, request)
+    }
+
+    fn into_parts(
+        &self,
+        cntl: &mut ::bobbin::ServerCall,
+        request: Default,
+    ) -> ::core::result::Result<FnOnce, ::bobbin::RpcError> {
+        Service::into_parts(&**self, cntl, request)
+    }
+
+    fn into_parts_(
+        &self,
+        cntl: &mut ::bobbin::ServerCall,
+        request: Default,
+    ) -> ::core::result::Result<FnOnce, ::bobbin::RpcError> {
+        Service::into_parts_(&**self, cntl, request)
+    }
+
+    fn descriptor(
+        &self,
+        cntl: &mut ::bobbin::ServerCall,
+        request: Default,
+    ) -> ::core::result::Result<Default, ::bobbin::RpcError> {
+        Service::descriptor(&**self, cntl, request)
+    }
+}
+
 /// Handlers of `names.type.Service` that may answer later; served through [`ServiceServer::new_async`].
 ///
 /// Each call starts in a bthread of its own. The responder may be kept and sent from anywhere, after the
-/// handler has returned too; dropped unsent, it answers the client with an error.
-#[allow(clippy::wrong_self_convention)]
+/// handler has returned too; dropped unsent, it answers the client with an error. An `Arc` of handlers handles as
+/// well.
+#[allow(dead_code, clippy::wrong_self_convention)]
 pub trait ServiceAsync: ::core::marker::Send + ::core::marker::Sync + 'static {
     /// Handles `names.type.Service.Type`.
     fn r#type(&self, request: Option, responder: ::bobbin::Responder<option::Result>);
@@ -154,16 +256,56 @@ pub trait ServiceAsync: ::core::marker::Send + ::core::marker::Sync + 'static {
     fn descriptor(&self, request: Default, responder: ::bobbin::Responder<Default>);
 }
 
+impl<T_> ServiceAsync for ::std::sync::Arc<T_>
+where
+    T_: ServiceAsync + ?::core::marker::Sized,
+{
+    fn r#type(&self, request: Option, responder: ::bobbin::Responder<option::Result>) {
+        ServiceAsync::r#type(&**self, request, responder);
+    }
+
+    fn r#match(&self, request: Result, responder: ::bobbin::Responder<Box>) {
+        ServiceAsync::r#match(&**self, request, responder);
+    }
+
+    fn new_(&self, request: Send, responder: ::bobbin::Responder<Clone>) {
+        ServiceAsync::new_(&**self, request, responder);
+    }
+
+    fn self_(&self, request: Self_, responder: ::bobbin::Responder<T>) {
+        ServiceAsync::self_(&**self, request, responder);
+    }
+
+    fn start_type(&self, request: T, responder: ::bobbin::Responder<Self_>) {
+        ServiceAsync::start_type(&**self, request, responder);
+    }
+
+    fn into_parts(&self, request: Default, responder: ::bobbin::Responder<FnOnce>) {
+        ServiceAsync::into_parts(&**self, request, responder);
+    }
+
+    fn into_parts_(&self, request: Default, responder: ::bobbin::Responder<FnOnce>) {
+        ServiceAsync::into_parts_(&**self, request, responder);
+    }
+
+    fn descriptor(&self, request: Default, responder: ::bobbin::Responder<Default>) {
+        ServiceAsync::descriptor(&**self, request, responder);
+    }
+}
+
 /// `names.type.Service` for a server: finds the handler of each call.
+#[allow(dead_code)]
 pub struct ServiceServer {
     handlers: ServiceServerHandlers,
 }
 
+#[allow(dead_code)]
 enum ServiceServerHandlers {
     Blocking(::std::boxed::Box<dyn Service>),
     Async(::std::boxed::Box<dyn ServiceAsync>),
 }
 
+#[allow(dead_code)]
 impl ServiceServer {
     /// The names of the service and its methods on the wire, in the order of the `.proto`.
     pub const DESCRIPTOR: &'static ::bobbin::ServiceDescriptor = {
@@ -234,6 +376,12 @@ impl ServiceServer {
     }
 }
 
+impl ::core::fmt::Debug for ServiceServer {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("ServiceServer").finish_non_exhaustive()
+    }
+}
+
 impl ::bobbin::Service for ServiceServer {
     fn descriptor(&self) -> &'static ::bobbin::ServiceDescriptor {
         Self::DESCRIPTOR
@@ -245,49 +393,49 @@ impl ::bobbin::Service for ServiceServer {
                 Service::r#type(&**handlers, cntl, request)
             }),
             (0, ServiceServerHandlers::Async(handlers)) => ::bobbin::unary_async(call, body, |request, responder| {
-                ServiceAsync::r#type(&**handlers, request, responder)
+                ServiceAsync::r#type(&**handlers, request, responder);
             }),
             (1, ServiceServerHandlers::Blocking(handlers)) => ::bobbin::unary(call, body, |cntl, request| {
                 Service::r#match(&**handlers, cntl, request)
             }),
             (1, ServiceServerHandlers::Async(handlers)) => ::bobbin::unary_async(call, body, |request, responder| {
-                ServiceAsync::r#match(&**handlers, request, responder)
+                ServiceAsync::r#match(&**handlers, request, responder);
             }),
             (2, ServiceServerHandlers::Blocking(handlers)) => ::bobbin::unary(call, body, |cntl, request| {
                 Service::new_(&**handlers, cntl, request)
             }),
             (2, ServiceServerHandlers::Async(handlers)) => ::bobbin::unary_async(call, body, |request, responder| {
-                ServiceAsync::new_(&**handlers, request, responder)
+                ServiceAsync::new_(&**handlers, request, responder);
             }),
             (3, ServiceServerHandlers::Blocking(handlers)) => ::bobbin::unary(call, body, |cntl, request| {
                 Service::self_(&**handlers, cntl, request)
             }),
             (3, ServiceServerHandlers::Async(handlers)) => ::bobbin::unary_async(call, body, |request, responder| {
-                ServiceAsync::self_(&**handlers, request, responder)
+                ServiceAsync::self_(&**handlers, request, responder);
             }),
             (4, ServiceServerHandlers::Blocking(handlers)) => ::bobbin::unary(call, body, |cntl, request| {
                 Service::start_type(&**handlers, cntl, request)
             }),
             (4, ServiceServerHandlers::Async(handlers)) => ::bobbin::unary_async(call, body, |request, responder| {
-                ServiceAsync::start_type(&**handlers, request, responder)
+                ServiceAsync::start_type(&**handlers, request, responder);
             }),
             (5, ServiceServerHandlers::Blocking(handlers)) => ::bobbin::unary(call, body, |cntl, request| {
                 Service::into_parts(&**handlers, cntl, request)
             }),
             (5, ServiceServerHandlers::Async(handlers)) => ::bobbin::unary_async(call, body, |request, responder| {
-                ServiceAsync::into_parts(&**handlers, request, responder)
+                ServiceAsync::into_parts(&**handlers, request, responder);
             }),
             (6, ServiceServerHandlers::Blocking(handlers)) => ::bobbin::unary(call, body, |cntl, request| {
                 Service::into_parts_(&**handlers, cntl, request)
             }),
             (6, ServiceServerHandlers::Async(handlers)) => ::bobbin::unary_async(call, body, |request, responder| {
-                ServiceAsync::into_parts_(&**handlers, request, responder)
+                ServiceAsync::into_parts_(&**handlers, request, responder);
             }),
             (7, ServiceServerHandlers::Blocking(handlers)) => ::bobbin::unary(call, body, |cntl, request| {
                 Service::descriptor(&**handlers, cntl, request)
             }),
             (7, ServiceServerHandlers::Async(handlers)) => ::bobbin::unary_async(call, body, |request, responder| {
-                ServiceAsync::descriptor(&**handlers, request, responder)
+                ServiceAsync::descriptor(&**handlers, request, responder);
             }),
             // Not an index of DESCRIPTOR.methods: a call that is dropped is answered with an error.
             _ => ::core::mem::drop((call, body)),
@@ -296,29 +444,37 @@ impl ::bobbin::Service for ServiceServer {
 }
 
 /// Client of `names.type.Service`. Cloning it is cheap; all clones use one channel.
-#[derive(Clone)]
+#[allow(dead_code)]
+#[derive(Clone, Debug)]
 pub struct ServiceStub {
     channel: ::bobbin::Channel,
 }
 
-#[allow(clippy::wrong_self_convention)]
+#[allow(dead_code, clippy::wrong_self_convention, clippy::needless_pass_by_value)]
 impl ServiceStub {
     /// A stub that calls through `channel`.
+    #[must_use]
     pub fn new(channel: &::bobbin::Channel) -> Self {
         Self { channel: ::core::clone::Clone::clone(channel) }
     }
 
     /// Calls `names.type.Service.Type` and waits for the response.
     /// Parks the bthread, or blocks the thread.
+    ///
+    /// # Errors
+    /// What the server answered, `ERPCTIMEDOUT` at the deadline, or the failure of the connection.
     pub fn r#type(
         &self,
         request: &Option,
     ) -> ::core::result::Result<option::Result, ::bobbin::RpcError> {
-        let reply = self.channel.call(&ServiceServer::DESCRIPTOR.methods[0], ::core::default::Default::default(), request);
+        let reply = self.channel.call(&ServiceServer::DESCRIPTOR.methods[0], <::bobbin::CallOptions as ::core::default::Default>::default(), request);
         reply.map(|reply| reply.message)
     }
 
     /// Like [`type`](Self::type) with options; the reply comes with its attachment.
+    ///
+    /// # Errors
+    /// The same.
     pub fn type_with(
         &self,
         options: ::bobbin::CallOptions,
@@ -330,7 +486,7 @@ impl ServiceStub {
     /// Starts to call `names.type.Service.Type` and does not wait for the response.
     /// What is returned is a future, or is waited for with `join`; dropped, it cancels the call.
     pub fn start_type_(&self, request: &Option) -> ::bobbin::Call<option::Result> {
-        self.channel.start(&ServiceServer::DESCRIPTOR.methods[0], ::core::default::Default::default(), request)
+        self.channel.start(&ServiceServer::DESCRIPTOR.methods[0], <::bobbin::CallOptions as ::core::default::Default>::default(), request)
     }
 
     /// Like [`start_type_`](Self::start_type_) with options.
@@ -351,9 +507,9 @@ impl ServiceStub {
         + ::core::marker::Send
         + 'static,
     ) {
-        self.channel.call_then(&ServiceServer::DESCRIPTOR.methods[0], ::core::default::Default::default(), &request, move |reply| {
-            done(reply.map(|reply| reply.message))
-        })
+        self.channel.call_then(&ServiceServer::DESCRIPTOR.methods[0], <::bobbin::CallOptions as ::core::default::Default>::default(), &request, move |reply| {
+            done(reply.map(|reply| reply.message));
+        });
     }
 
     /// Like [`type_then`](Self::type_then) with options; the reply comes with its attachment.
@@ -365,20 +521,26 @@ impl ServiceStub {
         + ::core::marker::Send
         + 'static,
     ) {
-        self.channel.call_then(&ServiceServer::DESCRIPTOR.methods[0], options, &request, done)
+        self.channel.call_then(&ServiceServer::DESCRIPTOR.methods[0], options, &request, done);
     }
 
     /// Calls `names.type.Service.Match` and waits for the response.
     /// Parks the bthread, or blocks the thread.
+    ///
+    /// # Errors
+    /// What the server answered, `ERPCTIMEDOUT` at the deadline, or the failure of the connection.
     pub fn r#match(
         &self,
         request: &Result,
     ) -> ::core::result::Result<Box, ::bobbin::RpcError> {
-        let reply = self.channel.call(&ServiceServer::DESCRIPTOR.methods[1], ::core::default::Default::default(), request);
+        let reply = self.channel.call(&ServiceServer::DESCRIPTOR.methods[1], <::bobbin::CallOptions as ::core::default::Default>::default(), request);
         reply.map(|reply| reply.message)
     }
 
     /// Like [`match`](Self::match) with options; the reply comes with its attachment.
+    ///
+    /// # Errors
+    /// The same.
     pub fn match_with(
         &self,
         options: ::bobbin::CallOptions,
@@ -390,7 +552,7 @@ impl ServiceStub {
     /// Starts to call `names.type.Service.Match` and does not wait for the response.
     /// What is returned is a future, or is waited for with `join`; dropped, it cancels the call.
     pub fn start_match(&self, request: &Result) -> ::bobbin::Call<Box> {
-        self.channel.start(&ServiceServer::DESCRIPTOR.methods[1], ::core::default::Default::default(), request)
+        self.channel.start(&ServiceServer::DESCRIPTOR.methods[1], <::bobbin::CallOptions as ::core::default::Default>::default(), request)
     }
 
     /// Like [`start_match`](Self::start_match) with options.
@@ -411,9 +573,9 @@ impl ServiceStub {
         + ::core::marker::Send
         + 'static,
     ) {
-        self.channel.call_then(&ServiceServer::DESCRIPTOR.methods[1], ::core::default::Default::default(), &request, move |reply| {
-            done(reply.map(|reply| reply.message))
-        })
+        self.channel.call_then(&ServiceServer::DESCRIPTOR.methods[1], <::bobbin::CallOptions as ::core::default::Default>::default(), &request, move |reply| {
+            done(reply.map(|reply| reply.message));
+        });
     }
 
     /// Like [`match_then`](Self::match_then) with options; the reply comes with its attachment.
@@ -425,20 +587,26 @@ impl ServiceStub {
         + ::core::marker::Send
         + 'static,
     ) {
-        self.channel.call_then(&ServiceServer::DESCRIPTOR.methods[1], options, &request, done)
+        self.channel.call_then(&ServiceServer::DESCRIPTOR.methods[1], options, &request, done);
     }
 
     /// Calls `names.type.Service.New` and waits for the response.
     /// Parks the bthread, or blocks the thread.
+    ///
+    /// # Errors
+    /// What the server answered, `ERPCTIMEDOUT` at the deadline, or the failure of the connection.
     pub fn new_(
         &self,
         request: &Send,
     ) -> ::core::result::Result<Clone, ::bobbin::RpcError> {
-        let reply = self.channel.call(&ServiceServer::DESCRIPTOR.methods[2], ::core::default::Default::default(), request);
+        let reply = self.channel.call(&ServiceServer::DESCRIPTOR.methods[2], <::bobbin::CallOptions as ::core::default::Default>::default(), request);
         reply.map(|reply| reply.message)
     }
 
     /// Like [`new_`](Self::new_) with options; the reply comes with its attachment.
+    ///
+    /// # Errors
+    /// The same.
     pub fn new_with(
         &self,
         options: ::bobbin::CallOptions,
@@ -450,7 +618,7 @@ impl ServiceStub {
     /// Starts to call `names.type.Service.New` and does not wait for the response.
     /// What is returned is a future, or is waited for with `join`; dropped, it cancels the call.
     pub fn start_new(&self, request: &Send) -> ::bobbin::Call<Clone> {
-        self.channel.start(&ServiceServer::DESCRIPTOR.methods[2], ::core::default::Default::default(), request)
+        self.channel.start(&ServiceServer::DESCRIPTOR.methods[2], <::bobbin::CallOptions as ::core::default::Default>::default(), request)
     }
 
     /// Like [`start_new`](Self::start_new) with options.
@@ -471,9 +639,9 @@ impl ServiceStub {
         + ::core::marker::Send
         + 'static,
     ) {
-        self.channel.call_then(&ServiceServer::DESCRIPTOR.methods[2], ::core::default::Default::default(), &request, move |reply| {
-            done(reply.map(|reply| reply.message))
-        })
+        self.channel.call_then(&ServiceServer::DESCRIPTOR.methods[2], <::bobbin::CallOptions as ::core::default::Default>::default(), &request, move |reply| {
+            done(reply.map(|reply| reply.message));
+        });
     }
 
     /// Like [`new_then`](Self::new_then) with options; the reply comes with its attachment.
@@ -485,20 +653,26 @@ impl ServiceStub {
         + ::core::marker::Send
         + 'static,
     ) {
-        self.channel.call_then(&ServiceServer::DESCRIPTOR.methods[2], options, &request, done)
+        self.channel.call_then(&ServiceServer::DESCRIPTOR.methods[2], options, &request, done);
     }
 
     /// Calls `names.type.Service.Self` and waits for the response.
     /// Parks the bthread, or blocks the thread.
+    ///
+    /// # Errors
+    /// What the server answered, `ERPCTIMEDOUT` at the deadline, or the failure of the connection.
     pub fn self_(
         &self,
         request: &Self_,
     ) -> ::core::result::Result<T, ::bobbin::RpcError> {
-        let reply = self.channel.call(&ServiceServer::DESCRIPTOR.methods[3], ::core::default::Default::default(), request);
+        let reply = self.channel.call(&ServiceServer::DESCRIPTOR.methods[3], <::bobbin::CallOptions as ::core::default::Default>::default(), request);
         reply.map(|reply| reply.message)
     }
 
     /// Like [`self_`](Self::self_) with options; the reply comes with its attachment.
+    ///
+    /// # Errors
+    /// The same.
     pub fn self_with(
         &self,
         options: ::bobbin::CallOptions,
@@ -510,7 +684,7 @@ impl ServiceStub {
     /// Starts to call `names.type.Service.Self` and does not wait for the response.
     /// What is returned is a future, or is waited for with `join`; dropped, it cancels the call.
     pub fn start_self(&self, request: &Self_) -> ::bobbin::Call<T> {
-        self.channel.start(&ServiceServer::DESCRIPTOR.methods[3], ::core::default::Default::default(), request)
+        self.channel.start(&ServiceServer::DESCRIPTOR.methods[3], <::bobbin::CallOptions as ::core::default::Default>::default(), request)
     }
 
     /// Like [`start_self`](Self::start_self) with options.
@@ -531,9 +705,9 @@ impl ServiceStub {
         + ::core::marker::Send
         + 'static,
     ) {
-        self.channel.call_then(&ServiceServer::DESCRIPTOR.methods[3], ::core::default::Default::default(), &request, move |reply| {
-            done(reply.map(|reply| reply.message))
-        })
+        self.channel.call_then(&ServiceServer::DESCRIPTOR.methods[3], <::bobbin::CallOptions as ::core::default::Default>::default(), &request, move |reply| {
+            done(reply.map(|reply| reply.message));
+        });
     }
 
     /// Like [`self_then`](Self::self_then) with options; the reply comes with its attachment.
@@ -545,20 +719,26 @@ impl ServiceStub {
         + ::core::marker::Send
         + 'static,
     ) {
-        self.channel.call_then(&ServiceServer::DESCRIPTOR.methods[3], options, &request, done)
+        self.channel.call_then(&ServiceServer::DESCRIPTOR.methods[3], options, &request, done);
     }
 
     /// Calls `names.type.Service.StartType` and waits for the response.
     /// Parks the bthread, or blocks the thread.
+    ///
+    /// # Errors
+    /// What the server answered, `ERPCTIMEDOUT` at the deadline, or the failure of the connection.
     pub fn start_type(
         &self,
         request: &T,
     ) -> ::core::result::Result<Self_, ::bobbin::RpcError> {
-        let reply = self.channel.call(&ServiceServer::DESCRIPTOR.methods[4], ::core::default::Default::default(), request);
+        let reply = self.channel.call(&ServiceServer::DESCRIPTOR.methods[4], <::bobbin::CallOptions as ::core::default::Default>::default(), request);
         reply.map(|reply| reply.message)
     }
 
     /// Like [`start_type`](Self::start_type) with options; the reply comes with its attachment.
+    ///
+    /// # Errors
+    /// The same.
     pub fn start_type_with_(
         &self,
         options: ::bobbin::CallOptions,
@@ -570,7 +750,7 @@ impl ServiceStub {
     /// Starts to call `names.type.Service.StartType` and does not wait for the response.
     /// What is returned is a future, or is waited for with `join`; dropped, it cancels the call.
     pub fn start_start_type(&self, request: &T) -> ::bobbin::Call<Self_> {
-        self.channel.start(&ServiceServer::DESCRIPTOR.methods[4], ::core::default::Default::default(), request)
+        self.channel.start(&ServiceServer::DESCRIPTOR.methods[4], <::bobbin::CallOptions as ::core::default::Default>::default(), request)
     }
 
     /// Like [`start_start_type`](Self::start_start_type) with options.
@@ -591,9 +771,9 @@ impl ServiceStub {
         + ::core::marker::Send
         + 'static,
     ) {
-        self.channel.call_then(&ServiceServer::DESCRIPTOR.methods[4], ::core::default::Default::default(), &request, move |reply| {
-            done(reply.map(|reply| reply.message))
-        })
+        self.channel.call_then(&ServiceServer::DESCRIPTOR.methods[4], <::bobbin::CallOptions as ::core::default::Default>::default(), &request, move |reply| {
+            done(reply.map(|reply| reply.message));
+        });
     }
 
     /// Like [`start_type_then`](Self::start_type_then) with options; the reply comes with its attachment.
@@ -605,20 +785,26 @@ impl ServiceStub {
         + ::core::marker::Send
         + 'static,
     ) {
-        self.channel.call_then(&ServiceServer::DESCRIPTOR.methods[4], options, &request, done)
+        self.channel.call_then(&ServiceServer::DESCRIPTOR.methods[4], options, &request, done);
     }
 
     /// Calls `names.type.Service.IntoParts` and waits for the response.
     /// Parks the bthread, or blocks the thread.
+    ///
+    /// # Errors
+    /// What the server answered, `ERPCTIMEDOUT` at the deadline, or the failure of the connection.
     pub fn into_parts(
         &self,
         request: &Default,
     ) -> ::core::result::Result<FnOnce, ::bobbin::RpcError> {
-        let reply = self.channel.call(&ServiceServer::DESCRIPTOR.methods[5], ::core::default::Default::default(), request);
+        let reply = self.channel.call(&ServiceServer::DESCRIPTOR.methods[5], <::bobbin::CallOptions as ::core::default::Default>::default(), request);
         reply.map(|reply| reply.message)
     }
 
     /// Like [`into_parts`](Self::into_parts) with options; the reply comes with its attachment.
+    ///
+    /// # Errors
+    /// The same.
     pub fn into_parts_with(
         &self,
         options: ::bobbin::CallOptions,
@@ -630,7 +816,7 @@ impl ServiceStub {
     /// Starts to call `names.type.Service.IntoParts` and does not wait for the response.
     /// What is returned is a future, or is waited for with `join`; dropped, it cancels the call.
     pub fn start_into_parts(&self, request: &Default) -> ::bobbin::Call<FnOnce> {
-        self.channel.start(&ServiceServer::DESCRIPTOR.methods[5], ::core::default::Default::default(), request)
+        self.channel.start(&ServiceServer::DESCRIPTOR.methods[5], <::bobbin::CallOptions as ::core::default::Default>::default(), request)
     }
 
     /// Like [`start_into_parts`](Self::start_into_parts) with options.
@@ -651,9 +837,9 @@ impl ServiceStub {
         + ::core::marker::Send
         + 'static,
     ) {
-        self.channel.call_then(&ServiceServer::DESCRIPTOR.methods[5], ::core::default::Default::default(), &request, move |reply| {
-            done(reply.map(|reply| reply.message))
-        })
+        self.channel.call_then(&ServiceServer::DESCRIPTOR.methods[5], <::bobbin::CallOptions as ::core::default::Default>::default(), &request, move |reply| {
+            done(reply.map(|reply| reply.message));
+        });
     }
 
     /// Like [`into_parts_then`](Self::into_parts_then) with options; the reply comes with its attachment.
@@ -665,20 +851,26 @@ impl ServiceStub {
         + ::core::marker::Send
         + 'static,
     ) {
-        self.channel.call_then(&ServiceServer::DESCRIPTOR.methods[5], options, &request, done)
+        self.channel.call_then(&ServiceServer::DESCRIPTOR.methods[5], options, &request, done);
     }
 
     /// Calls `names.type.Service.intoParts` and waits for the response.
     /// Parks the bthread, or blocks the thread.
+    ///
+    /// # Errors
+    /// What the server answered, `ERPCTIMEDOUT` at the deadline, or the failure of the connection.
     pub fn into_parts_(
         &self,
         request: &Default,
     ) -> ::core::result::Result<FnOnce, ::bobbin::RpcError> {
-        let reply = self.channel.call(&ServiceServer::DESCRIPTOR.methods[6], ::core::default::Default::default(), request);
+        let reply = self.channel.call(&ServiceServer::DESCRIPTOR.methods[6], <::bobbin::CallOptions as ::core::default::Default>::default(), request);
         reply.map(|reply| reply.message)
     }
 
     /// Like [`into_parts_`](Self::into_parts_) with options; the reply comes with its attachment.
+    ///
+    /// # Errors
+    /// The same.
     pub fn into_parts_with_(
         &self,
         options: ::bobbin::CallOptions,
@@ -690,7 +882,7 @@ impl ServiceStub {
     /// Starts to call `names.type.Service.intoParts` and does not wait for the response.
     /// What is returned is a future, or is waited for with `join`; dropped, it cancels the call.
     pub fn start_into_parts_(&self, request: &Default) -> ::bobbin::Call<FnOnce> {
-        self.channel.start(&ServiceServer::DESCRIPTOR.methods[6], ::core::default::Default::default(), request)
+        self.channel.start(&ServiceServer::DESCRIPTOR.methods[6], <::bobbin::CallOptions as ::core::default::Default>::default(), request)
     }
 
     /// Like [`start_into_parts_`](Self::start_into_parts_) with options.
@@ -711,9 +903,9 @@ impl ServiceStub {
         + ::core::marker::Send
         + 'static,
     ) {
-        self.channel.call_then(&ServiceServer::DESCRIPTOR.methods[6], ::core::default::Default::default(), &request, move |reply| {
-            done(reply.map(|reply| reply.message))
-        })
+        self.channel.call_then(&ServiceServer::DESCRIPTOR.methods[6], <::bobbin::CallOptions as ::core::default::Default>::default(), &request, move |reply| {
+            done(reply.map(|reply| reply.message));
+        });
     }
 
     /// Like [`into_parts_then_`](Self::into_parts_then_) with options; the reply comes with its attachment.
@@ -725,20 +917,26 @@ impl ServiceStub {
         + ::core::marker::Send
         + 'static,
     ) {
-        self.channel.call_then(&ServiceServer::DESCRIPTOR.methods[6], options, &request, done)
+        self.channel.call_then(&ServiceServer::DESCRIPTOR.methods[6], options, &request, done);
     }
 
     /// Calls `names.type.Service.DESCRIPTOR` and waits for the response.
     /// Parks the bthread, or blocks the thread.
+    ///
+    /// # Errors
+    /// What the server answered, `ERPCTIMEDOUT` at the deadline, or the failure of the connection.
     pub fn descriptor(
         &self,
         request: &Default,
     ) -> ::core::result::Result<Default, ::bobbin::RpcError> {
-        let reply = self.channel.call(&ServiceServer::DESCRIPTOR.methods[7], ::core::default::Default::default(), request);
+        let reply = self.channel.call(&ServiceServer::DESCRIPTOR.methods[7], <::bobbin::CallOptions as ::core::default::Default>::default(), request);
         reply.map(|reply| reply.message)
     }
 
     /// Like [`descriptor`](Self::descriptor) with options; the reply comes with its attachment.
+    ///
+    /// # Errors
+    /// The same.
     pub fn descriptor_with(
         &self,
         options: ::bobbin::CallOptions,
@@ -750,7 +948,7 @@ impl ServiceStub {
     /// Starts to call `names.type.Service.DESCRIPTOR` and does not wait for the response.
     /// What is returned is a future, or is waited for with `join`; dropped, it cancels the call.
     pub fn start_descriptor(&self, request: &Default) -> ::bobbin::Call<Default> {
-        self.channel.start(&ServiceServer::DESCRIPTOR.methods[7], ::core::default::Default::default(), request)
+        self.channel.start(&ServiceServer::DESCRIPTOR.methods[7], <::bobbin::CallOptions as ::core::default::Default>::default(), request)
     }
 
     /// Like [`start_descriptor`](Self::start_descriptor) with options.
@@ -771,9 +969,9 @@ impl ServiceStub {
         + ::core::marker::Send
         + 'static,
     ) {
-        self.channel.call_then(&ServiceServer::DESCRIPTOR.methods[7], ::core::default::Default::default(), &request, move |reply| {
-            done(reply.map(|reply| reply.message))
-        })
+        self.channel.call_then(&ServiceServer::DESCRIPTOR.methods[7], <::bobbin::CallOptions as ::core::default::Default>::default(), &request, move |reply| {
+            done(reply.map(|reply| reply.message));
+        });
     }
 
     /// Like [`descriptor_then`](Self::descriptor_then) with options; the reply comes with its attachment.
@@ -785,7 +983,7 @@ impl ServiceStub {
         + ::core::marker::Send
         + 'static,
     ) {
-        self.channel.call_then(&ServiceServer::DESCRIPTOR.methods[7], options, &request, done)
+        self.channel.call_then(&ServiceServer::DESCRIPTOR.methods[7], options, &request, done);
     }
 }
 
@@ -836,5 +1034,15 @@ impl ::bobbin::ProtoMessage for Default {
 
 impl ::bobbin::ProtoMessage for FnOnce {
     const FULL_NAME: &'static str = "names.type.FnOnce";
+    const SCHEMA: ::core::option::Option<&'static ::bobbin::MessageSchema> = ::core::option::Option::None;
+}
+
+impl ::bobbin::ProtoMessage for Sized {
+    const FULL_NAME: &'static str = "names.type.Sized";
+    const SCHEMA: ::core::option::Option<&'static ::bobbin::MessageSchema> = ::core::option::Option::None;
+}
+
+impl ::bobbin::ProtoMessage for Arc {
+    const FULL_NAME: &'static str = "names.type.Arc";
     const SCHEMA: ::core::option::Option<&'static ::bobbin::MessageSchema> = ::core::option::Option::None;
 }

@@ -93,17 +93,23 @@ pub struct Plain {
 /// Handlers of `shop.v1.OrderService` that answer by returning; served through [`OrderServer::new`].
 ///
 /// Each call runs in a bthread of its own, where waiting parks the bthread and blocks no thread.
-/// A panic fails that call alone.
-#[allow(clippy::wrong_self_convention)]
+/// A panic fails that call alone. An `Arc` of handlers handles as well, for whoever keeps a share of them.
+#[allow(dead_code, clippy::wrong_self_convention)]
 pub trait OrderService: ::core::marker::Send + ::core::marker::Sync + 'static {
-    /// Handles `shop.v1.OrderService.Place`. An error is sent to the client with its code and text.
+    /// Handles `shop.v1.OrderService.Place`.
+    ///
+    /// # Errors
+    /// Go to the client, with code and text.
     fn place(
         &self,
         cntl: &mut ::bobbin::ServerCall,
         request: Order,
     ) -> ::core::result::Result<Plain, ::bobbin::RpcError>;
 
-    /// Handles `shop.v1.OrderService.Cancel`. An error is sent to the client with its code and text.
+    /// Handles `shop.v1.OrderService.Cancel`.
+    ///
+    /// # Errors
+    /// Go to the client, with code and text.
     fn cancel(
         &self,
         cntl: &mut ::bobbin::ServerCall,
@@ -111,11 +117,33 @@ pub trait OrderService: ::core::marker::Send + ::core::marker::Sync + 'static {
     ) -> ::core::result::Result<(), ::bobbin::RpcError>;
 }
 
+impl<T_> OrderService for ::std::sync::Arc<T_>
+where
+    T_: OrderService + ?::core::marker::Sized,
+{
+    fn place(
+        &self,
+        cntl: &mut ::bobbin::ServerCall,
+        request: Order,
+    ) -> ::core::result::Result<Plain, ::bobbin::RpcError> {
+        OrderService::place(&**self, cntl, request)
+    }
+
+    fn cancel(
+        &self,
+        cntl: &mut ::bobbin::ServerCall,
+        request: Plain,
+    ) -> ::core::result::Result<(), ::bobbin::RpcError> {
+        OrderService::cancel(&**self, cntl, request)
+    }
+}
+
 /// Handlers of `shop.v1.OrderService` that may answer later; served through [`OrderServer::new_async`].
 ///
 /// Each call starts in a bthread of its own. The responder may be kept and sent from anywhere, after the
-/// handler has returned too; dropped unsent, it answers the client with an error.
-#[allow(clippy::wrong_self_convention)]
+/// handler has returned too; dropped unsent, it answers the client with an error. An `Arc` of handlers handles as
+/// well.
+#[allow(dead_code, clippy::wrong_self_convention)]
 pub trait OrderServiceAsync: ::core::marker::Send + ::core::marker::Sync + 'static {
     /// Handles `shop.v1.OrderService.Place`.
     fn place(&self, request: Order, responder: ::bobbin::Responder<Plain>);
@@ -124,16 +152,32 @@ pub trait OrderServiceAsync: ::core::marker::Send + ::core::marker::Sync + 'stat
     fn cancel(&self, request: Plain, responder: ::bobbin::Responder<()>);
 }
 
+impl<T_> OrderServiceAsync for ::std::sync::Arc<T_>
+where
+    T_: OrderServiceAsync + ?::core::marker::Sized,
+{
+    fn place(&self, request: Order, responder: ::bobbin::Responder<Plain>) {
+        OrderServiceAsync::place(&**self, request, responder);
+    }
+
+    fn cancel(&self, request: Plain, responder: ::bobbin::Responder<()>) {
+        OrderServiceAsync::cancel(&**self, request, responder);
+    }
+}
+
 /// `shop.v1.OrderService` for a server: finds the handler of each call.
+#[allow(dead_code)]
 pub struct OrderServer {
     handlers: OrderServerHandlers,
 }
 
+#[allow(dead_code)]
 enum OrderServerHandlers {
     Blocking(::std::boxed::Box<dyn OrderService>),
     Async(::std::boxed::Box<dyn OrderServiceAsync>),
 }
 
+#[allow(dead_code)]
 impl OrderServer {
     /// The names of the service and its methods on the wire, in the order of the `.proto`.
     pub const DESCRIPTOR: &'static ::bobbin::ServiceDescriptor = {
@@ -168,6 +212,12 @@ impl OrderServer {
     }
 }
 
+impl ::core::fmt::Debug for OrderServer {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("OrderServer").finish_non_exhaustive()
+    }
+}
+
 impl ::bobbin::Service for OrderServer {
     fn descriptor(&self) -> &'static ::bobbin::ServiceDescriptor {
         Self::DESCRIPTOR
@@ -179,13 +229,13 @@ impl ::bobbin::Service for OrderServer {
                 OrderService::place(&**handlers, cntl, request)
             }),
             (0, OrderServerHandlers::Async(handlers)) => ::bobbin::unary_async(call, body, |request, responder| {
-                OrderServiceAsync::place(&**handlers, request, responder)
+                OrderServiceAsync::place(&**handlers, request, responder);
             }),
             (1, OrderServerHandlers::Blocking(handlers)) => ::bobbin::unary(call, body, |cntl, request| {
                 OrderService::cancel(&**handlers, cntl, request)
             }),
             (1, OrderServerHandlers::Async(handlers)) => ::bobbin::unary_async(call, body, |request, responder| {
-                OrderServiceAsync::cancel(&**handlers, request, responder)
+                OrderServiceAsync::cancel(&**handlers, request, responder);
             }),
             // Not an index of DESCRIPTOR.methods: a call that is dropped is answered with an error.
             _ => ::core::mem::drop((call, body)),
@@ -194,29 +244,37 @@ impl ::bobbin::Service for OrderServer {
 }
 
 /// Client of `shop.v1.OrderService`. Cloning it is cheap; all clones use one channel.
-#[derive(Clone)]
+#[allow(dead_code)]
+#[derive(Clone, Debug)]
 pub struct OrderStub {
     channel: ::bobbin::Channel,
 }
 
-#[allow(clippy::wrong_self_convention)]
+#[allow(dead_code, clippy::wrong_self_convention, clippy::needless_pass_by_value)]
 impl OrderStub {
     /// A stub that calls through `channel`.
+    #[must_use]
     pub fn new(channel: &::bobbin::Channel) -> Self {
         Self { channel: ::core::clone::Clone::clone(channel) }
     }
 
     /// Calls `shop.v1.OrderService.Place` and waits for the response.
     /// Parks the bthread, or blocks the thread.
+    ///
+    /// # Errors
+    /// What the server answered, `ERPCTIMEDOUT` at the deadline, or the failure of the connection.
     pub fn place(
         &self,
         request: &Order,
     ) -> ::core::result::Result<Plain, ::bobbin::RpcError> {
-        let reply = self.channel.call(&OrderServer::DESCRIPTOR.methods[0], ::core::default::Default::default(), request);
+        let reply = self.channel.call(&OrderServer::DESCRIPTOR.methods[0], <::bobbin::CallOptions as ::core::default::Default>::default(), request);
         reply.map(|reply| reply.message)
     }
 
     /// Like [`place`](Self::place) with options; the reply comes with its attachment.
+    ///
+    /// # Errors
+    /// The same.
     pub fn place_with(
         &self,
         options: ::bobbin::CallOptions,
@@ -228,7 +286,7 @@ impl OrderStub {
     /// Starts to call `shop.v1.OrderService.Place` and does not wait for the response.
     /// What is returned is a future, or is waited for with `join`; dropped, it cancels the call.
     pub fn start_place(&self, request: &Order) -> ::bobbin::Call<Plain> {
-        self.channel.start(&OrderServer::DESCRIPTOR.methods[0], ::core::default::Default::default(), request)
+        self.channel.start(&OrderServer::DESCRIPTOR.methods[0], <::bobbin::CallOptions as ::core::default::Default>::default(), request)
     }
 
     /// Like [`start_place`](Self::start_place) with options.
@@ -249,9 +307,9 @@ impl OrderStub {
         + ::core::marker::Send
         + 'static,
     ) {
-        self.channel.call_then(&OrderServer::DESCRIPTOR.methods[0], ::core::default::Default::default(), &request, move |reply| {
-            done(reply.map(|reply| reply.message))
-        })
+        self.channel.call_then(&OrderServer::DESCRIPTOR.methods[0], <::bobbin::CallOptions as ::core::default::Default>::default(), &request, move |reply| {
+            done(reply.map(|reply| reply.message));
+        });
     }
 
     /// Like [`place_then`](Self::place_then) with options; the reply comes with its attachment.
@@ -263,21 +321,27 @@ impl OrderStub {
         + ::core::marker::Send
         + 'static,
     ) {
-        self.channel.call_then(&OrderServer::DESCRIPTOR.methods[0], options, &request, done)
+        self.channel.call_then(&OrderServer::DESCRIPTOR.methods[0], options, &request, done);
     }
 
     /// Calls `shop.v1.OrderService.Cancel` and waits for the response.
     /// Parks the bthread, or blocks the thread.
+    ///
+    /// # Errors
+    /// What the server answered, `ERPCTIMEDOUT` at the deadline, or the failure of the connection.
     #[deprecated]
     pub fn cancel(
         &self,
         request: &Plain,
     ) -> ::core::result::Result<(), ::bobbin::RpcError> {
-        let reply = self.channel.call(&OrderServer::DESCRIPTOR.methods[1], ::core::default::Default::default(), request);
+        let reply = self.channel.call(&OrderServer::DESCRIPTOR.methods[1], <::bobbin::CallOptions as ::core::default::Default>::default(), request);
         reply.map(|reply| reply.message)
     }
 
     /// Like [`cancel`](Self::cancel) with options; the reply comes with its attachment.
+    ///
+    /// # Errors
+    /// The same.
     #[deprecated]
     pub fn cancel_with(
         &self,
@@ -291,7 +355,7 @@ impl OrderStub {
     /// What is returned is a future, or is waited for with `join`; dropped, it cancels the call.
     #[deprecated]
     pub fn start_cancel(&self, request: &Plain) -> ::bobbin::Call<()> {
-        self.channel.start(&OrderServer::DESCRIPTOR.methods[1], ::core::default::Default::default(), request)
+        self.channel.start(&OrderServer::DESCRIPTOR.methods[1], <::bobbin::CallOptions as ::core::default::Default>::default(), request)
     }
 
     /// Like [`start_cancel`](Self::start_cancel) with options.
@@ -314,9 +378,9 @@ impl OrderStub {
         + ::core::marker::Send
         + 'static,
     ) {
-        self.channel.call_then(&OrderServer::DESCRIPTOR.methods[1], ::core::default::Default::default(), &request, move |reply| {
-            done(reply.map(|reply| reply.message))
-        })
+        self.channel.call_then(&OrderServer::DESCRIPTOR.methods[1], <::bobbin::CallOptions as ::core::default::Default>::default(), &request, move |reply| {
+            done(reply.map(|reply| reply.message));
+        });
     }
 
     /// Like [`cancel_then`](Self::cancel_then) with options; the reply comes with its attachment.
@@ -329,17 +393,20 @@ impl OrderStub {
         + ::core::marker::Send
         + 'static,
     ) {
-        self.channel.call_then(&OrderServer::DESCRIPTOR.methods[1], options, &request, done)
+        self.channel.call_then(&OrderServer::DESCRIPTOR.methods[1], options, &request, done);
     }
 }
 
 /// Handlers of `shop.v1.Refund` that answer by returning; served through [`RefundServer::new`].
 ///
 /// Each call runs in a bthread of its own, where waiting parks the bthread and blocks no thread.
-/// A panic fails that call alone.
-#[allow(clippy::wrong_self_convention)]
+/// A panic fails that call alone. An `Arc` of handlers handles as well, for whoever keeps a share of them.
+#[allow(dead_code, clippy::wrong_self_convention)]
 pub trait Refund: ::core::marker::Send + ::core::marker::Sync + 'static {
-    /// Handles `shop.v1.Refund.Ask`. An error is sent to the client with its code and text.
+    /// Handles `shop.v1.Refund.Ask`.
+    ///
+    /// # Errors
+    /// Go to the client, with code and text.
     fn ask(
         &self,
         cntl: &mut ::bobbin::ServerCall,
@@ -347,26 +414,52 @@ pub trait Refund: ::core::marker::Send + ::core::marker::Sync + 'static {
     ) -> ::core::result::Result<Plain, ::bobbin::RpcError>;
 }
 
+impl<T_> Refund for ::std::sync::Arc<T_>
+where
+    T_: Refund + ?::core::marker::Sized,
+{
+    fn ask(
+        &self,
+        cntl: &mut ::bobbin::ServerCall,
+        request: order::Card,
+    ) -> ::core::result::Result<Plain, ::bobbin::RpcError> {
+        Refund::ask(&**self, cntl, request)
+    }
+}
+
 /// Handlers of `shop.v1.Refund` that may answer later; served through [`RefundServer::new_async`].
 ///
 /// Each call starts in a bthread of its own. The responder may be kept and sent from anywhere, after the
-/// handler has returned too; dropped unsent, it answers the client with an error.
-#[allow(clippy::wrong_self_convention)]
+/// handler has returned too; dropped unsent, it answers the client with an error. An `Arc` of handlers handles as
+/// well.
+#[allow(dead_code, clippy::wrong_self_convention)]
 pub trait RefundAsync: ::core::marker::Send + ::core::marker::Sync + 'static {
     /// Handles `shop.v1.Refund.Ask`.
     fn ask(&self, request: order::Card, responder: ::bobbin::Responder<Plain>);
 }
 
+impl<T_> RefundAsync for ::std::sync::Arc<T_>
+where
+    T_: RefundAsync + ?::core::marker::Sized,
+{
+    fn ask(&self, request: order::Card, responder: ::bobbin::Responder<Plain>) {
+        RefundAsync::ask(&**self, request, responder);
+    }
+}
+
 /// `shop.v1.Refund` for a server: finds the handler of each call.
+#[allow(dead_code)]
 pub struct RefundServer {
     handlers: RefundServerHandlers,
 }
 
+#[allow(dead_code)]
 enum RefundServerHandlers {
     Blocking(::std::boxed::Box<dyn Refund>),
     Async(::std::boxed::Box<dyn RefundAsync>),
 }
 
+#[allow(dead_code)]
 impl RefundServer {
     /// The names of the service and its methods on the wire, in the order of the `.proto`.
     pub const DESCRIPTOR: &'static ::bobbin::ServiceDescriptor = {
@@ -395,6 +488,12 @@ impl RefundServer {
     }
 }
 
+impl ::core::fmt::Debug for RefundServer {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("RefundServer").finish_non_exhaustive()
+    }
+}
+
 impl ::bobbin::Service for RefundServer {
     fn descriptor(&self) -> &'static ::bobbin::ServiceDescriptor {
         Self::DESCRIPTOR
@@ -406,7 +505,7 @@ impl ::bobbin::Service for RefundServer {
                 Refund::ask(&**handlers, cntl, request)
             }),
             (0, RefundServerHandlers::Async(handlers)) => ::bobbin::unary_async(call, body, |request, responder| {
-                RefundAsync::ask(&**handlers, request, responder)
+                RefundAsync::ask(&**handlers, request, responder);
             }),
             // Not an index of DESCRIPTOR.methods: a call that is dropped is answered with an error.
             _ => ::core::mem::drop((call, body)),
@@ -415,29 +514,37 @@ impl ::bobbin::Service for RefundServer {
 }
 
 /// Client of `shop.v1.Refund`. Cloning it is cheap; all clones use one channel.
-#[derive(Clone)]
+#[allow(dead_code)]
+#[derive(Clone, Debug)]
 pub struct RefundStub {
     channel: ::bobbin::Channel,
 }
 
-#[allow(clippy::wrong_self_convention)]
+#[allow(dead_code, clippy::wrong_self_convention, clippy::needless_pass_by_value)]
 impl RefundStub {
     /// A stub that calls through `channel`.
+    #[must_use]
     pub fn new(channel: &::bobbin::Channel) -> Self {
         Self { channel: ::core::clone::Clone::clone(channel) }
     }
 
     /// Calls `shop.v1.Refund.Ask` and waits for the response.
     /// Parks the bthread, or blocks the thread.
+    ///
+    /// # Errors
+    /// What the server answered, `ERPCTIMEDOUT` at the deadline, or the failure of the connection.
     pub fn ask(
         &self,
         request: &order::Card,
     ) -> ::core::result::Result<Plain, ::bobbin::RpcError> {
-        let reply = self.channel.call(&RefundServer::DESCRIPTOR.methods[0], ::core::default::Default::default(), request);
+        let reply = self.channel.call(&RefundServer::DESCRIPTOR.methods[0], <::bobbin::CallOptions as ::core::default::Default>::default(), request);
         reply.map(|reply| reply.message)
     }
 
     /// Like [`ask`](Self::ask) with options; the reply comes with its attachment.
+    ///
+    /// # Errors
+    /// The same.
     pub fn ask_with(
         &self,
         options: ::bobbin::CallOptions,
@@ -449,7 +556,7 @@ impl RefundStub {
     /// Starts to call `shop.v1.Refund.Ask` and does not wait for the response.
     /// What is returned is a future, or is waited for with `join`; dropped, it cancels the call.
     pub fn start_ask(&self, request: &order::Card) -> ::bobbin::Call<Plain> {
-        self.channel.start(&RefundServer::DESCRIPTOR.methods[0], ::core::default::Default::default(), request)
+        self.channel.start(&RefundServer::DESCRIPTOR.methods[0], <::bobbin::CallOptions as ::core::default::Default>::default(), request)
     }
 
     /// Like [`start_ask`](Self::start_ask) with options.
@@ -470,9 +577,9 @@ impl RefundStub {
         + ::core::marker::Send
         + 'static,
     ) {
-        self.channel.call_then(&RefundServer::DESCRIPTOR.methods[0], ::core::default::Default::default(), &request, move |reply| {
-            done(reply.map(|reply| reply.message))
-        })
+        self.channel.call_then(&RefundServer::DESCRIPTOR.methods[0], <::bobbin::CallOptions as ::core::default::Default>::default(), &request, move |reply| {
+            done(reply.map(|reply| reply.message));
+        });
     }
 
     /// Like [`ask_then`](Self::ask_then) with options; the reply comes with its attachment.
@@ -484,7 +591,7 @@ impl RefundStub {
         + ::core::marker::Send
         + 'static,
     ) {
-        self.channel.call_then(&RefundServer::DESCRIPTOR.methods[0], options, &request, done)
+        self.channel.call_then(&RefundServer::DESCRIPTOR.methods[0], options, &request, done);
     }
 }
 

@@ -43,17 +43,23 @@ impl Kind {
 /// Handlers of `shop.v1.stock.StockService` that answer by returning; served through [`StockServer::new`].
 ///
 /// Each call runs in a bthread of its own, where waiting parks the bthread and blocks no thread.
-/// A panic fails that call alone.
-#[allow(clippy::wrong_self_convention)]
+/// A panic fails that call alone. An `Arc` of handlers handles as well, for whoever keeps a share of them.
+#[allow(dead_code, clippy::wrong_self_convention)]
 pub trait StockService: ::core::marker::Send + ::core::marker::Sync + 'static {
-    /// Handles `shop.v1.stock.StockService.Find`. An error is sent to the client with its code and text.
+    /// Handles `shop.v1.stock.StockService.Find`.
+    ///
+    /// # Errors
+    /// Go to the client, with code and text.
     fn find(
         &self,
         cntl: &mut ::bobbin::ServerCall,
         request: ::bobbin::prost::alloc::string::String,
     ) -> ::core::result::Result<Shelf, ::bobbin::RpcError>;
 
-    /// Handles `shop.v1.stock.StockService.Order`. An error is sent to the client with its code and text.
+    /// Handles `shop.v1.stock.StockService.Order`.
+    ///
+    /// # Errors
+    /// Go to the client, with code and text.
     fn order(
         &self,
         cntl: &mut ::bobbin::ServerCall,
@@ -61,11 +67,33 @@ pub trait StockService: ::core::marker::Send + ::core::marker::Sync + 'static {
     ) -> ::core::result::Result<super::Plain, ::bobbin::RpcError>;
 }
 
+impl<T_> StockService for ::std::sync::Arc<T_>
+where
+    T_: StockService + ?::core::marker::Sized,
+{
+    fn find(
+        &self,
+        cntl: &mut ::bobbin::ServerCall,
+        request: ::bobbin::prost::alloc::string::String,
+    ) -> ::core::result::Result<Shelf, ::bobbin::RpcError> {
+        StockService::find(&**self, cntl, request)
+    }
+
+    fn order(
+        &self,
+        cntl: &mut ::bobbin::ServerCall,
+        request: super::Order,
+    ) -> ::core::result::Result<super::Plain, ::bobbin::RpcError> {
+        StockService::order(&**self, cntl, request)
+    }
+}
+
 /// Handlers of `shop.v1.stock.StockService` that may answer later; served through [`StockServer::new_async`].
 ///
 /// Each call starts in a bthread of its own. The responder may be kept and sent from anywhere, after the
-/// handler has returned too; dropped unsent, it answers the client with an error.
-#[allow(clippy::wrong_self_convention)]
+/// handler has returned too; dropped unsent, it answers the client with an error. An `Arc` of handlers handles as
+/// well.
+#[allow(dead_code, clippy::wrong_self_convention)]
 pub trait StockServiceAsync: ::core::marker::Send + ::core::marker::Sync + 'static {
     /// Handles `shop.v1.stock.StockService.Find`.
     fn find(&self, request: ::bobbin::prost::alloc::string::String, responder: ::bobbin::Responder<Shelf>);
@@ -74,16 +102,32 @@ pub trait StockServiceAsync: ::core::marker::Send + ::core::marker::Sync + 'stat
     fn order(&self, request: super::Order, responder: ::bobbin::Responder<super::Plain>);
 }
 
+impl<T_> StockServiceAsync for ::std::sync::Arc<T_>
+where
+    T_: StockServiceAsync + ?::core::marker::Sized,
+{
+    fn find(&self, request: ::bobbin::prost::alloc::string::String, responder: ::bobbin::Responder<Shelf>) {
+        StockServiceAsync::find(&**self, request, responder);
+    }
+
+    fn order(&self, request: super::Order, responder: ::bobbin::Responder<super::Plain>) {
+        StockServiceAsync::order(&**self, request, responder);
+    }
+}
+
 /// `shop.v1.stock.StockService` for a server: finds the handler of each call.
+#[allow(dead_code)]
 pub struct StockServer {
     handlers: StockServerHandlers,
 }
 
+#[allow(dead_code)]
 enum StockServerHandlers {
     Blocking(::std::boxed::Box<dyn StockService>),
     Async(::std::boxed::Box<dyn StockServiceAsync>),
 }
 
+#[allow(dead_code)]
 impl StockServer {
     /// The names of the service and its methods on the wire, in the order of the `.proto`.
     pub const DESCRIPTOR: &'static ::bobbin::ServiceDescriptor = {
@@ -118,6 +162,12 @@ impl StockServer {
     }
 }
 
+impl ::core::fmt::Debug for StockServer {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("StockServer").finish_non_exhaustive()
+    }
+}
+
 impl ::bobbin::Service for StockServer {
     fn descriptor(&self) -> &'static ::bobbin::ServiceDescriptor {
         Self::DESCRIPTOR
@@ -129,13 +179,13 @@ impl ::bobbin::Service for StockServer {
                 StockService::find(&**handlers, cntl, request)
             }),
             (0, StockServerHandlers::Async(handlers)) => ::bobbin::unary_async(call, body, |request, responder| {
-                StockServiceAsync::find(&**handlers, request, responder)
+                StockServiceAsync::find(&**handlers, request, responder);
             }),
             (1, StockServerHandlers::Blocking(handlers)) => ::bobbin::unary(call, body, |cntl, request| {
                 StockService::order(&**handlers, cntl, request)
             }),
             (1, StockServerHandlers::Async(handlers)) => ::bobbin::unary_async(call, body, |request, responder| {
-                StockServiceAsync::order(&**handlers, request, responder)
+                StockServiceAsync::order(&**handlers, request, responder);
             }),
             // Not an index of DESCRIPTOR.methods: a call that is dropped is answered with an error.
             _ => ::core::mem::drop((call, body)),
@@ -144,29 +194,37 @@ impl ::bobbin::Service for StockServer {
 }
 
 /// Client of `shop.v1.stock.StockService`. Cloning it is cheap; all clones use one channel.
-#[derive(Clone)]
+#[allow(dead_code)]
+#[derive(Clone, Debug)]
 pub struct StockStub {
     channel: ::bobbin::Channel,
 }
 
-#[allow(clippy::wrong_self_convention)]
+#[allow(dead_code, clippy::wrong_self_convention, clippy::needless_pass_by_value)]
 impl StockStub {
     /// A stub that calls through `channel`.
+    #[must_use]
     pub fn new(channel: &::bobbin::Channel) -> Self {
         Self { channel: ::core::clone::Clone::clone(channel) }
     }
 
     /// Calls `shop.v1.stock.StockService.Find` and waits for the response.
     /// Parks the bthread, or blocks the thread.
+    ///
+    /// # Errors
+    /// What the server answered, `ERPCTIMEDOUT` at the deadline, or the failure of the connection.
     pub fn find(
         &self,
         request: &::bobbin::prost::alloc::string::String,
     ) -> ::core::result::Result<Shelf, ::bobbin::RpcError> {
-        let reply = self.channel.call(&StockServer::DESCRIPTOR.methods[0], ::core::default::Default::default(), request);
+        let reply = self.channel.call(&StockServer::DESCRIPTOR.methods[0], <::bobbin::CallOptions as ::core::default::Default>::default(), request);
         reply.map(|reply| reply.message)
     }
 
     /// Like [`find`](Self::find) with options; the reply comes with its attachment.
+    ///
+    /// # Errors
+    /// The same.
     pub fn find_with(
         &self,
         options: ::bobbin::CallOptions,
@@ -178,7 +236,7 @@ impl StockStub {
     /// Starts to call `shop.v1.stock.StockService.Find` and does not wait for the response.
     /// What is returned is a future, or is waited for with `join`; dropped, it cancels the call.
     pub fn start_find(&self, request: &::bobbin::prost::alloc::string::String) -> ::bobbin::Call<Shelf> {
-        self.channel.start(&StockServer::DESCRIPTOR.methods[0], ::core::default::Default::default(), request)
+        self.channel.start(&StockServer::DESCRIPTOR.methods[0], <::bobbin::CallOptions as ::core::default::Default>::default(), request)
     }
 
     /// Like [`start_find`](Self::start_find) with options.
@@ -199,9 +257,9 @@ impl StockStub {
         + ::core::marker::Send
         + 'static,
     ) {
-        self.channel.call_then(&StockServer::DESCRIPTOR.methods[0], ::core::default::Default::default(), &request, move |reply| {
-            done(reply.map(|reply| reply.message))
-        })
+        self.channel.call_then(&StockServer::DESCRIPTOR.methods[0], <::bobbin::CallOptions as ::core::default::Default>::default(), &request, move |reply| {
+            done(reply.map(|reply| reply.message));
+        });
     }
 
     /// Like [`find_then`](Self::find_then) with options; the reply comes with its attachment.
@@ -213,20 +271,26 @@ impl StockStub {
         + ::core::marker::Send
         + 'static,
     ) {
-        self.channel.call_then(&StockServer::DESCRIPTOR.methods[0], options, &request, done)
+        self.channel.call_then(&StockServer::DESCRIPTOR.methods[0], options, &request, done);
     }
 
     /// Calls `shop.v1.stock.StockService.Order` and waits for the response.
     /// Parks the bthread, or blocks the thread.
+    ///
+    /// # Errors
+    /// What the server answered, `ERPCTIMEDOUT` at the deadline, or the failure of the connection.
     pub fn order(
         &self,
         request: &super::Order,
     ) -> ::core::result::Result<super::Plain, ::bobbin::RpcError> {
-        let reply = self.channel.call(&StockServer::DESCRIPTOR.methods[1], ::core::default::Default::default(), request);
+        let reply = self.channel.call(&StockServer::DESCRIPTOR.methods[1], <::bobbin::CallOptions as ::core::default::Default>::default(), request);
         reply.map(|reply| reply.message)
     }
 
     /// Like [`order`](Self::order) with options; the reply comes with its attachment.
+    ///
+    /// # Errors
+    /// The same.
     pub fn order_with(
         &self,
         options: ::bobbin::CallOptions,
@@ -238,7 +302,7 @@ impl StockStub {
     /// Starts to call `shop.v1.stock.StockService.Order` and does not wait for the response.
     /// What is returned is a future, or is waited for with `join`; dropped, it cancels the call.
     pub fn start_order(&self, request: &super::Order) -> ::bobbin::Call<super::Plain> {
-        self.channel.start(&StockServer::DESCRIPTOR.methods[1], ::core::default::Default::default(), request)
+        self.channel.start(&StockServer::DESCRIPTOR.methods[1], <::bobbin::CallOptions as ::core::default::Default>::default(), request)
     }
 
     /// Like [`start_order`](Self::start_order) with options.
@@ -259,9 +323,9 @@ impl StockStub {
         + ::core::marker::Send
         + 'static,
     ) {
-        self.channel.call_then(&StockServer::DESCRIPTOR.methods[1], ::core::default::Default::default(), &request, move |reply| {
-            done(reply.map(|reply| reply.message))
-        })
+        self.channel.call_then(&StockServer::DESCRIPTOR.methods[1], <::bobbin::CallOptions as ::core::default::Default>::default(), &request, move |reply| {
+            done(reply.map(|reply| reply.message));
+        });
     }
 
     /// Like [`order_then`](Self::order_then) with options; the reply comes with its attachment.
@@ -273,7 +337,7 @@ impl StockStub {
         + ::core::marker::Send
         + 'static,
     ) {
-        self.channel.call_then(&StockServer::DESCRIPTOR.methods[1], options, &request, done)
+        self.channel.call_then(&StockServer::DESCRIPTOR.methods[1], options, &request, done);
     }
 }
 

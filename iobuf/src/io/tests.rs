@@ -288,6 +288,18 @@ fn a_chunk_is_not_given_to_anyone_else() {
 }
 
 #[test]
+fn a_chunk_has_room_also_behind_a_leaked_writer() {
+    let mut buf = IoBuf::new();
+    let mut writer = Writer::new(&mut buf);
+    let room = writer.chunk_mut().len();
+    writer.put_bytes(7, room);
+    std::io::Write::flush(&mut writer).unwrap();
+    std::mem::forget(writer); // its block, now full, stays behind
+    assert_eq!(buf.len(), room);
+    assert!(buf.chunk_mut().len() > 0);
+}
+
+#[test]
 #[should_panic(expected = "advance_mut past the chunk")]
 fn a_buffer_checks_how_far_it_is_advanced() {
     let mut buf = IoBuf::new();

@@ -15,6 +15,10 @@ use super::codec::{
     Aux, Encoding, Kind, Meta, MetaToWrite, Request, TooLarge, description, text, write_frame,
 };
 
+/// Bytes of a name that an error text shows: a request of one long name must not make a reply, and its copies on the
+/// way, several times as long.
+const NAME_SHOWN_MAX: usize = 1024;
+
 impl ServerSide for BaiduStd {
     fn read_request(&self, mut frame: Frame, routes: &Routes<'_>) -> Result<IncomingRequest, WireError> {
         let meta_size = frame.meta_size as usize;
@@ -81,11 +85,19 @@ fn rare(meta: &Meta<'_>, named: &Request<'_>) -> Option<Box<RareRequestInfo>> {
 
 fn find(routes: &Routes<'_>, service: &[u8], method: &[u8]) -> Result<MethodId, RpcError> {
     routes.find(service, method).map_err(|missing| match missing {
-        NoRoute::Service => RpcError::new(ENOSERVICE, format!("Fail to find service={}", text(service))),
+        NoRoute::Service => RpcError::new(ENOSERVICE, format!("Fail to find service={}", shown(service))),
         NoRoute::Method => {
-            RpcError::new(ENOMETHOD, format!("Fail to find method={}/{}", text(service), text(method)))
+            RpcError::new(ENOMETHOD, format!("Fail to find method={}/{}", shown(service), shown(method)))
         }
     })
+}
+
+/// A name as an error text shows it: whole, unless it is none that anybody would give.
+fn shown(name: &[u8]) -> String {
+    match name.split_at_checked(NAME_SHOWN_MAX) {
+        Some((beginning, rest)) if !rest.is_empty() => format!("{}...", text(beginning)),
+        _ => text(name),
+    }
 }
 
 /// A failure without a number is EINTERNAL here.

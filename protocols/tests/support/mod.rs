@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use iobuf::IoBuf;
+use prost::Message;
 use protocols::Bundled;
 use rpc::{
     CallOptions, MessageSchema, MethodDescriptor, ProtoMessage, Reply, RequiredField, Responder, RpcError,
@@ -145,6 +146,24 @@ pub(crate) fn raw(server: &Server) -> TcpStream {
     let stream = TcpStream::connect(server.local_addr().to_string()).unwrap();
     stream.set_read_timeout(Some(LONG)).unwrap();
     stream
+}
+
+/// A request as bytes.
+pub(crate) fn request_frame(message: &str, attachment: &IoBuf) -> Vec<u8> {
+    let plain = include_bytes!("../../src/baidu_std/testdata/plain.req.bin");
+    let meta_size = u32::from_be_bytes(plain[8..12].try_into().unwrap()) as usize;
+    let mut meta = plain[12..][..meta_size].to_vec();
+    // Field 5; the order of fields is free.
+    meta.push(0x28);
+    prost::encode_length_delimiter(attachment.len(), &mut meta).unwrap();
+    let body = request(message).encode_to_vec();
+    let mut frame = b"PRPC".to_vec();
+    frame.extend(((meta.len() + body.len() + attachment.len()) as u32).to_be_bytes());
+    frame.extend((meta.len() as u32).to_be_bytes());
+    frame.extend(meta);
+    frame.extend(body);
+    frame.extend(attachment.to_vec());
+    frame
 }
 
 /// Sends bytes, and reads exactly `expect` bytes.

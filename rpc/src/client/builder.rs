@@ -85,8 +85,8 @@ impl<P: DefaultRegistry> ChannelBuilder<P> {
         self
     }
 
-    /// Whether servers are told how long their caller still waits, on protocols that carry it (brpc:
-    /// `baidu_std_protocol_deliver_timeout_ms`). Default: no, as in brpc.
+    /// Whether servers are told how long their caller still waits, on protocols that carry it. Default: no, as in brpc,
+    /// which has a flag for it.
     pub fn deliver_timeout(mut self, deliver: bool) -> Self {
         self.deliver_timeout = deliver;
         self

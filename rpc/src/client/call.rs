@@ -6,6 +6,7 @@
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -24,6 +25,7 @@ use crate::error::{ECANCELED, RpcError};
 use crate::message::ProtoMessage;
 use crate::protocol::IncomingReply;
 use crate::socket::lock;
+use crate::starting;
 
 /// A call in progress whose response is a `T`: join it, await it, or drop it, which cancels it.
 ///
@@ -82,15 +84,19 @@ impl<T: ProtoMessage> Future for Call<T> {
     /// # Panics
     /// If polled again after it was ready.
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = lock(&self.held.state);
-        if state.is_running {
-            if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
-                state.waker = Some(context.waker().clone());
+        // Made and dropped outside of the lock, as both are code of the caller's.
+        let waker = context.waker().clone();
+        let (ended, unused) = {
+            let mut state = lock(&self.held.state);
+            if state.is_running {
+                let earlier = state.waker.replace(waker);
+                drop(state);
+                drop(earlier);
+                return Poll::Pending;
             }
-            return Poll::Pending;
-        }
-        let ended = state.ended.take();
-        drop(state);
+            (state.ended.take(), waker)
+        };
+        drop(unused);
         Poll::Ready(self.read(ended).map(|reply| reply.message))
     }
 }
@@ -223,8 +229,7 @@ impl HeldCall {
         state.place = None;
         drop(state);
         // Not here: this may be within the failing of a connection, with other calls still to be told.
-        let call = self.clone();
-        bthread::spawn(move || call.try_once());
+        starting::start(self.clone(), |call| call.try_once());
     }
 
     fn time_out(self: &Arc<Self>) {
@@ -243,15 +248,9 @@ impl HeldCall {
         }
         state.is_running = false;
         let ended = Ended { result, latency: self.request.started.elapsed() };
-        let (place, timer, waker, callback) =
-            (state.place.take(), state.timer.take(), state.waker.take(), state.callback.take());
-        let callback = match callback {
-            Some(callback) => Some((callback, ended)),
-            None => {
-                state.ended = Some(ended);
-                None
-            }
-        };
+        state.ended = Some(ended);
+        let (place, timer, waker) = (state.place.take(), state.timer.take(), state.waker.take());
+        let has_callback = state.callback.is_some();
         drop(state);
         if let Some(place) = place {
             place.leave(); // finds nothing if it was the reply that ended the call
@@ -262,11 +261,21 @@ impl HeldCall {
         self.done.value().store(1, Ordering::Release); // pairs with the load in `join_reply`
         self.done.wake_all();
         if let Some(waker) = waker {
-            waker.wake();
+            // It is the caller's code. The panic hook has reported it; others on the connection are to be told as well.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }
-        if let Some((callback, ended)) = callback {
-            let call = self.clone();
-            bthread::spawn(move || callback(&call, ended));
+        if has_callback {
+            starting::start(self.clone(), Self::call_back);
+        }
+    }
+
+    fn call_back(self: Arc<Self>) {
+        let (callback, ended) = {
+            let mut state = lock(&self.state);
+            (state.callback.take(), state.ended.take())
+        };
+        if let (Some(callback), Some(ended)) = (callback, ended) {
+            callback(&self, ended);
         }
     }
 }

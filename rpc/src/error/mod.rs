@@ -42,7 +42,7 @@ impl RpcError {
     }
 
     /// An error that has a text only, as brpc's `SetFailed(text)`: the number is [`ENOCODE`] (-1) here, and what each
-    /// protocol makes of that on the wire ([`EINTERNAL`] for baidu_std).
+    /// protocol makes of that on the wire.
     pub fn uncoded(text: impl AsRef<str>) -> Self {
         Self::new(ENOCODE, text)
     }

@@ -10,6 +10,7 @@ use bthread::poller::{EventHandler, Readiness, Registration};
 
 use super::state::ServerState;
 use crate::socket::lock;
+use crate::starting;
 use crate::transport::Listener;
 
 /// After so many connections an acceptor lets other bthreads run.
@@ -44,8 +45,10 @@ impl Acceptor {
             registration: Mutex::new(None),
             events: AtomicU32::new(0),
         });
-        let register = |listener: &Box<dyn Listener>| listener.register(acceptor.clone());
-        let registration = lock(&acceptor.listener).as_ref().map(register).transpose()?;
+        let registration = match lock(&acceptor.listener).as_deref() {
+            Some(listener) => Some(listener.register(acceptor.clone())?),
+            None => None,
+        };
         *lock(&acceptor.registration) = registration;
         Ok(acceptor)
     }
@@ -69,7 +72,7 @@ impl Acceptor {
                 Turn::Dry => {}
                 Turn::Full => bthread::yield_now(),
                 Turn::NoResources => {
-                    let again = move || bthread::spawn_next(move || self.accept_until_dry());
+                    let again = move || starting::start(self, Self::accept_until_dry);
                     let _ = bthread::timer::schedule(Instant::now() + RESOURCES_PAUSE, again); // never cancelled
                     return;
                 }
@@ -100,7 +103,7 @@ impl EventHandler for Acceptor {
     fn on_event(self: Arc<Self>, _: Readiness) {
         // AcqRel pairs with the loop's fetch_sub.
         if self.events.fetch_add(1, Ordering::AcqRel) == 0 {
-            bthread::spawn_next(move || self.accept_until_dry());
+            starting::start(self, Self::accept_until_dry);
         }
     }
 }

@@ -7,11 +7,11 @@ use std::time::Instant;
 use iobuf::IoBuf;
 
 use super::call::ServerCall;
-use super::method::{Method, MethodId};
+use super::method::{Limit, Method, MethodId};
 use super::state::ServerState;
 use crate::error::{ELIMIT, ELOGOFF, ENOCODE, EOVERCROWDED, EREQUEST, RpcError};
 use crate::protocol::{IncomingRequest, OutgoingReply, ReplyToken, ServerSide};
-use crate::socket::{Overcrowded, Socket};
+use crate::socket::Socket;
 use crate::transport::Endpoint;
 use crate::user_fields::UserFields;
 
@@ -25,7 +25,10 @@ pub(super) fn admit(
 ) {
     let method = match check(socket, server, &request) {
         Ok(method) => method,
-        Err(error) => return answer_with_error(socket, server, side, request.token, &error),
+        Err(error) => {
+            let refusal = error_reply(socket, server, side, request.token, &error);
+            return socket.write_refusal(refusal);
+        }
     };
     let body_size = request.payload.len() - attachment_size(&request);
     let body = request.payload.cut(body_size);
@@ -67,11 +70,11 @@ fn check_method(socket: &Socket, server: &ServerState, method: &Method) -> Resul
     if socket.is_overcrowded() {
         return Err(RpcError::new(EOVERCROWDED, format!("Connection to {} is overcrowded", socket.remote())));
     }
-    let concurrency = method.status.enter();
+    method.status.enter();
     let refusal = if server.is_stopping() {
         // Once more, now that whoever waits for running calls would wait for this one.
         stopping()
-    } else if method.limiter.as_ref().is_some_and(|limiter| !limiter.admits(concurrency)) {
+    } else if let Some(Err(concurrency)) = method.limit.as_ref().map(Limit::enter) {
         let name = method.descriptor.full_name;
         RpcError::new(ELIMIT, format!("Rejected by {name}'s ConcurrencyLimiter, concurrency={concurrency}"))
     } else {
@@ -81,28 +84,28 @@ fn check_method(socket: &Socket, server: &ServerState, method: &Method) -> Resul
     Err(refusal)
 }
 
-/// A call of this method runs no more.
+/// A call of this method runs no more; its answer is queued.
 pub(super) fn leave(server: &ServerState, method: &Method) {
     if method.status.leave() == 0 {
         server.one_less();
     }
 }
 
-/// Answers a request that does not run, or has failed. The reply is lost if the connection is.
-pub(super) fn answer_with_error(
-    socket: &Arc<Socket>,
+/// The answer to a request that does not run, or has failed.
+pub(super) fn error_reply(
+    socket: &Socket,
     server: &ServerState,
     side: &dyn ServerSide,
     token: ReplyToken,
     error: &RpcError,
-) {
+) -> IoBuf {
     let code = if error.code() == 0 { ENOCODE } else { error.code() };
     let text = text_on_the_wire(&identity(server, socket), &RpcError::new(code, error.text()));
     let fields = UserFields::default();
     let reply = OutgoingReply { outcome: Err((code, &text)), attachment: IoBuf::new(), user_fields: &fields };
     let mut out = IoBuf::new();
     side.write_reply(token, reply, &mut out);
-    let _ = socket.write(out, Overcrowded::Ignore); // nobody is there any more to be told
+    out
 }
 
 fn attachment_size(request: &IncomingRequest) -> usize {

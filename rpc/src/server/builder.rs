@@ -43,6 +43,10 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
     }
 
     /// Adds a service.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "the name that brpc users expect; nobody adds builders up"
+    )]
     pub fn add(mut self, service: impl Service) -> Self {
         self.services.push(Arc::new(service));
         self

@@ -186,41 +186,42 @@ impl ServerCall {
 
     fn answer(&mut self, outcome: Result<&dyn Body, &RpcError>) {
         let Some(token) = self.token.take() else { return };
-        let error = if self.close {
+        // Before the answer: who has it must find the call counted, and its place free.
+        self.count(if self.close { Some(ECLOSE) } else { outcome.err().map(RpcError::code) });
+        if self.close {
             self.socket.set_failed(RpcError::new(ECLOSE, "The service closed the connection"));
-            Some(ECLOSE)
         } else {
             self.send(token, outcome);
-            outcome.err().map(RpcError::code)
-        };
-        self.count(error);
+        }
+        // After it: a stopping server closes the connection when no call runs.
+        let server = self.server();
+        admission::leave(server, server.methods.method(self.method));
     }
 
     fn send(&mut self, token: ReplyToken, outcome: Result<&dyn Body, &RpcError>) {
-        match outcome {
+        let out = match outcome {
             Ok(body) => {
                 let attachment = std::mem::take(&mut self.response_attachment);
                 let reply =
                     OutgoingReply { outcome: Ok(body), attachment, user_fields: &self.response_user_fields };
                 let mut out = IoBuf::new();
                 self.side.write_reply(token, reply, &mut out);
-                let _ = self.socket.write(out, Overcrowded::Ignore); // nobody is there any more to be told
+                out
             }
-            Err(error) => admission::answer_with_error(&self.socket, self.server(), self.side, token, error),
-        }
+            Err(error) => admission::error_reply(&self.socket, self.server(), self.side, token, error),
+        };
+        let _ = self.socket.write(out, Overcrowded::Ignore); // nobody is there any more to be told
     }
 
-    /// After the reply is queued: a stopping server closes the connection when no call runs.
     fn count(&self, error: Option<ErrorCode>) {
         let server = self.server();
         let method = server.methods.method(self.method);
         let latency = self.received.elapsed();
         method.status.count(error, latency);
-        if let Some(limiter) = &method.limiter {
-            limiter.ended(error, latency);
+        if let Some(limit) = &method.limit {
+            limit.leave(error, latency);
         }
         server.return_permit();
-        admission::leave(server, method);
     }
 }
 

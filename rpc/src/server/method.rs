@@ -43,7 +43,7 @@ pub(crate) struct Method {
     pub(crate) index: usize,
     pub(crate) descriptor: &'static MethodDescriptor,
     pub(crate) status: MethodStatus,
-    pub(crate) limiter: Option<Box<dyn ConcurrencyLimiter>>,
+    pub(crate) limit: Option<Limit>,
     service_name: &'static str,
 }
 
@@ -63,7 +63,7 @@ impl MethodTable {
             let method = table.methods.iter_mut().find(|method| method.descriptor.full_name == name);
             let method =
                 method.ok_or_else(|| invalid(format!("Fail to limit method={name}: there is none")))?;
-            method.limiter = Some(limiter);
+            method.limit = Some(Limit { limiter, running: AtomicUsize::new(0) });
         }
         Ok(table)
     }
@@ -78,7 +78,7 @@ impl MethodTable {
                 index,
                 descriptor,
                 status: MethodStatus::new(),
-                limiter: None,
+                limit: None,
                 service_name: full_name,
             });
         }
@@ -144,14 +144,40 @@ impl<'a> Routes<'a> {
     pub fn find(&self, service: &[u8], method: &[u8]) -> Result<MethodId, NoRoute> {
         // Relaxed: any value will do, the table does not change.
         let recent = self.recent.load(Ordering::Relaxed);
-        if let Some(known) = self.table.methods.get(recent) {
-            if known.descriptor.name.as_bytes() == method && known.service_name.as_bytes() == service {
-                return Ok(MethodId(recent));
-            }
+        if let Some(known) = self.table.methods.get(recent)
+            && known.descriptor.name.as_bytes() == method
+            && known.service_name.as_bytes() == service
+        {
+            return Ok(MethodId(recent));
         }
         let found = self.table.find(service, method)?;
         self.recent.store(found, Ordering::Relaxed); // see the load
         Ok(MethodId(found))
+    }
+}
+
+/// A limiter and what it judges by: calls that are not answered yet. They are counted apart from those that run, since
+/// a caller that has its answer must not find itself counted when it calls again.
+pub(crate) struct Limit {
+    limiter: Box<dyn ConcurrencyLimiter>,
+    running: AtomicUsize,
+}
+
+impl Limit {
+    /// Counts one more call if the limiter admits it; else says how many there would have been.
+    pub(crate) fn enter(&self) -> Result<(), usize> {
+        let running = self.running.fetch_add(1, Ordering::Relaxed) + 1; // a count of its own, as in `leave`
+        if self.limiter.admits(running) {
+            return Ok(());
+        }
+        self.running.fetch_sub(1, Ordering::Relaxed);
+        Err(running)
+    }
+
+    /// An admitted call is about to be answered.
+    pub(crate) fn leave(&self, error: Option<ErrorCode>, latency: Duration) {
+        self.running.fetch_sub(1, Ordering::Relaxed);
+        self.limiter.ended(error, latency);
     }
 }
 
@@ -177,11 +203,11 @@ impl MethodStatus {
         self.concurrency.load(Ordering::SeqCst) // pairs with `enter` and `leave`
     }
 
-    /// Counts one more call as running, and returns how many there are with it.
-    pub(crate) fn enter(&self) -> usize {
+    /// Counts one more call as running.
+    pub(crate) fn enter(&self) {
         // SeqCst: whoever enters looks afterwards whether the server stops, and whoever stops it looks afterwards
         // whether calls run; one of the two must see the other.
-        self.concurrency.fetch_add(1, Ordering::SeqCst) + 1
+        self.concurrency.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Counts one call less, and returns how many are left.
@@ -303,7 +329,7 @@ pub(crate) mod tests {
                 HashMap::from([(name.to_owned(), Box::new(Constant::new(1)) as Box<dyn ConcurrencyLimiter>)]);
             MethodTable::new(vec![service!("a.Echo", "A")], limiters)
         };
-        assert!(limit("a.Echo.A").unwrap().methods()[0].limiter.is_some());
+        assert!(limit("a.Echo.A").unwrap().methods()[0].limit.is_some());
         assert_eq!(limit("a.Echo.B").err().unwrap().code(), EINVAL);
     }
 }

@@ -1,7 +1,7 @@
 //! Servers: listen, admit, run services, answer, and end in order.
 //!
-//! [`ServerBuilder`] decides, [`Server`] runs and has no setters. The way of a request: `acceptor` → `connection` →
-//! the protocol's `ServerSide` → `admission` → the service, with a [`ServerCall`] → the protocol again → the socket.
+//! [`ServerBuilder`] decides, [`Server`] runs and has no setters. The way of a request: `acceptor` → `connection` → the
+//! protocol's `ServerSide` → `admission` → the service, with a [`ServerCall`] → the protocol again → the socket.
 
 mod acceptor;
 mod admission;

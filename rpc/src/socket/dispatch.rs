@@ -2,9 +2,9 @@
 //!
 //! A bthread for each message would be queued behind the readers of all other connections, so that replies to one
 //! connection left in several writes, and messages were cold when their turn came. Instead the reader runs them
-//! itself, and sees that there is always one helper queued while messages wait: an idle worker takes it and runs
-//! messages too, queueing the next helper; and if a handler waits, the helper goes on in its place. So a message waits
-//! for a handler before it only while all workers are busy.
+//! itself, and sees that one successor is queued as long as messages wait: an idle worker takes it and runs messages
+//! too, queueing the next successor; and if a handler waits, the successor goes on in its place. So a message waits
+//! for the handler of another one only while all workers are busy.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -37,8 +37,8 @@ pub(super) fn run(socket: &Arc<Socket>, mut messages: Messages) {
 pub(super) fn run_elsewhere(socket: &Arc<Socket>, messages: Messages) {
     if !messages.is_empty() {
         let turn = Turn::new(socket, messages);
-        lock(&turn.waiting).has_helper = true;
-        turn.queue_helper();
+        lock(&turn.waiting).has_successor = true;
+        turn.queue_successor();
     }
 }
 
@@ -50,13 +50,13 @@ struct Turn {
 
 struct Waiting {
     messages: smallvec::IntoIter<[Message; 1]>,
-    /// A helper is queued that has not started.
-    has_helper: bool,
+    /// A successor is queued that has not started.
+    has_successor: bool,
 }
 
 impl Turn {
     fn new(socket: &Arc<Socket>, messages: Messages) -> Arc<Self> {
-        let waiting = Waiting { messages: messages.into_iter(), has_helper: false };
+        let waiting = Waiting { messages: messages.into_iter(), has_successor: false };
         Arc::new(Turn { socket: socket.clone(), waiting: Mutex::new(waiting) })
     }
 
@@ -64,17 +64,17 @@ impl Turn {
     fn run(self: &Arc<Self>) {
         let mut since = Instant::now();
         for ran in 1_usize.. {
-            let (message, needs_helper) = {
+            let (message, needs_successor) = {
                 let mut waiting = lock(&self.waiting);
                 let Some(message) = waiting.messages.next() else {
                     return;
                 };
-                let needs_helper = waiting.messages.len() > 0 && !waiting.has_helper;
-                waiting.has_helper |= needs_helper;
-                (message, needs_helper)
+                let needs_successor = waiting.messages.len() > 0 && !waiting.has_successor;
+                waiting.has_successor |= needs_successor;
+                (message, needs_successor)
             };
-            if needs_helper {
-                self.queue_helper();
+            if needs_successor {
+                self.queue_successor();
             }
             self.socket.owner.message(&self.socket, message);
             if ran % CLOCK_EVERY == 0 && since.elapsed() >= REPLY_DELAY_MAX {
@@ -87,12 +87,12 @@ impl Turn {
         }
     }
 
-    fn queue_helper(self: &Arc<Self>) {
+    fn queue_successor(self: &Arc<Self>) {
         let bomb = FailOnUnwind(&self.socket);
         let turn = self.clone();
         // A batch of one: queued behind the others, with one wake-up at most.
         Batch::new().spawn(move || {
-            lock(&turn.waiting).has_helper = false;
+            lock(&turn.waiting).has_successor = false;
             turn.run();
         });
         std::mem::forget(bomb);

@@ -2,7 +2,8 @@
 //!
 //! A [`Socket`] is made connected (accepted) or connecting, works, fails once, and never comes back to life; whoever
 //! wants to go on makes another one. The input side (one reader), the output side (many writers), connecting, the
-//! events and the running of messages are each in a file of their own. Knows no wire format, and not whether it belongs to a server or a client.
+//! events and the running of messages are each in a file of their own. Knows no wire format, and not whether it
+//! belongs to a server or a client.
 
 mod connect;
 mod dispatch;

@@ -1,7 +1,7 @@
 //! The input side of a socket: one reader at a time, and what becomes of the messages it cuts.
 //!
-//! Owns the read buffer. Events only bump a counter; the one that raises it from 0 starts a reader bthread, which
-//! reads until the kernel runs dry and gives its role up by bringing the counter back to 0. Only then it runs a server's
+//! Owns the read buffer. Events only bump a counter; the one that raises it from 0 starts a reader bthread, which reads
+//! until the kernel runs dry and gives its role up by bringing the counter back to 0. Only then it runs a server's
 //! messages (see `dispatch`), so that a handler that waits holds up nobody. A client's replies are cheap and are all
 //! handled while reading.
 
@@ -17,6 +17,7 @@ use super::{FailOnUnwind, Message, Socket, lock};
 use crate::error::{EEOF, RpcError};
 use crate::messenger::{Cut, Messenger};
 use crate::protocol::Role;
+use crate::starting;
 
 /// A read asks for this many times the size of an average message.
 const READ_MESSAGES: usize = 16;
@@ -75,10 +76,7 @@ impl Socket {
         }
         // AcqRel pairs with the reader's fetch_sub: the new reader sees the stream as the last one left it.
         if self.input.events.fetch_add(1, Ordering::AcqRel) == 0 {
-            let bomb = FailOnUnwind(self);
-            let socket = self.clone();
-            bthread::spawn_next(move || socket.read());
-            std::mem::forget(bomb);
+            starting::start(self.clone(), Self::read);
         }
     }
 
@@ -95,8 +93,7 @@ impl Socket {
                 Turn::Dry => arrivals.run_elsewhere(),
                 Turn::Full => {
                     arrivals.run_elsewhere();
-                    let socket = self.clone();
-                    bthread::spawn(move || socket.read());
+                    starting::start(self.clone(), Self::read);
                     break;
                 }
                 Turn::Over(error) => {

@@ -13,8 +13,9 @@ use bthread::mpsc::{Push, Queue};
 use bthread::{Butex, Deferred};
 use iobuf::IoBuf;
 
-use super::{FailOnUnwind, Socket, lock};
+use super::{Socket, lock};
 use crate::error::{ECLOSE, EOVERCROWDED, RpcError};
+use crate::starting;
 
 /// With so many bytes unwritten nothing is gained by waiting for more.
 const FLUSH_BYTES: usize = 64 << 10;
@@ -33,6 +34,8 @@ pub(super) struct Output {
     queue: Queue<IoBuf>,
     /// Bytes pushed and not yet taken by the kernel.
     unwritten: AtomicUsize,
+    /// Bytes of the refusals pushed since there was last room for requests.
+    refusals: AtomicUsize,
     /// Who may take the sender's role: `TAKEN`, `DEFERRED` or `CONNECTING`.
     role: AtomicU8,
     /// The thread that has deferred it, see [`this_thread`].
@@ -76,6 +79,7 @@ impl Output {
         Output {
             queue: Queue::new(),
             unwritten: AtomicUsize::new(0),
+            refusals: AtomicUsize::new(0),
             role: AtomicU8::new(TAKEN),
             deferred_on: AtomicUsize::new(0),
             sending: Mutex::default(),
@@ -132,6 +136,21 @@ impl Socket {
             Push::Queued => {}
         }
         Ok(())
+    }
+
+    /// As [`write`](Self::write), for the answer to a request that does not run. A peer that goes on with such requests
+    /// and takes no answers loses the connection: nothing else would end what is queued for it.
+    pub(crate) fn write_refusal(self: &Arc<Self>, bytes: IoBuf) {
+        let refusals = &self.output.refusals;
+        // Relaxed: a sum; refusals counted while another writer starts it anew may be counted or not.
+        if !self.is_overcrowded() {
+            refusals.store(0, Ordering::Relaxed);
+        } else if refusals.fetch_add(bytes.len(), Ordering::Relaxed) > self.limits.max_unwritten_bytes {
+            let text = format!("{} goes on with requests and does not take the answers", self.remote);
+            self.set_failed(RpcError::new(EOVERCROWDED, text));
+            return;
+        }
+        let _ = self.write(bytes, Overcrowded::Ignore); // nobody is there any more to be told
     }
 
     /// Sees that what is queued is sent when this worker has nothing better to do; at once where there is no worker.
@@ -209,11 +228,7 @@ impl Socket {
                     self.set_failed(error);
                 }
                 Sent::KernelFull | Sent::Enough => {
-                    let bomb = FailOnUnwind(self);
-                    let socket = self.clone();
-                    bthread::spawn(move || socket.keep_writing());
-                    std::mem::forget(bomb);
-                    return;
+                    return starting::start(self.clone(), Self::keep_writing);
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! What carries bytes between two endpoints: [`Transport`], one file per kind, and the addresses.
+//! What carries bytes between two endpoints: a `Transport`, one file per kind, and the addresses.
 //!
 //! A transport moves bytes without waiting and says when it could move more. It must never keep bytes, retry, or
 //! know what they mean.
@@ -74,7 +74,7 @@ impl Endpoint {
     /// *Blocking*: a host name is looked up by the system, which blocks the thread; addresses are not.
     ///
     /// # Errors
-    /// [`EINVAL`](crate::error::EINVAL) for anything else, and for a name that has no address.
+    /// [`EINVAL`] for anything else, and for a name that has no address.
     pub fn resolve(text: &str) -> Result<Self, RpcError> {
         if let Some(path) = text.strip_prefix(UNIX_PREFIX).filter(|path| !path.is_empty()) {
             return Ok(Endpoint::Unix(path.into()));

@@ -16,6 +16,10 @@ const ON_STACK_MAX: usize = 256;
 /// A body up to this size is copied behind its description rather than appended for itself.
 const BODY_COPY_MAX: usize = 1024;
 
+/// An attachment up to this size is copied: shared, it would keep a whole block of the request that it may have come
+/// with for as long as the peer takes no replies.
+const ATTACHMENT_COPY_MAX: usize = 1024;
+
 /// The frame has more bytes than its header, or its attachment more than its description, can say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooLarge;
@@ -85,7 +89,11 @@ pub(crate) fn write_frame(
             body.inspect(|body| body.append_to(out));
         }
     }
-    out.append_buf(attachment);
+    if attachment.len() <= ATTACHMENT_COPY_MAX {
+        attachment.slices().for_each(|slice| out.append(slice));
+    } else {
+        out.append_buf(attachment);
+    }
     Ok(())
 }
 
