@@ -13,7 +13,8 @@
 //! A bthread that has started stays on its worker; only those that have not started are taken by other workers. So
 //! references to thread-locals, `Rc` and the like stay sound, as between functions that one thread runs in turn. What
 //! blocks the thread itself (`std::thread::sleep`, a contended `std::sync::Mutex`, reading a file) holds up all
-//! bthreads of that worker.
+//! bthreads of that worker. So do the waits of a bthread that unwinds from a panic, since std counts panics per thread:
+//! a destructor must not wait for another bthread then.
 
 #![deny(unsafe_code)]
 #![cfg_attr(loom, allow(dead_code))]

@@ -225,7 +225,7 @@ impl RuntimeBuilder {
     /// Starts a runtime of its own.
     ///
     /// # Errors
-    /// `InvalidInput` for a worker count, or a size or number of stacks, out of range; what the system says when it gives no
+    /// `InvalidInput` for a worker count, or a size or number of stacks, out of range; `OutOfMemory` beyond 64 runtimes; what the system says when it gives no
     /// threads, descriptors or address space.
     pub fn start(self) -> io::Result<Runtime> {
         let count = match self.workers {

@@ -38,7 +38,8 @@ fn bthreads_that_yield_to_each_other_let_timers_fire() {
     let runtime = one_worker();
     let fired = Flag::default();
     let pair = [yields(runtime, &fired), yields(runtime, &fired)];
-    runtime.spawn(move || timer::schedule(Instant::now(), move || fired.raise())).join().unwrap();
+    let sets = move || drop(timer::schedule(Instant::now(), move || fired.raise()));
+    runtime.spawn(sets).join().unwrap();
     pair.into_iter().for_each(|one| one.join().unwrap());
 }
 
@@ -119,7 +120,9 @@ fn deferred_targets_are_bounded() {
     let accepted = one_worker().spawn(move || {
         let target = || {
             let counts = counts.clone();
-            Arc::new(Then(move || _ = counts.fetch_add(1, Ordering::Release)))
+            Arc::new(Then(move || {
+                counts.fetch_add(1, Ordering::Release);
+            }))
         };
         let accepted = (0..10_000).take_while(|_| bthread::defer(target())).count();
         assert!(!bthread::defer(target()));

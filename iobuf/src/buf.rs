@@ -303,7 +303,8 @@ impl IoBuf {
     /// number of pieces; the rest of the buffer stays where it is, while the filled hole is a piece of its own.
     ///
     /// # Panics
-    /// If `bytes` is not as long as the hole, or the hole is no longer, or not wholly, in this buffer.
+    /// If `bytes` is not as long as the hole, or the byte that the hole begins with is no longer in this buffer, or so
+    /// close to its end that the hole cannot be. Bytes that took the place of a hole's end are not told from it.
     pub fn assign(&mut self, area: Area, bytes: &[u8]) {
         assert_eq!(bytes.len(), area.len, "an area is filled with as many bytes as it has");
         let Some(mark) = area.mark else { return };

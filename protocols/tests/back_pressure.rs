@@ -126,3 +126,17 @@ fn deaf_listener() -> (TcpListener, Vec<TcpStream>) {
     }
     (listener, waiting)
 }
+
+#[test]
+fn a_peer_that_only_collects_refusals_loses_its_connection() {
+    let mut limits = Limits::default();
+    limits.max_unwritten_bytes = 1 << 20;
+    let server = Server::builder().add(Echo).limits(limits).start("127.0.0.1:0").unwrap();
+    let channel = connect(&server);
+    let mut stream = raw(&server);
+    // Frames without a word, of a service without a name; nobody reads the answers.
+    let headers = b"PRPC\0\0\0\0\0\0\0\0".repeat(1 << 12);
+    let is_closed = (0..1 << 10).any(|_| stream.write_all(&headers).is_err());
+    assert!(is_closed);
+    assert_eq!(call(&channel, "meanwhile").unwrap(), "meanwhile");
+}

@@ -178,3 +178,21 @@ fn a_smaller_limit_is_kept() {
         "{error}"
     );
 }
+
+#[test]
+fn a_name_of_a_megabyte_is_not_sent_back() {
+    let server = start();
+    let mut request = vec![0x0a];
+    prost::encoding::encode_varint(1 << 20, &mut request);
+    request.resize(request.len() + (1 << 20), 0xff);
+    request.extend(*b"\x12\x04Echo");
+    let mut meta = vec![0x0a];
+    prost::encoding::encode_varint(request.len() as u64, &mut meta);
+    meta.extend(&request);
+    let mut frame = b"PRPC".to_vec();
+    frame.extend([(meta.len() as u32).to_be_bytes(); 2].as_flattened());
+    frame.extend(&meta);
+    let header = exchange(&mut raw(&server), &frame, 12);
+    let size = u32::from_be_bytes(header[4..8].try_into().unwrap());
+    assert!(size < 4096, "{size} bytes");
+}

@@ -516,3 +516,25 @@ fn held_server() -> (Server, Held) {
 fn start_call(channel: &Channel, message: &str) -> Call<EchoResponse> {
     channel.start(echo_method(), CallOptions::default(), &request(message))
 }
+
+#[test]
+fn a_waker_that_panics_harms_no_other_call_of_its_connection() {
+    struct Panic;
+    impl Wake for Panic {
+        fn wake(self: Arc<Self>) {
+            panic!("in a waker");
+        }
+    }
+    let (server, held) = held_server();
+    let channel = connect(&server);
+    let mut first = std::pin::pin!(start_call(&channel, "first"));
+    let first_held = held.recv().unwrap();
+    let second = start_call(&channel, "second");
+    let second_held = held.recv().unwrap();
+    let waker = Arc::new(Panic).into();
+    assert!(first.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    first_held.send(Ok(EchoResponse { message: "1".into() }));
+    assert_eq!(block_on(first).unwrap().message, "1");
+    second_held.send(Ok(EchoResponse { message: "2".into() }));
+    assert_eq!(second.join().unwrap().message, "2");
+}

@@ -398,3 +398,19 @@ proptest! {
         fuzzing::baidu_std_codec(&bytes);
     }
 }
+
+#[test]
+fn a_small_attachment_keeps_no_block_of_the_request_that_it_came_with() {
+    let attachment = |size: usize| IoBuf::from(vec![7; size]);
+    let reply = |attachment: IoBuf| {
+        let (message, fields) = (echo("x"), UserFields::default());
+        let body = MessageBody(&message);
+        let reply = OutgoingReply { outcome: Ok(&body), attachment, user_fields: &fields };
+        let mut out = IoBuf::new();
+        BAIDU_STD.write_reply(ReplyToken::default(), reply, &mut out);
+        out
+    };
+    assert_eq!(reply(attachment(1)).block_count(), 1);
+    assert_eq!(reply(attachment(5000)).block_count(), 2, "shared");
+    assert!(reply(attachment(1000)).to_vec().ends_with(&[7; 1000]));
+}

@@ -112,7 +112,7 @@ impl Socket {
         let stream = &mut *stream;
         let (mut bytes, mut messages) = (0, 0);
         loop {
-            let size = (stream.message_size * READ_MESSAGES).clamp(READ_MIN, READ_MAX);
+            let size = stream.read_size();
             let received = match self.transport.read(&mut stream.portal, size) {
                 Ok(received) if received.bytes == 0 => {
                     return Turn::Over(RpcError::new(EEOF, format!("Got EOF of {self}")));
@@ -140,7 +140,8 @@ impl Socket {
                 return Turn::Full;
             }
         }
-        if stream.portal.is_empty() {
+        // The room that large messages were read into is not kept for the next one's first bytes.
+        if stream.portal.is_empty() || stream.portal.len() < stream.read_size() - READ_MIN {
             stream.portal.return_cached_blocks();
         }
         Turn::Dry
@@ -148,6 +149,11 @@ impl Socket {
 }
 
 impl Stream {
+    /// How many bytes to ask for.
+    fn read_size(&self) -> usize {
+        (self.message_size * READ_MESSAGES).clamp(READ_MIN, READ_MAX)
+    }
+
     /// Cuts every message that is whole, and returns how many.
     fn cut_all(&mut self, arrivals: &mut Arrivals<'_>) -> Result<usize, RpcError> {
         let received = Instant::now();
