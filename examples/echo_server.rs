@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bobbin::bthread::{self, Runtime};
-use bobbin::{RpcError, Server, ServerCall};
+use bobbin::{RpcError, Server, ServerCall, watch_quit_signals};
 use bobbin_examples::example::{EchoRequest, EchoResponse, EchoServer, EchoService};
 use clap::Parser;
 
@@ -39,6 +39,7 @@ fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
     if let Some(workers) = options.workers {
         Runtime::builder().workers(workers).install()?;
     }
+    watch_quit_signals()?;
     let server = Server::builder().add(EchoServer::new(Echo)).start(&options.listen)?;
     // Whoever started this process may wait for the line at the other end of a pipe.
     let mut out = io::stdout().lock();

@@ -116,7 +116,7 @@ pub use protocols::registry;
 pub use rpc::{
     Call, CallOptions, Endpoint, ErrorCode, Limits, MessageSchema, MethodDescriptor, NestedField,
     ProtoMessage, Reply, RequiredField, Responder, RpcError, ServerCall, Service, ServiceDescriptor,
-    UserFields, error, unary, unary_async,
+    UserFields, ask_to_quit, error, unary, unary_async, watch_quit_signals,
 };
 
 /// What `main` of a program may return: every error of a server or channel is an [`RpcError`].

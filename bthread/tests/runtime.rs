@@ -376,19 +376,21 @@ fn a_wait_while_unwinding_blocks_the_thread_and_ends() {
 
 #[test]
 fn deferred_work_is_done_once_the_worker_has_nothing_else_to_run() {
-    struct Flag(AtomicBool);
+    struct Flag(Butex);
     impl bthread::Deferred for Flag {
         fn run(self: Arc<Self>) {
-            assert!(!self.0.swap(true, Ordering::AcqRel), "twice in a row is once");
+            assert_eq!(self.0.value().swap(1, Ordering::AcqRel), 0, "twice in a row is once");
+            self.0.wake_all();
         }
     }
-    let flag = Arc::new(Flag(AtomicBool::new(false)));
+    let flag = Arc::new(Flag(Butex::new(0)));
     assert!(!bthread::defer(flag.clone()), "not on a worker");
     on(1, move || {
         assert!(bthread::defer(flag.clone()) && bthread::defer(flag.clone()));
-        assert!(!flag.0.load(Ordering::Acquire));
-        bthread::sleep(Duration::from_micros(1));
-        assert!(flag.0.load(Ordering::Acquire));
+        assert_eq!(flag.0.value().load(Ordering::Acquire), 0);
+        while flag.0.value().load(Ordering::Acquire) == 0 {
+            let _ = flag.0.wait(0, None);
+        }
     });
 }
 

@@ -27,7 +27,9 @@ pub use error::{ErrorCode, RpcError};
 pub use limits::Limits;
 pub use message::{MessageSchema, NestedField, ProtoMessage, RequiredField};
 pub use registry::{DefaultRegistry, Registry};
-pub use server::{Responder, Server, ServerBuilder, ServerCall, unary, unary_async};
+pub use server::{
+    Responder, Server, ServerBuilder, ServerCall, ask_to_quit, unary, unary_async, watch_quit_signals,
+};
 pub use service::{MethodDescriptor, Service, ServiceDescriptor};
 pub use transport::Endpoint;
 pub use user_fields::UserFields;

@@ -22,7 +22,7 @@ pub use code::*;
 /// assert_eq!(error.code(), ERPCTIMEDOUT);
 /// assert_eq!(error.to_string(), "[E1008]Reached timeout=100ms @127.0.0.1:8000");
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct RpcError {
     code: ErrorCode,
     /// The text begins with a `[E…]` of its own, because it tells of several attempts.
@@ -31,7 +31,8 @@ pub struct RpcError {
 }
 
 impl RpcError {
-    /// An error with a number and a text. Numbers of one's own are welcome: `RpcError::new(1234, "boom")`.
+    /// An error with a number and a text. Numbers of one's own are welcome: `RpcError::new(1234, "boom")`; 0 and -1
+    /// say nothing and arrive as [`EINTERNAL`] in most protocols.
     pub fn new(code: impl Into<ErrorCode>, text: impl AsRef<str>) -> Self {
         RpcError { code: code.into(), tagged: false, text: text.as_ref().into() }
     }
@@ -82,6 +83,16 @@ impl fmt::Display for RpcError {
             write!(f, "[E{}]", self.code)?;
         }
         f.write_str(&self.text)
+    }
+}
+
+/// Prints what `main` shows when it returns the error: the number by its name, and the text.
+impl fmt::Debug for RpcError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.code.name() {
+            Some(name) => write!(f, "{name}: {self}"),
+            None => write!(f, "{self}"),
+        }
     }
 }
 

@@ -26,6 +26,7 @@ use state::ServerState;
 pub use builder::ServerBuilder;
 pub use call::ServerCall;
 pub use method::{MethodId, MethodReport, NoRoute, Routes};
+pub use quit::{ask_to_quit, watch_quit_signals};
 pub use unary::{Responder, unary, unary_async};
 
 /// A running server. Dropping it stops and joins it.
@@ -77,14 +78,16 @@ impl<P: DefaultRegistry> Server<P> {
         self.state.drain();
     }
 
-    /// Serves until the process is asked to quit by SIGINT or SIGTERM, then joins.
+    /// Serves until the process is asked to quit by SIGINT, SIGTERM or [`ask_to_quit`], then joins. A second signal
+    /// ends the process at once. See [`watch_quit_signals`].
     ///
     /// *Blocking*: as [`join`](Self::join).
     ///
     /// # Panics
     /// If the system has no descriptors or no thread left to watch the signals with.
     pub fn run_until_asked_to_quit(&self) {
-        quit::wait_until_asked().expect("SIGINT and SIGTERM can be watched");
+        quit::watch_quit_signals().expect("SIGINT and SIGTERM can be watched");
+        quit::wait_until_asked();
         self.join();
     }
 }

@@ -1,30 +1,67 @@
-//! Waiting for SIGINT or SIGTERM. A thread of its own waits for them, as nothing else may block; it ends with the
-//! wait.
+//! SIGINT and SIGTERM as the wish that the process ends. A thread of its own waits for them, as nothing else may
+//! block.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use bthread::Butex;
 use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
-/// Returns when the process has received SIGINT or SIGTERM.
+use crate::socket::lock;
+
+/// From here on SIGINT and SIGTERM ask the process to quit instead of ending it:
+/// [`run_until_asked_to_quit`](super::Server::run_until_asked_to_quit) returns once it has served what runs. A second
+/// signal ends the process at once, in case that takes too long.
 ///
-/// *Blocking*: parks the bthread, or blocks the thread outside of bthreads.
-pub(super) fn wait_until_asked() -> io::Result<()> {
+/// That method does it too; call this before telling others that the process is ready, so that a signal that comes
+/// right then finds it prepared. Calling it again changes nothing. Blocks the thread for a few system calls.
+///
+/// # Errors
+/// What the system says when it has no descriptors or no thread left to watch the signals with.
+pub fn watch_quit_signals() -> io::Result<()> {
+    static WATCHING: Mutex<bool> = Mutex::new(false);
+    let mut watching = lock(&WATCHING);
+    if *watching {
+        return Ok(());
+    }
+    let impatient = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        flag::register_conditional_default(signal, impatient.clone())?;
+    }
+    // After those: a signal is told to them in this order, and must not find the flag that it is about to raise.
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let asked = Arc::new(Butex::new(0));
-    let asking = asked.clone();
     std::thread::Builder::new().name("bobbin-signals".into()).spawn(move || {
         if signals.forever().next().is_some() {
-            asking.value().store(1, Ordering::Release); // pairs with the load below
-            asking.wake_all();
+            impatient.store(true, Ordering::SeqCst); // read by the signal handler, as it likes
+            ask_to_quit();
         }
     })?;
-    // Acquire pairs with the store above.
-    while asked.value().load(Ordering::Acquire) == 0 {
-        let _ = asked.wait(0, None); // the loop looks again however it ended
-    }
+    *watching = true;
     Ok(())
+}
+
+/// Asks the process to quit, as SIGTERM does: every
+/// [`run_until_asked_to_quit`](super::Server::run_until_asked_to_quit) goes on to its end. Never blocks.
+pub fn ask_to_quit() {
+    let asked = asked();
+    asked.value().store(1, Ordering::Release); // pairs with the load in `wait_until_asked`
+    asked.wake_all();
+}
+
+/// Returns when the process has been asked to quit.
+///
+/// *Blocking*: parks the bthread, or blocks the thread outside of bthreads.
+pub(super) fn wait_until_asked() {
+    // Acquire pairs with the store in `ask_to_quit`.
+    while asked().value().load(Ordering::Acquire) == 0 {
+        let _ = asked().wait(0, None); // the loop looks again however it ended
+    }
+}
+
+fn asked() -> &'static Butex {
+    static ASKED: OnceLock<Butex> = OnceLock::new();
+    ASKED.get_or_init(|| Butex::new(0))
 }
