@@ -73,7 +73,7 @@ impl Peer for May {
             let odd = go(move || {
                 let other = rx.recv().expect("the other side's handle");
                 for _ in 0..n / 2 {
-                    while seen.load(Ordering::Acquire) % 2 == 0 {
+                    while seen.load(Ordering::Acquire).is_multiple_of(2) {
                         coroutine::park();
                     }
                     seen.fetch_add(1, Ordering::Release);

@@ -45,7 +45,7 @@ impl Peer for Threads {
         Some(time(n, || {
             let odd = thread::spawn(move || {
                 for _ in 0..n / 2 {
-                    while seen.load(Ordering::Acquire) % 2 == 0 {
+                    while seen.load(Ordering::Acquire).is_multiple_of(2) {
                         thread::park();
                     }
                     seen.fetch_add(1, Ordering::Release);

@@ -20,6 +20,8 @@
 //!   unless the compiler kept a thread-local address in the *caller's* frame: that is part of the
 //!   contract of the `unsafe` door which allows such moves.
 
+#![allow(unsafe_code)]
+
 use std::cell::Cell;
 use std::fmt;
 use std::ptr::{self, NonNull};

@@ -39,6 +39,8 @@
 //! reading and exposing take such a lock too. No lock is held while code of the caller runs. Nothing here
 //! parks a bthread: this crate lies below the scheduler and does not know it.
 
+#![deny(unsafe_code)]
+
 mod agent;
 mod latency;
 mod name;

@@ -71,6 +71,8 @@
 //! `required` fields of the messages of `google/protobuf/descriptor.proto` are not looked for: those
 //! types belong to `prost-types`. Extensions are dropped by prost, with whatever they require.
 
+#![forbid(unsafe_code)]
+
 mod comments;
 mod config;
 mod error;

@@ -166,7 +166,7 @@ pub struct ReplyToken {
     /// Whatever else is small.
     pub bits: u64,
     /// Whatever is rare.
-    pub extra: Option<Box<dyn Any + Send>>,
+    pub extra: Option<Box<dyn Any + Send + Sync>>,
 }
 
 /// The half of a protocol that servers use. No method waits.

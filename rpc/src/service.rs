@@ -44,6 +44,9 @@ impl MethodDescriptor {
 }
 
 /// A service that a server can be given. Made by generated code around a user's implementation.
+#[diagnostic::on_unimplemented(
+    note = "generated code wraps the handlers of `EchoService` in a service: `EchoServer::new(handlers)`"
+)]
 pub trait Service: Send + Sync + 'static {
     /// The names; the same value every time.
     fn descriptor(&self) -> &'static ServiceDescriptor;
