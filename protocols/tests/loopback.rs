@@ -527,9 +527,9 @@ fn a_waker_that_panics_harms_no_other_call_of_its_connection() {
     }
     let (server, held) = held_server();
     let channel = connect(&server);
-    let mut first = std::pin::pin!(start_call(&channel, "first"));
+    let mut first = pin!(start_call(&channel, "slow"));
     let first_held = held.recv().unwrap();
-    let second = start_call(&channel, "second");
+    let second = start_call(&channel, "slow");
     let second_held = held.recv().unwrap();
     let waker = Arc::new(Panic).into();
     assert!(first.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
