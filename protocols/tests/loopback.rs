@@ -519,9 +519,10 @@ fn start_call(channel: &Channel, message: &str) -> Call<EchoResponse> {
 
 #[test]
 fn a_waker_that_panics_harms_no_other_call_of_its_connection() {
-    struct Panic;
+    struct Panic(mpsc::SyncSender<()>);
     impl Wake for Panic {
         fn wake(self: Arc<Self>) {
+            self.0.send(()).unwrap();
             panic!("in a waker");
         }
     }
@@ -531,9 +532,11 @@ fn a_waker_that_panics_harms_no_other_call_of_its_connection() {
     let first_held = held.recv().unwrap();
     let second = start_call(&channel, "slow");
     let second_held = held.recv().unwrap();
-    let waker = Arc::new(Panic).into();
+    let (woken, is_woken) = mpsc::sync_channel(1);
+    let waker = Arc::new(Panic(woken)).into();
     assert!(first.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     first_held.send(Ok(EchoResponse { message: "1".into() }));
+    is_woken.recv_timeout(LONG).unwrap();
     assert_eq!(block_on(first).unwrap().message, "1");
     second_held.send(Ok(EchoResponse { message: "2".into() }));
     assert_eq!(second.join().unwrap().message, "2");
