@@ -31,13 +31,13 @@ where
 /// Starts a detached bthread that the calling worker runs right after the current one, before all others. Outside
 /// of a worker it is queued like any other. Never blocks.
 ///
-/// # Panics
-/// As [`spawn`].
-pub fn spawn_next<F>(f: F)
+/// # Errors
+/// As [`Builder::spawn`].
+pub fn spawn_next<F>(f: F) -> io::Result<()>
 where
     F: FnOnce() + Send + 'static,
 {
-    start::<_, ()>(runtime::current(), f, None, true, Place::Next).expect("no bthread to be had");
+    start::<_, ()>(runtime::current(), f, None, true, Place::Next).map(drop)
 }
 
 /// How a bthread is started, if not as [`spawn`] does.
@@ -120,7 +120,7 @@ where
 /// let mut batch = bthread::Batch::new();
 /// for n in 0..3 {
 ///     let tx = tx.clone();
-///     batch.spawn(move || tx.send(n).unwrap());
+///     batch.spawn(move || tx.send(n).unwrap()).unwrap();
 /// }
 /// batch.flush();
 /// assert_eq!(rx.iter().take(3).sum::<i32>(), 3);
@@ -139,14 +139,15 @@ impl Batch {
 
     /// Adds a bthread. It may start before the flush if a worker comes by. Never blocks.
     ///
-    /// # Panics
-    /// As [`spawn`].
-    pub fn spawn<F>(&mut self, f: F)
+    /// # Errors
+    /// As [`Builder::spawn`].
+    pub fn spawn<F>(&mut self, f: F) -> io::Result<()>
     where
         F: FnOnce() + Send + 'static,
     {
-        start::<_, ()>(self.runtime.scheduler(), f, None, true, Place::Quiet).expect("no bthread to be had");
+        start::<_, ()>(self.runtime.scheduler(), f, None, true, Place::Quiet)?;
         self.pending += 1;
+        Ok(())
     }
 
     /// Lets other workers know. Never blocks. Dropping the batch does it too.

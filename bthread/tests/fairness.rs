@@ -65,9 +65,9 @@ fn spawning_next_in_turn_with_yielding_lets_queued_ones_start() {
             (0..beat).for_each(|_| yield_now());
             let mut batch = Batch::new();
             let raises = queued.clone();
-            batch.spawn(move || raises.raise());
+            batch.spawn(move || raises.raise()).unwrap();
             while !queued.is_up() {
-                bthread::spawn_next(|| ());
+                bthread::spawn_next(|| ()).unwrap();
                 yield_now();
             }
         };

@@ -299,9 +299,11 @@ fn a_batch_runs_everything() {
         let mut batch = Batch::new();
         for _ in 0..10_000 {
             let inner = inner.clone();
-            batch.spawn(move || {
-                inner.fetch_add(1, Ordering::Relaxed);
-            });
+            batch
+                .spawn(move || {
+                    inner.fetch_add(1, Ordering::Relaxed);
+                })
+                .unwrap();
         }
         drop(batch);
     });

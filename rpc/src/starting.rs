@@ -4,15 +4,27 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bthread::timer;
+use bthread::{Batch, timer};
 
 /// How long to wait before the runtime is asked again.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Has `work` done in a bthread, as soon as one can be had. Never blocks, and never fails.
+/// Has `work` done in a bthread, the next one of this worker, as soon as one can be had. Never blocks, and never fails.
 pub(crate) fn start<T: Send + Sync + 'static>(target: Arc<T>, work: fn(Arc<T>)) {
     let kept = target.clone();
-    if bthread::Builder::new().spawn(move || work(target)).is_err() {
-        let _ = timer::schedule(Instant::now() + PAUSE, move || start(kept, work)); // never cancelled
+    if bthread::spawn_next(move || work(target)).is_err() {
+        start_later(kept, work);
     }
+}
+
+/// As [`start`], behind the others that are queued, where any worker may take it.
+pub(crate) fn start_behind<T: Send + Sync + 'static>(target: Arc<T>, work: fn(Arc<T>)) {
+    let kept = target.clone();
+    if Batch::new().spawn(move || work(target)).is_err() {
+        start_later(kept, work);
+    }
+}
+
+fn start_later<T: Send + Sync + 'static>(target: Arc<T>, work: fn(Arc<T>)) {
+    let _ = timer::schedule(Instant::now() + PAUSE, move || start(target, work)); // never cancelled
 }

@@ -194,13 +194,15 @@ impl HeldCall {
 
     /// Makes one attempt.
     fn try_once(self: &Arc<Self>) {
+        let attempt = lock(&self.state).attempt;
         let place = match self.request.expect(&self.channel, self.clone()) {
             Ok(place) => place,
             Err(failure) => return self.fail(failure),
         };
         {
             let mut state = lock(&self.state);
-            if !state.is_running {
+            // The connection may have failed meanwhile, and the next attempt begun.
+            if !state.is_running || state.attempt != attempt {
                 drop(state);
                 place.leave();
                 return;

@@ -11,6 +11,9 @@ use std::sync::Arc;
 
 pub use code::*;
 
+/// Bytes that are kept of the texts of earlier attempts.
+const EARLIER_TEXT_MAX: usize = 2048;
+
 /// Why a call, a connection, a server or a channel failed: brpc's number (`spec/protocols-baidu.md` §12) and a
 /// text for people.
 ///
@@ -68,11 +71,15 @@ impl RpcError {
     pub(crate) fn after(self, earlier: Option<RpcError>, attempt: u32) -> RpcError {
         match earlier {
             None => self,
-            Some(earlier) => RpcError {
-                code: self.code,
-                tagged: true,
-                text: format!("{earlier} [R{attempt}]{self}").into(),
-            },
+            Some(earlier) => {
+                let mut text = earlier.to_string();
+                if text.len() > EARLIER_TEXT_MAX {
+                    let end = (0..=EARLIER_TEXT_MAX).rev().find(|end| text.is_char_boundary(*end));
+                    text.truncate(end.unwrap_or(0));
+                    text.push_str(" ...");
+                }
+                RpcError { code: self.code, tagged: true, text: format!("{text} [R{attempt}]{self}").into() }
+            }
         }
     }
 }
@@ -138,6 +145,20 @@ fn code_of_kind(kind: io::ErrorKind) -> ErrorCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_text_of_many_attempts_is_bounded() {
+        let one = || RpcError::new(EHOSTDOWN, "nobody ist zu Hause, ä");
+        let mut all = one();
+        for attempt in 1..10_000 {
+            all = one().after(Some(all), attempt);
+        }
+        assert!(all.text().len() < EARLIER_TEXT_MAX + 100);
+        assert!(
+            all.text().starts_with("[E112]nobody")
+                && all.text().ends_with("[R9999][E112]nobody ist zu Hause, ä")
+        );
+    }
 
     #[test]
     fn the_texts_of_attempts_are_strung_together_as_brpc_does() {

@@ -4,6 +4,7 @@
 //! [`ServerSide`], and keeps nothing of it but the token.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -219,7 +220,8 @@ impl ServerCall {
         let latency = self.received.elapsed();
         method.status.count(error, latency);
         if let Some(limit) = &method.limit {
-            limit.leave(error, latency);
+            // A user's limiter that panics must not keep the server from ever being joined.
+            let _ = catch_unwind(AssertUnwindSafe(|| limit.leave(error, latency)));
         }
         server.return_permit();
     }

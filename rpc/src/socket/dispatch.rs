@@ -9,10 +9,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bthread::Batch;
 use smallvec::SmallVec;
 
-use super::{FailOnUnwind, Message, Socket, lock};
+use super::{Message, Socket, lock};
+use crate::starting;
 
 /// After so many messages other bthreads of the worker run.
 const RUN_MESSAGES_MAX: usize = 64;
@@ -88,13 +88,9 @@ impl Turn {
     }
 
     fn queue_successor(self: &Arc<Self>) {
-        let bomb = FailOnUnwind(&self.socket);
-        let turn = self.clone();
-        // A batch of one: queued behind the others, with one wake-up at most.
-        Batch::new().spawn(move || {
+        starting::start_behind(self.clone(), |turn| {
             lock(&turn.waiting).has_successor = false;
             turn.run();
         });
-        std::mem::forget(bomb);
     }
 }

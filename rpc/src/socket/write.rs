@@ -19,6 +19,8 @@ use crate::starting;
 
 /// With so many bytes unwritten nothing is gained by waiting for more.
 const FLUSH_BYTES: usize = 64 << 10;
+/// What a queued write counts beside its bytes: the memory of its place in the queue.
+const WRITE_COST: usize = 128;
 /// After so many bytes a sender leaves the rest to KeepWrite, and KeepWrite lets other bthreads run.
 const TURN_BYTES_MAX: usize = 4 << 20;
 
@@ -118,7 +120,8 @@ impl Socket {
         }
         let output = &self.output;
         // Relaxed: a sum; the queue publishes the bytes.
-        let unwritten = output.unwritten.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len();
+        let cost = bytes.len() + WRITE_COST;
+        let unwritten = output.unwritten.fetch_add(cost, Ordering::Relaxed) + cost;
         match output.queue.push(bytes) {
             Push::First if unwritten >= FLUSH_BYTES => self.send(),
             Push::First => {
@@ -183,6 +186,7 @@ impl Socket {
 
     /// Keeps writes in the queue until [`let_writes_go`](Self::let_writes_go). Called before there are any.
     pub(super) fn hold_writes_back(&self) {
+        self.output.unwritten.fetch_add(WRITE_COST, Ordering::Relaxed); // a sum, as in `write`
         let first = self.output.queue.push(IoBuf::new());
         debug_assert_eq!(first, Push::First);
         self.output.role.store(CONNECTING, Ordering::Release); // pairs with the Acquire in `take_role`
@@ -261,7 +265,9 @@ impl Socket {
         let Sending { bytes, taken } = &mut *sending;
         let mut turn = 0;
         loop {
-            *taken += output.queue.drain(|more| bytes.append_buf(more));
+            let writes = output.queue.drain(|more| bytes.append_buf(more));
+            self.count_as_written(writes * WRITE_COST);
+            *taken += writes;
             while !bytes.is_empty() {
                 if turn >= TURN_BYTES_MAX {
                     return Sent::Enough;
