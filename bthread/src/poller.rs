@@ -46,11 +46,6 @@ impl Readiness {
     pub fn is_read_closed(self) -> bool {
         self.0 & (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32 != 0
     }
-
-    /// The descriptor has failed or both directions are shut.
-    pub fn is_closed(self) -> bool {
-        self.0 & (libc::EPOLLHUP | libc::EPOLLERR) as u32 != 0
-    }
 }
 
 impl fmt::Debug for Readiness {
@@ -58,7 +53,7 @@ impl fmt::Debug for Readiness {
         f.debug_struct("Readiness")
             .field("readable", &self.is_readable())
             .field("writable", &self.is_writable())
-            .field("closed", &self.is_closed())
+            .field("read_closed", &self.is_read_closed())
             .finish()
     }
 }

@@ -107,28 +107,14 @@ impl<T: ?Sized> Slab<T> {
         self.capacity as usize
     }
 
-    /// Every object present at some moment during the call, with its id.
-    pub fn snapshot(&self) -> Vec<(u64, Arc<T>)> {
-        let carved = self.carved.load(Ordering::Acquire).min(self.capacity); // pairs with the carving fetch_update
-        let mut all = Vec::with_capacity(self.len());
-        for index in 0..carved {
-            let Some(slot) = self.slot(index) else { continue };
-            let entry = lock(&slot.0);
-            if let Some(value) = &entry.value {
-                all.push((u64::from(entry.version) << 32 | u64::from(index), value.clone()));
-            }
-        }
-        all
-    }
-
     fn allocate(&self) -> Option<u32> {
         let home = shard();
         if let Some(index) = lock(&self.free[home]).pop() {
             return Some(index);
         }
-        let carved = self.carved.fetch_update(Ordering::AcqRel, Ordering::Acquire, |carved| {
+        let carved = self.carved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |carved| {
             (carved < self.capacity).then(|| self.capacity.min(carved + CARVE))
-        }); // AcqRel pairs with the load in snapshot
+        }); // a count; the locks of slots and lists order the rest
         if let Ok(start) = carved {
             let end = self.capacity.min(start + CARVE);
             self.chunk_of(end - 1);

@@ -140,10 +140,15 @@ impl<P: DefaultRegistry> ChannelBuilder<P> {
             Some(name) => name.parse()?,
             None => ConnectionType::Single,
         };
-        if wanted == ConnectionType::Single && protocol.connection_types().contains(&wanted) {
-            return Ok(());
+        let (name, wanted_name) = (protocol.name(), wanted.name());
+        if !protocol.connection_types().contains(&wanted) {
+            let text = format!("protocol={name} does not support connection_type={wanted_name}");
+            return Err(RpcError::new(EINVAL, text));
         }
-        let text = format!("protocol={} does not support connection_type={}", protocol.name(), wanted.name());
-        Err(RpcError::new(EINVAL, text))
+        if wanted != ConnectionType::Single {
+            let text = format!("connection_type={wanted_name} is not there yet; connection_type=single is");
+            return Err(RpcError::new(EINVAL, text));
+        }
+        Ok(())
     }
 }
