@@ -84,12 +84,17 @@ fn a_client_refuses_calls_while_too_much_is_unwritten() {
 #[test]
 fn requests_wait_for_a_server_that_is_slow_to_read() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let channel = Channel::builder().timeout(LONG).connect(listener.local_addr().unwrap()).unwrap();
+    // Room for both requests, as neither may be written before the other is queued.
+    let mut limits = Limits::default();
+    limits.max_unwritten_bytes = 4 * MORE_THAN_A_KERNEL_HOLDS;
+    let builder = Channel::builder().limits(limits).timeout(LONG);
+    let channel = builder.connect(listener.local_addr().unwrap()).unwrap();
     let attachment = IoBuf::from(vec![5; MORE_THAN_A_KERNEL_HOLDS]);
     let options = CallOptions::default().request_attachment(attachment.clone());
     let calls: Vec<Call<EchoResponse>> =
         (0..2).map(|_| channel.start(echo_method(), options.clone(), &request("large"))).collect();
     let (mut stream, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(LONG)).unwrap();
     for _ in 0..2 {
         let mut header = [0; 12];
         stream.read_exact(&mut header).unwrap();

@@ -99,7 +99,7 @@ fn a_slow_call_does_not_hold_up_the_others_of_its_connection() {
     let channel = connect(&server);
     let slow = start_call(&channel, "slow");
     assert_eq!(start_call(&channel, "fast").join().unwrap().message, "fast");
-    held.recv().unwrap().send(Ok(EchoResponse { message: "late".into() }));
+    held.recv_timeout(LONG).unwrap().send(Ok(EchoResponse { message: "late".into() }));
     assert_eq!(slow.join().unwrap().message, "late");
 }
 
@@ -184,7 +184,7 @@ fn a_call_ends_at_its_deadline_and_a_late_reply_is_dropped() {
         channel.start::<_, EchoResponse>(echo_method(), options, &request("slow")).join().unwrap_err();
     assert_eq!(error.code(), ERPCTIMEDOUT);
     for _ in 0..2 {
-        held.recv().unwrap().send(Ok(EchoResponse { message: "too late".into() }));
+        held.recv_timeout(LONG).unwrap().send(Ok(EchoResponse { message: "too late".into() }));
     }
     assert_eq!(call(&channel, "next").unwrap(), "next");
     assert_eq!(server.connection_count(), 1);
@@ -236,7 +236,7 @@ fn calls_in_flight_fail_with_their_connection() {
     let (server, held) = held_server();
     let channel = connect(&server);
     let waiting = start_call(&channel, "slow");
-    let responder = held.recv().unwrap();
+    let responder = held.recv_timeout(LONG).unwrap();
     let closing = start_call(&channel, "close");
     assert_eq!(closing.join().unwrap_err().code(), EEOF);
     let error = waiting.join().unwrap_err();
@@ -250,11 +250,11 @@ fn a_cancelled_call_ends_at_once() {
     let (server, held) = held_server();
     let channel = connect(&server);
     let waiting = start_call(&channel, "slow");
-    let responder = held.recv().unwrap();
+    let responder = held.recv_timeout(LONG).unwrap();
     waiting.cancel();
     assert_eq!(waiting.join().unwrap_err().code(), ECANCELED);
     drop(start_call(&channel, "slow"));
-    drop(held.recv().unwrap());
+    drop(held.recv_timeout(LONG).unwrap());
     drop(responder);
     assert_eq!(call(&channel, "next").unwrap(), "next");
 }
@@ -382,7 +382,7 @@ fn limits_refuse_what_is_too_much() {
     let server = Server::builder().add(service).max_concurrency(1).start("127.0.0.1:0").unwrap();
     let channel = connect(&server);
     let running = start_call(&channel, "slow");
-    let responder = held.recv().unwrap();
+    let responder = held.recv_timeout(LONG).unwrap();
     let error = call(&channel, "one more").unwrap_err();
     assert_eq!(error.code(), ELIMIT);
     assert!(error.text().ends_with("Reached server's max_concurrency=1"), "{error}");
@@ -395,7 +395,7 @@ fn limits_refuse_what_is_too_much() {
     let server = server.start("127.0.0.1:0").unwrap();
     let channel = connect(&server);
     let running = start_call(&channel, "slow");
-    let responder = held.recv().unwrap();
+    let responder = held.recv_timeout(LONG).unwrap();
     let error = call(&channel, "one more").unwrap_err();
     let text = "Rejected by example.EchoService.Echo's ConcurrencyLimiter, concurrency=2";
     assert!(error.code() == ELIMIT && error.text().ends_with(text), "{error}");
@@ -418,7 +418,7 @@ fn a_stopping_server_refuses_new_requests_and_answers_the_running_ones() {
     let (server, held) = held_server();
     let channel = connect(&server);
     let running = start_call(&channel, "slow");
-    let responder = held.recv().unwrap();
+    let responder = held.recv_timeout(LONG).unwrap();
     server.stop();
     let error = call(&channel, "too late").unwrap_err();
     assert!(error.code() == ELOGOFF && error.text().ends_with("Server is stopping"), "{error}");
@@ -436,7 +436,7 @@ fn a_large_last_reply_is_written_before_the_end() {
     let channel = connect(&server);
     let options = CallOptions::default().request_attachment(IoBuf::from(vec![7; 16 << 20]));
     let running: Call<EchoResponse> = channel.start(echo_method(), options, &request("slow"));
-    let mut responder = held.recv().unwrap();
+    let mut responder = held.recv_timeout(LONG).unwrap();
     let attachment = responder.call_mut().take_request_attachment();
     responder.call_mut().response_attachment().append_buf(attachment);
     server.stop();
@@ -529,9 +529,9 @@ fn a_waker_that_panics_harms_no_other_call_of_its_connection() {
     let (server, held) = held_server();
     let channel = connect(&server);
     let mut first = pin!(start_call(&channel, "slow"));
-    let first_held = held.recv().unwrap();
+    let first_held = held.recv_timeout(LONG).unwrap();
     let second = start_call(&channel, "slow");
-    let second_held = held.recv().unwrap();
+    let second_held = held.recv_timeout(LONG).unwrap();
     let (woken, is_woken) = mpsc::sync_channel(1);
     let waker = Arc::new(Panic(woken)).into();
     assert!(first.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
