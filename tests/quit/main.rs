@@ -43,6 +43,16 @@ fn signal(child: &Child, name: &str) {
     assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
 }
 
+/// Returns when the server has begun with the one call that was made before.
+fn wait_until_it_runs(echo: &EchoStub) {
+    let asked = |_: &i32| {
+        let reply = echo.echo(&EchoRequest { message: "started".into(), sleep_us: None }).unwrap();
+        reply.message.parse::<i32>().unwrap()
+    };
+    // Each question counts itself for the next one.
+    (0..).find(|n| asked(n) > *n).unwrap();
+}
+
 fn end(mut child: Child) -> ExitStatus {
     child.wait().unwrap()
 }
@@ -67,9 +77,8 @@ fn what_runs_is_answered_first() {
     let (child, address) = start_child("what_runs_is_answered_first");
     let channel = Channel::builder().timeout(Duration::from_secs(30)).connect(&address).unwrap();
     let echo = EchoStub::new(&channel);
-    // The server has the first one when the second is answered, as they go over one connection.
     let slow = echo.start_echo(&EchoRequest { message: "slow".into(), sleep_us: Some(200_000) });
-    echo.echo(&EchoRequest { message: "quick".into(), sleep_us: None }).unwrap();
+    wait_until_it_runs(&echo);
     signal(&child, "TERM");
     assert_eq!(slow.join().unwrap().message, "slow");
     assert_eq!(end(child).code(), Some(0));
@@ -84,6 +93,7 @@ fn a_second_signal_ends_what_never_would() {
     let channel = Channel::builder().timeout(Duration::from_secs(30)).max_retry(0).connect(&address).unwrap();
     let echo = EchoStub::new(&channel);
     let stuck = echo.start_echo(&EchoRequest { message: "gate".into(), sleep_us: None });
+    wait_until_it_runs(&echo);
     signal(&child, "TERM");
     // The first signal has arrived when the server takes no more calls.
     while echo.echo(&EchoRequest { message: "more".into(), sleep_us: None }).is_ok() {}

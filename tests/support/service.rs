@@ -13,12 +13,13 @@ use bobbin_examples::example::{EchoRequest, EchoResponse, EchoServer, EchoServic
 pub struct Gate {
     open: Butex,
     arrived: AtomicUsize,
+    started: AtomicUsize,
 }
 
 impl Gate {
     /// A closed gate.
     pub fn new() -> Arc<Self> {
-        Arc::new(Gate { open: Butex::new(0), arrived: AtomicUsize::new(0) })
+        Arc::new(Gate { open: Butex::new(0), arrived: AtomicUsize::new(0), started: AtomicUsize::new(0) })
     }
 
     /// Lets everybody through from now on.
@@ -43,7 +44,7 @@ impl Gate {
 }
 
 /// An echo service. The message tells it what to do: `panic` panics, `fail` fails with 1234, `gate` waits at the gate,
-/// `log` answers the log id; anything else is echoed, with the attachment.
+/// `log` answers the log id, `started` how many calls have been started before; anything else is echoed, with the attachment.
 #[derive(Debug, Clone)]
 pub struct TestEcho {
     /// Where `gate` waits.
@@ -52,6 +53,7 @@ pub struct TestEcho {
 
 impl EchoService for TestEcho {
     fn echo(&self, cntl: &mut ServerCall, request: EchoRequest) -> Result<EchoResponse, RpcError> {
+        let started = self.gate.started.fetch_add(1, Ordering::AcqRel);
         if let Some(sleep_us @ 1..) = request.sleep_us {
             bthread::sleep(Duration::from_micros(sleep_us.unsigned_abs().into()));
         }
@@ -62,6 +64,7 @@ impl EchoService for TestEcho {
                 self.gate.pass();
                 request.message
             }
+            "started" => started.to_string(),
             "log" => format!("{:?}", cntl.log_id()),
             _ => request.message,
         };
