@@ -211,8 +211,7 @@ impl fmt::Debug for Socket {
     }
 }
 
-/// Ends a connection for which somebody was to work who panics instead, as nobody else would take over: no bthread can
-/// be had, or there is a mistake.
+/// Ends a connection whose reader panics, as nobody else would take over.
 struct FailOnUnwind<'a>(&'a Arc<Socket>);
 
 impl Drop for FailOnUnwind<'_> {
