@@ -31,6 +31,8 @@ pub enum WaitResult {
     Mismatch,
     /// The deadline passed first. brpc: `ETIMEDOUT`.
     TimedOut,
+    /// The waiting bthread was interrupted. brpc: `EINTR`.
+    Interrupted,
 }
 
 /// A word to wait on. Usable between bthreads and OS threads in any mix.

@@ -28,6 +28,8 @@ mod defer;
 #[cfg(not(loom))]
 mod inbox;
 #[cfg(not(loom))]
+mod interrupt;
+#[cfg(not(loom))]
 mod join;
 pub mod mpsc;
 mod parker;
@@ -60,9 +62,10 @@ pub use butex::{Butex, WaitResult};
 #[cfg(not(loom))]
 pub use {
     defer::{Deferred, defer},
+    interrupt::{interrupt, is_stopped, stop},
     join::{Batch, Builder, JoinHandle, spawn, spawn_next},
     poller::{EventHandler, Readiness, Registration},
     runtime::{Runtime, RuntimeBuilder, RuntimeStats},
-    sleep::{is_bthread, sleep, sleep_until, yield_now},
+    sleep::{Slept, current_id, is_bthread, sleep, sleep_until, yield_now},
     task::TaskId,
 };

@@ -18,7 +18,7 @@ use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit, align_of, size_of};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use crate::atomic::lock;
@@ -41,6 +41,11 @@ const LIFE_DONE: u32 = 1;
 const LIFE_DETACHED: u32 = 2;
 /// The holder of the join handle waits; `joiner` is set.
 const LIFE_JOINER: u32 = 4;
+
+/// Somebody has interrupted the bthread, and no wait has taken notice yet.
+const INTERRUPTED: u64 = 1;
+/// The bthread was told to stop.
+const STOPPED: u64 = 2;
 
 /// The versioned 64-bit id of a bthread: `version << 32 | slot`. Never 0; not given twice.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -79,7 +84,9 @@ pub(crate) struct Task {
     parker: Parker,
     life: AtomicU32,
     index: u32,
-    version: AtomicU32,
+    /// Version in the high half; INTERRUPTED and STOPPED below. One word, so that a flag reaches this use of the slot
+    /// or none.
+    identity: AtomicU64,
     home: AtomicPtr<Worker>,
     /// The next in an inbox.
     pub(crate) link: AtomicPtr<Task>,
@@ -272,7 +279,31 @@ impl Task {
 
     pub(crate) fn id(&self) -> TaskId {
         // Relaxed: the version changes only when the slot is recycled.
-        TaskId(u64::from(self.version.load(Ordering::Relaxed)) << 32 | u64::from(self.index))
+        TaskId(self.identity.load(Ordering::Relaxed) >> 32 << 32 | u64::from(self.index))
+    }
+
+    /// Marks the bthread `id` as interrupted, and as told to stop if `stop`. False: it is not the one in this slot.
+    pub(crate) fn interrupt(&self, id: TaskId, stop: bool) -> bool {
+        let flags = INTERRUPTED | if stop { STOPPED } else { 0 };
+        // Release pairs with the Acquire in `take_interrupt` and `is_stopped`.
+        let marked = self.identity.fetch_update(Ordering::Release, Ordering::Relaxed, |identity| {
+            (identity >> 32 == id.0 >> 32).then_some(identity | flags)
+        });
+        marked.is_ok()
+    }
+
+    /// Takes notice of an interruption. By the bthread itself.
+    pub(crate) fn take_interrupt(&self) -> bool {
+        // Relaxed look first: nearly always there is none; who interrupts wakes us, and we look again.
+        self.identity.load(Ordering::Relaxed) & INTERRUPTED != 0
+            // Acquire pairs with the Release in `interrupt`.
+            && self.identity.fetch_and(!INTERRUPTED, Ordering::Acquire) & INTERRUPTED != 0
+    }
+
+    /// Whether the bthread `id` was told to stop, or is gone.
+    pub(crate) fn is_stopped(&self, id: TaskId) -> bool {
+        let identity = self.identity.load(Ordering::Acquire); // pairs with the Release in `interrupt`
+        identity >> 32 != id.0 >> 32 || identity & STOPPED != 0
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -355,6 +386,19 @@ unsafe fn take<V>(place: &mut MaybeUninit<Inline>) -> V {
     }
 }
 
+/// Where each chunk of slots lies, so that an id leads to its slot.
+static CHUNKS: [AtomicPtr<Task>; TASKS_MAX / CHUNK] =
+    [const { AtomicPtr::new(ptr::null_mut()) }; TASKS_MAX / CHUNK];
+
+/// The slot that `id` points to, whichever bthread is in it now.
+pub(crate) fn slot_of(id: TaskId) -> Option<TaskRef> {
+    let index = id.0 as u32 as usize;
+    // Acquire pairs with the Release in `grow`: the slots are initialised.
+    let chunk = NonNull::new(CHUNKS.get(index / CHUNK)?.load(Ordering::Acquire))?;
+    // SAFETY: a chunk has CHUNK slots and lives for ever.
+    Some(TaskRef(unsafe { chunk.add(index % CHUNK) }))
+}
+
 /// The slots that are in no worker's own list.
 pub(crate) struct Pool {
     free: Mutex<Vec<TaskRef>>,
@@ -390,13 +434,15 @@ impl Pool {
         }
         self.created.store(start + CHUNK, Ordering::Relaxed);
         let chunk: &'static mut [MaybeUninit<Task>] = Box::leak(Box::new_uninit_slice(CHUNK));
+        let first = NonNull::from(&mut *chunk).cast::<Task>();
         for (offset, slot) in chunk.iter_mut().enumerate() {
-            let task = TaskRef(NonNull::from(&mut *slot).cast());
+            // SAFETY: within the chunk.
+            let task = TaskRef(unsafe { first.add(offset) });
             slot.write(Task {
                 parker: Parker::of_bthread(task),
                 life: AtomicU32::new(0),
                 index: (start + offset) as u32,
-                version: AtomicU32::new(1),
+                identity: AtomicU64::new(1 << 32),
                 home: AtomicPtr::new(ptr::null_mut()),
                 link: AtomicPtr::new(ptr::null_mut()),
                 run: UnsafeCell::new(Run {
@@ -415,12 +461,15 @@ impl Pool {
             });
             free.push(task);
         }
+        CHUNKS[start / CHUNK].store(first.as_ptr(), Ordering::Release); // pairs with the Acquire in `slot_of`
     }
 }
 
 /// Readies a slot for its next use: its old id names nothing from here on.
 pub(crate) fn recycle(task: TaskRef) {
-    let version = &task.get().version;
-    // Relaxed: the slot is ours until it goes through the pool, which publishes it.
-    version.store(version.load(Ordering::Relaxed).checked_add(1).unwrap_or(1), Ordering::Relaxed);
+    let identity = &task.get().identity;
+    let next = |identity: u64| Some(u64::from(((identity >> 32) as u32).checked_add(1).unwrap_or(1)) << 32);
+    // Relaxed: the slot is ours until it goes through the pool, which publishes it. Not a plain store: somebody may
+    // be setting a flag.
+    let _ = identity.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
 }

@@ -27,3 +27,15 @@ pub(crate) fn park(parker: &'static Parker, deadline: Option<Instant>) {
     }
     parker.park_thread(deadline);
 }
+
+/// Takes notice of an interruption of the calling bthread ([`interrupt`](crate::interrupt)): for waits that end on one.
+/// `parker` must be what [`current_parker`] gave to this caller. Whoever interrupts sets the mark first and then
+/// unparks, so a wait looks before it parks and again after it. Never true for an OS thread.
+pub(crate) fn take_interrupt(parker: &'static Parker) -> bool {
+    #[cfg(not(loom))]
+    if let Some(task) = parker.bthread() {
+        return task.get().take_interrupt();
+    }
+    let _ = parker;
+    false
+}

@@ -151,7 +151,7 @@ impl<T: ?Sized> Mutex<T> {
         while word.swap(CONTENDED, Ordering::Acquire) != UNLOCKED {
             match self.word.wait_as(CONTENDED, deadline, woken) {
                 WaitResult::Woken => woken = true,
-                WaitResult::Mismatch => {}
+                WaitResult::Mismatch | WaitResult::Interrupted => {}
                 WaitResult::TimedOut => return false,
             }
         }
