@@ -81,7 +81,7 @@ fn all_that_was_accepted_runs() {
         let task = move || {
             match accepted % 3 {
                 0 => bthread::yield_now(),
-                1 => bthread::sleep(Duration::from_micros(100)),
+                1 => drop(bthread::sleep(Duration::from_micros(100))),
                 _ => {}
             }
             ended.fetch_add(1, Ordering::Release);
