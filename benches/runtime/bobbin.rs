@@ -105,7 +105,7 @@ impl Peer for Bobbin {
         on(self.all, move || {
             time(n, || {
                 let handles: Vec<_> =
-                    (0..n).map(|_| spawn(|| bthread::sleep(Duration::from_millis(10)))).collect();
+                    (0..n).map(|_| spawn(|| drop(bthread::sleep(Duration::from_millis(10))))).collect();
                 handles.into_iter().for_each(|handle| handle.join().expect("no panic"));
             })
         })
