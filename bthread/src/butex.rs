@@ -128,7 +128,7 @@ impl Butex {
         // Queued, we must not leave but through the list's lock: `park` does not unwind, and if it did, this aborts.
         let bomb = AbortOnUnwind;
         let result = loop {
-            wait::park(parker, deadline);
+            wait::park_for(parker, deadline, wait::Reason::Butex(ptr::from_ref(self).addr()));
             let mut list = lock(&self.waiters);
             if !list.contains(waiter) {
                 break WaitResult::Woken;

@@ -22,15 +22,21 @@
 mod atomic;
 mod butex;
 #[cfg(not(loom))]
+mod clock;
+#[cfg(not(loom))]
 mod context;
 #[cfg(not(loom))]
 mod defer;
+#[cfg(not(loom))]
+mod histogram;
 #[cfg(not(loom))]
 mod inbox;
 #[cfg(not(loom))]
 mod interrupt;
 #[cfg(not(loom))]
 mod join;
+#[cfg(not(loom))]
+mod monitor;
 pub mod mpsc;
 mod parker;
 mod parking;
@@ -39,9 +45,13 @@ pub mod poller;
 #[cfg(not(loom))]
 mod runtime;
 #[cfg(not(loom))]
+mod scope;
+#[cfg(not(loom))]
 pub mod slab;
 #[cfg(not(loom))]
 mod sleep;
+#[cfg(not(loom))]
+mod spawn;
 #[cfg(not(loom))]
 mod stack;
 #[cfg(not(loom))]
@@ -62,10 +72,14 @@ pub use butex::{Butex, WaitResult};
 #[cfg(not(loom))]
 pub use {
     defer::{Deferred, defer},
+    histogram::Histogram,
     interrupt::{interrupt, is_stopped, stop},
-    join::{Batch, Builder, JoinHandle, spawn, spawn_next},
+    join::{JoinHandle, join, join_until},
+    monitor::BlockedWorker,
     poller::{EventHandler, Readiness, Registration},
-    runtime::{Runtime, RuntimeBuilder, RuntimeStats},
+    runtime::{CpuSet, Runtime, RuntimeBuilder, RuntimeStats, runtimes},
+    scope::{Scope, ScopedJoinHandle, scope},
     sleep::{Slept, current_id, is_bthread, sleep, sleep_until, yield_now},
+    spawn::{Batch, Builder, spawn, spawn_next, spawn_urgent},
     task::TaskId,
 };

@@ -23,14 +23,29 @@ pub(crate) struct Parking {
     asleep: Box<[AtomicU64]>,
     /// One bit for each worker that could not start what anybody may take.
     limited: Box<[AtomicU64]>,
+    /// Words of the above that are in use; only grows.
+    words: AtomicUsize,
     searching: AtomicUsize,
 }
 
 impl Parking {
-    pub(crate) fn new(workers: usize) -> Self {
-        assert!(workers <= WORKERS_MAX);
-        let words = || (0..workers.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        Parking { asleep: words(), limited: words(), searching: AtomicUsize::new(0) }
+    /// For workers 0 to `capacity` - 1, of which there are none yet.
+    pub(crate) fn new(capacity: usize) -> Self {
+        assert!(capacity <= WORKERS_MAX);
+        let words = || (0..capacity.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        Parking {
+            asleep: words(),
+            limited: words(),
+            words: AtomicUsize::new(0),
+            searching: AtomicUsize::new(0),
+        }
+    }
+
+    /// There is a worker `index` now. Before it runs.
+    pub(crate) fn admit(&self, index: usize) {
+        // Relaxed: who misses it misses a sleeper that has looked at the queues after it was admitted: the fences of
+        // `announce` and `claim_any` decide about that as about the bit itself.
+        self.words.fetch_max(index / 64 + 1, Ordering::Relaxed);
     }
 
     /// Worker `index`, which is awake, can only go on with tasks of its own from here on, or can start any again.
@@ -58,8 +73,9 @@ impl Parking {
     /// Worker `index` is awake. False: a waker had cleared the bit already, so the worker counts as searching now.
     pub(crate) fn retract(&self, index: usize) -> bool {
         let bit = 1 << (index % 64);
-        // AcqRel: a waker that cleared the bit before us has queued what it woke us for.
-        self.asleep[index / 64].fetch_and(!bit, Ordering::AcqRel) & bit != 0
+        // A waker that cleared the bit before us has queued what it woke us for. SeqCst pairs with the monitor's look
+        // at the bit before it sleeps.
+        self.asleep[index / 64].fetch_and(!bit, Ordering::SeqCst) & bit != 0
     }
 
     /// After queueing work that anybody may take: a worker that the caller must wake, or `None` when nobody sleeps or
@@ -72,11 +88,13 @@ impl Parking {
             if self.searching.load(Ordering::Relaxed) != 0 {
                 return None;
             }
-            let sleeper =
-                self.asleep.iter().zip(&self.limited).enumerate().find_map(|(word, (bits, limited))| {
+            let words = self.words.load(Ordering::Relaxed);
+            let sleeper = self.asleep[..words].iter().zip(&self.limited).enumerate().find_map(
+                |(word, (bits, limited))| {
                     let bits = bits.load(Ordering::Acquire) & !limited.load(Ordering::Relaxed);
                     (bits != 0).then(|| word * 64 + bits.trailing_zeros() as usize)
-                });
+                },
+            );
             match sleeper {
                 None => return None,
                 Some(index) if self.clear(index) => return Some(index),
@@ -126,6 +144,13 @@ impl Parking {
         last
     }
 
+    /// Whether worker `index` sleeps or is about to; a snapshot.
+    #[cfg(not(loom))]
+    pub(crate) fn is_asleep(&self, index: usize) -> bool {
+        // SeqCst pairs with the monitor's mark that it sleeps, see `monitor`.
+        self.asleep[index / 64].load(Ordering::SeqCst) & (1 << (index % 64)) != 0
+    }
+
     /// Workers asleep now; a snapshot.
     #[cfg(not(loom))]
     pub(crate) fn sleepers(&self) -> usize {
@@ -140,6 +165,7 @@ mod tests {
     #[test]
     fn a_sleeper_is_claimed_once() {
         let parking = Parking::new(130);
+        parking.admit(129);
         parking.announce(129, false);
         assert_eq!(parking.sleepers(), 1);
         assert_eq!(parking.claim_any(), Some(129));
@@ -153,6 +179,7 @@ mod tests {
     #[test]
     fn a_limited_sleeper_is_claimed_by_name_only() {
         let parking = Parking::new(2);
+        parking.admit(1);
         parking.set_limited(0, true);
         parking.announce(0, false);
         assert_eq!(parking.claim_any(), None);
@@ -193,8 +220,10 @@ mod models {
 
     impl World {
         fn new(workers: usize) -> Arc<Self> {
+            let parking = Parking::new(workers);
+            parking.admit(workers - 1);
             Arc::new(World {
-                parking: Parking::new(workers),
+                parking,
                 shared: [(); 2].map(|()| AtomicUsize::new(0)),
                 inbox: [(); 2].map(|()| AtomicUsize::new(0)),
                 signal: [(); 2].map(|()| (Mutex::new(false), Condvar::new())),

@@ -46,7 +46,7 @@ pub fn sleep_until(deadline: Instant) -> Slept {
         if wait::take_interrupt(parker) {
             return Slept::Interrupted;
         }
-        wait::park(parker, Some(deadline));
+        wait::park_for(parker, Some(deadline), wait::Reason::Sleep);
     }
     Slept::Full
 }

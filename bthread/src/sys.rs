@@ -137,6 +137,16 @@ pub(crate) fn thread_id() -> i32 {
     unsafe { libc::gettid() }
 }
 
+/// Binds the calling thread to one CPU.
+pub(crate) fn bind_to_cpu(cpu: usize) -> io::Result<()> {
+    // SAFETY: a zeroed set is empty; the kernel reads as many bytes as we say.
+    unsafe {
+        let mut set = MaybeUninit::<libc::cpu_set_t>::zeroed().assume_init();
+        libc::CPU_SET(cpu, &mut set);
+        check(libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set))
+    }
+}
+
 /// Ends the current [`wait`] of that thread of this process, or the next one.
 pub(crate) fn wake(thread: i32) {
     // SAFETY: takes and gives plain numbers. It fails only for a thread that has ended, which workers never do.

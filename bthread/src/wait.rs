@@ -3,6 +3,46 @@
 use std::time::Instant;
 
 use crate::parker::{self, Parker};
+#[cfg(not(loom))]
+use crate::task::TaskId;
+
+/// What somebody waits for: for lists of bthreads, nothing depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// A word at this address.
+    Butex(usize),
+    #[cfg(not(loom))]
+    Sleep,
+    #[cfg(not(loom))]
+    Join(TaskId),
+}
+
+#[cfg(not(loom))]
+impl Reason {
+    const KIND_SHIFT: u32 = 60;
+    const SLEEP: u64 = 1;
+    const JOIN: u64 = 2;
+
+    /// In one word; addresses leave the top bits free. Of a joined id only the slot is kept.
+    pub(crate) fn pack(self) -> u64 {
+        match self {
+            Reason::Butex(address) => address as u64,
+            Reason::Sleep => Self::SLEEP << Self::KIND_SHIFT,
+            Reason::Join(id) => Self::JOIN << Self::KIND_SHIFT | id.index() as u64,
+        }
+    }
+
+    pub(crate) fn unpack(word: u64) -> Self {
+        match word >> Self::KIND_SHIFT {
+            Self::SLEEP => Reason::Sleep,
+            Self::JOIN => match crate::task::slot_of(TaskId::from_u64(u64::from(word as u32))) {
+                Some(task) => Reason::Join(task.get().id()),
+                None => Reason::Sleep,
+            },
+            _ => Reason::Butex(word as usize),
+        }
+    }
+}
 
 /// The parker of whoever is calling.
 ///
@@ -20,12 +60,18 @@ pub(crate) fn current_parker() -> &'static Parker {
 
 /// Sleeps until `parker` is unparked or the deadline has passed; may return early for no reason. `parker` must be
 /// what [`current_parker`] gave to this caller. Does not unwind.
-pub(crate) fn park(parker: &'static Parker, deadline: Option<Instant>) {
+pub(crate) fn park_for(parker: &'static Parker, deadline: Option<Instant>, reason: Reason) {
     #[cfg(not(loom))]
     if let Some(task) = parker.bthread() {
-        return crate::worker::park(task, deadline);
+        return crate::worker::park(task, deadline, reason);
     }
+    let _ = reason;
     parker.park_thread(deadline);
+}
+
+/// As [`park_for`], for a wait that has no better name.
+pub(crate) fn park(parker: &'static Parker, deadline: Option<Instant>) {
+    park_for(parker, deadline, Reason::Butex(0));
 }
 
 /// Takes notice of an interruption of the calling bthread ([`interrupt`](crate::interrupt)): for waits that end on one.

@@ -98,9 +98,9 @@ fn a_started_bthread_stays_on_its_thread() {
                     let home = std::thread::current().id();
                     for _ in 0..20 {
                         if n % 2 == 0 {
-                            bthread::yield_now()
+                            bthread::yield_now();
                         } else {
-                            bthread::sleep(Duration::from_micros(50))
+                            bthread::sleep(Duration::from_micros(50));
                         }
                         assert_eq!(std::thread::current().id(), home);
                     }

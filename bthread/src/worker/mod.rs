@@ -11,7 +11,7 @@ mod work;
 
 use std::cell::Cell;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -19,13 +19,15 @@ use crossbeam_deque::Stealer;
 use crossbeam_utils::CachePadded;
 
 use crate::atomic::lock;
+use crate::clock;
 use crate::defer::Deferred;
 use crate::inbox::Inbox;
 use crate::runtime::Scheduler;
 use crate::sys;
-use crate::task::{self, Owned, TaskId, TaskRef};
+use crate::task::{self, Attributes, Owned, Task, TaskId, TaskRef, contained};
 use crate::timer::{Action, Callback};
-use runner::Local;
+use crate::wait::Reason;
+use runner::{Leave, Local};
 
 pub(crate) use runner::main;
 
@@ -41,6 +43,15 @@ pub(crate) struct Worker {
     inbox: Inbox,
     stealer: Stealer<TaskRef>,
     thread: AtomicI32,
+    /// The task to run before all others.
+    next: AtomicPtr<Task>,
+    /// The bthread that runs; none while the runner does.
+    current: AtomicPtr<Task>,
+    /// Only its own started bthreads shall run here.
+    dormant: AtomicBool,
+    deferred: Mutex<Vec<Arc<dyn Deferred>>>,
+    /// Whether `deferred` has something; changed under its lock.
+    has_deferred: AtomicBool,
     remote_timers: Mutex<Vec<(Instant, Arc<Callback>)>>,
     has_remote_timers: AtomicBool,
     tombstones: Arc<AtomicUsize>,
@@ -58,6 +69,7 @@ pub(crate) struct Counters {
     pub(crate) spurious_wakeups: AtomicU64,
     /// Times that somebody woke this worker by a system call.
     pub(crate) wakeups: AtomicU64,
+    pub(crate) queue_wait: crate::histogram::Buckets,
 }
 
 fn count(counter: &AtomicU64) {
@@ -67,7 +79,8 @@ fn count(counter: &AtomicU64) {
 
 thread_local!(static LOCAL: Cell<*const Local> = const { Cell::new(ptr::null()) });
 
-/// The calling worker's own part. Never inlined, so that no compiler keeps the thread-local's address across a wait.
+/// The calling worker's own part. Never inlined, so that no compiler keeps the thread-local's address across a wait:
+/// a bthread that may move gets it anew after each.
 #[inline(never)]
 fn local() -> Option<&'static Local> {
     // SAFETY: (1): set once by the worker's thread to a leaked `Local`.
@@ -76,7 +89,7 @@ fn local() -> Option<&'static Local> {
 
 /// The bthread that calls, if one does.
 pub(crate) fn current_task() -> Option<TaskRef> {
-    local()?.current.get()
+    local()?.worker.current()
 }
 
 /// The scheduler of the calling worker.
@@ -85,20 +98,26 @@ pub(crate) fn current_scheduler() -> Option<&'static Scheduler> {
 }
 
 /// Parks the calling bthread until its parker is notified or the deadline has passed; may return early.
-pub(crate) fn park(task: TaskRef, deadline: Option<Instant>) {
+pub(crate) fn park(task: TaskRef, deadline: Option<Instant>, reason: Reason) {
     let parker = task.get().parker();
     if parker.consume() {
         return;
     }
+    // For lists of bthreads; they pair with nothing.
+    task.get().reason.store(reason.pack(), Ordering::Relaxed);
+    task.get().waits_since.store(clock::coarse(), Ordering::Relaxed);
     let local = local().expect("a bthread runs on a worker");
-    debug_assert!(local.current.get() == Some(task));
+    debug_assert!(local.worker.current() == Some(task));
     if let Some(deadline) = deadline {
         let key = local.timers.borrow_mut().add(deadline, Action::Unpark(task));
-        // SAFETY: (1): we are at home.
+        // SAFETY: (1): it runs here.
         unsafe { task.run() }.timer = Some(key);
     }
-    if parker.announce() {
-        local.suspend(task);
+    if task.get().is_movable() {
+        local.suspend(task, Leave::Park, None);
+        parker.consume();
+    } else if parker.announce() {
+        local.suspend(task, Leave::Findable, None);
         parker.consume();
     }
     if deadline.is_some() {
@@ -109,10 +128,23 @@ pub(crate) fn park(task: TaskRef, deadline: Option<Instant>) {
     }
 }
 
-/// Lets a parked bthread go on, on its worker. Called by the one waker that ended its park.
+/// Lets a parked bthread go on. Called by the one waker that ended its park.
 pub(crate) fn resume(task: TaskRef) {
     let home = task.get().home().expect("a bthread that parks has started");
-    match local() {
+    let local = local();
+    if task.get().is_movable() {
+        match local {
+            Some(local) if ptr::eq(local.worker.scheduler, home.scheduler) && !local.is_limited() => {
+                return local.enqueue(task, Place::Next);
+            }
+            _ if !home.scheduler.is_exhausted() => {
+                home.scheduler.injector().push(task);
+                return home.scheduler.notify();
+            }
+            _ => {} // where no task is started, the injector may not be looked at
+        }
+    }
+    match local {
         Some(local) if ptr::eq(local.worker, home) => local.ready.borrow_mut().push_back(task),
         _ => {
             home.inbox.push(task);
@@ -124,20 +156,26 @@ pub(crate) fn resume(task: TaskRef) {
 /// Lets every other runnable bthread of this worker go first. False: the caller is no bthread.
 pub(crate) fn yield_now() -> bool {
     let Some(local) = local() else { return false };
-    let Some(task) = local.current.get() else {
+    let Some(task) = local.worker.current() else {
         return false;
     };
     if std::thread::panicking() {
         return false;
     }
-    local.ready.borrow_mut().push_back(task);
-    local.suspend(task);
+    if task.get().is_movable() {
+        local.suspend(task, Leave::Yield, None);
+    } else {
+        local.ready.borrow_mut().push_back(task);
+        local.suspend(task, Leave::Findable, None);
+    }
     true
 }
 
 /// How a new task is queued.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
+    /// It runs now, and the calling bthread afterwards.
+    Urgent,
     /// In the next-slot, where it displaces the one that was there.
     Next,
     /// Behind the others, without waking anybody.
@@ -145,24 +183,32 @@ pub(crate) enum Place {
 }
 
 /// Starts a task; `None` when all slots are in use. The handle comes back unless the task is detached.
-pub(crate) fn start<F, T>(
+///
+/// # Safety
+/// What `f` and its result borrow outlives the task's end.
+pub(crate) unsafe fn start<F, T>(
     scheduler: &'static Scheduler,
     f: F,
-    name: Option<Box<str>>,
-    detached: bool,
+    attributes: Attributes,
     place: Place,
 ) -> Option<Option<(Owned<T>, TaskId)>>
 where
-    F: FnOnce() -> T + Send + 'static,
-    T: Send + 'static,
+    F: FnOnce() -> T + Send,
+    T: Send,
 {
     let local = local();
-    let task = allocate(local)?;
-    // SAFETY: just allocated, queued once below.
-    let owned = unsafe { task.prepare(f, name, detached) };
+    let Some(task) = allocate(local) else {
+        attributes.stack.into_iter().for_each(|stack| scheduler.stacks().put(stack));
+        return None;
+    };
+    // SAFETY: just allocated, queued once below; the rest is the caller's promise.
+    let owned = unsafe { task.prepare(f, attributes) };
     let id = task.get().id();
     match local {
-        Some(local) if ptr::eq(local.worker.scheduler, scheduler) => local.enqueue(task, place),
+        Some(local) if ptr::eq(local.worker.scheduler, scheduler) && !local.worker.is_dormant() => {
+            local.stamp(task);
+            local.enqueue(task, place);
+        }
         _ => {
             scheduler.injector().push(task);
             if place != Place::Quiet {
@@ -205,11 +251,12 @@ pub(crate) fn recycle(task: TaskRef) {
 /// Keeps work for the end of the batch; false if the caller is no worker, or the batch is full.
 pub(crate) fn defer(target: Arc<dyn Deferred>) -> bool {
     let Some(local) = local() else { return false };
-    let mut deferred = local.deferred.borrow_mut();
+    let mut deferred = lock(&local.worker.deferred);
     match deferred.last() {
         None => {
             local.deferred_since.set(None);
             local.deferred_tasks.set(0);
+            local.worker.has_deferred.store(true, Ordering::Relaxed); // the owner's own hint; under the lock
         }
         Some(last) if Arc::ptr_eq(last, &target) => return true,
         Some(_) if deferred.len() >= DEFERRED_MAX => return false,
@@ -242,17 +289,16 @@ pub(crate) fn add_timer(worker: &'static Worker, deadline: Instant, callback: Ar
 }
 
 /// Writes a label of the bthread that runs on this thread into `buffer`, for the report of a stack overflow.
-/// Async-signal-safe: takes no lock and allocates nothing.
+/// Async-signal-safe: waits for no lock and allocates nothing.
 pub(crate) fn describe_current(buffer: &mut [u8]) -> usize {
     use std::io::Write;
     let Some(task) = current_task() else { return 0 };
     let room = buffer.len();
     let mut rest = buffer;
-    // SAFETY: the signal handler runs on top of the task itself.
-    let _ = match unsafe { task.get().name() } {
-        Some(name) => write!(rest, "'{name}' (id {})", task.get().id()),
-        None => write!(rest, "{}", task.get().id()),
-    };
+    let id = task.get().id();
+    if task.get().with_name(|name| write!(rest, "'{name}' (id {id})")).is_none() {
+        let _ = write!(rest, "{id}");
+    }
     room - rest.len()
 }
 
@@ -264,10 +310,111 @@ impl Worker {
             inbox: Inbox::new(),
             stealer,
             thread: AtomicI32::new(0),
+            next: AtomicPtr::new(ptr::null_mut()),
+            current: AtomicPtr::new(ptr::null_mut()),
+            dormant: AtomicBool::new(false),
+            deferred: Mutex::new(Vec::new()),
+            has_deferred: AtomicBool::new(false),
             remote_timers: Mutex::new(Vec::new()),
             has_remote_timers: AtomicBool::new(false),
             tombstones: Arc::default(),
             counters: CachePadded::default(),
+        }
+    }
+
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    pub(crate) fn scheduler(&self) -> &'static Scheduler {
+        self.scheduler
+    }
+
+    /// The operating system's id of its thread; 0 before it runs.
+    pub(crate) fn thread(&self) -> i32 {
+        self.thread.load(Ordering::Relaxed)
+    }
+
+    /// The bthread that runs on it; from elsewhere a snapshot.
+    pub(crate) fn current(&self) -> Option<TaskRef> {
+        // Relaxed: changed by the worker itself.
+        let current = ptr::NonNull::new(self.current.load(Ordering::Relaxed))?;
+        // SAFETY: only pointers of TaskRefs are stored.
+        Some(unsafe { TaskRef::from_ptr(current) })
+    }
+
+    fn set_current(&self, task: Option<TaskRef>) {
+        self.current.store(task.map_or(ptr::null_mut(), TaskRef::as_ptr), Ordering::Relaxed); // as in `current`
+    }
+
+    /// Empties the next-slot. By the worker itself, or the monitor when it is held.
+    fn take_next(&self) -> Option<TaskRef> {
+        // A look first, which is cheaper; what the worker itself has put there it sees.
+        ptr::NonNull::new(self.next.load(Ordering::Relaxed))?;
+        // Acquire pairs with the Release in `replace_next`.
+        let next = ptr::NonNull::new(self.next.swap(ptr::null_mut(), Ordering::Acquire))?;
+        // SAFETY: only pointers of TaskRefs are stored, and the swap gave this one to us alone.
+        Some(unsafe { TaskRef::from_ptr(next) })
+    }
+
+    /// Fills the next-slot; returns what it held. By the worker itself.
+    fn replace_next(&self, task: TaskRef) -> Option<TaskRef> {
+        // Release pairs with the Acquire in `take_next`; Acquire: nobody else fills it, but what comes out is ours.
+        let old = ptr::NonNull::new(self.next.swap(task.as_ptr(), Ordering::AcqRel))?;
+        // SAFETY: as in `take_next`.
+        Some(unsafe { TaskRef::from_ptr(old) })
+    }
+
+    /// Whether it is to run only its own started bthreads.
+    pub(crate) fn is_dormant(&self) -> bool {
+        self.dormant.load(Ordering::Relaxed) // as in `set_dormant`
+    }
+
+    /// Sends the worker to rest, or back to work.
+    pub(crate) fn set_dormant(&self, dormant: bool) {
+        // Relaxed: stored before the wake-up, whose fence the worker's last look pairs with.
+        self.dormant.store(dormant, Ordering::Relaxed);
+        self.wake();
+    }
+
+    /// Whether it has new tasks that others could take.
+    pub(crate) fn has_stealable(&self) -> bool {
+        !self.stealer.is_empty()
+    }
+
+    /// A number that changes whenever the worker gets on.
+    pub(crate) fn progress(&self) -> u64 {
+        let counters = &self.counters;
+        [&counters.tasks, &counters.switches, &counters.looks, &counters.sleeps]
+            .iter()
+            .fold(0, |sum: u64, counter| sum.wrapping_add(counter.load(Ordering::Relaxed))) // a hint
+    }
+
+    /// Does for a worker that is held what must not wait for it: its next task goes to others, its deferred work is
+    /// done. From the monitor.
+    pub(crate) fn relieve(&self) {
+        if let Some(task) = self.take_next() {
+            self.scheduler.injector().push(task);
+            self.scheduler.notify();
+        }
+        self.run_deferred();
+    }
+
+    fn run_deferred(&self) {
+        if !self.has_deferred.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut batch = {
+            let mut deferred = lock(&self.deferred);
+            self.has_deferred.store(false, Ordering::Relaxed); // under the lock
+            std::mem::take(&mut *deferred)
+        };
+        for target in batch.drain(..) {
+            contained(|| target.run());
+        }
+        let mut deferred = lock(&self.deferred);
+        if deferred.is_empty() {
+            *deferred = batch; // keeps its memory for the next batch
         }
     }
 
@@ -278,7 +425,7 @@ impl Worker {
     /// After queueing something for this worker alone: sees that it will look.
     pub(crate) fn wake(&self) {
         if let Some(index) = self.scheduler.parking().claim(self.index) {
-            self.scheduler.workers()[index].interrupt();
+            self.scheduler.worker(index).interrupt();
         }
     }
 

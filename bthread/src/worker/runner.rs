@@ -4,9 +4,14 @@
 //! stack, and the worker goes on looping on another one; if it ends, its stack is the runner's again. So a task that
 //! never waits costs no switch and no stack.
 //!
+//! A bthread that may move (`Builder::movable`) can go on on another worker. So it must not be found before it has
+//! left its stack: whoever runs next on the worker **lands** it, that is, parks or queues it on its behalf. After each
+//! wait such a bthread asks anew which worker it is on.
+//!
 //! Holds unsafe. The argument, once:
-//! (1) A `Local` belongs to one OS thread for ever and is reached through a thread-local only. A started bthread stays
-//!     on its worker, so a `&'static Local` that it got before a wait is still its own thread's after it.
+//! (1) A `Local` belongs to one OS thread for ever and is reached through a thread-local only. A started bthread that
+//!     may not move stays on its worker, so a `&'static Local` that it got before a wait is still its own thread's
+//!     after it; one that may move drops it with the wait.
 //! (2) A stack is written to by one context at a time: `stack` is the one the thread stands on, a waiting task holds
 //!     its own in `Run`, and the rest are in `stacks` with nothing on them. A runner that resumes a task puts its
 //!     own stack into `stacks` and never returns to it; it has nothing on it that would need dropping.
@@ -17,23 +22,43 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ptr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::work::{LOOK_EVERY, STACK_RETRY};
-use super::{LOCAL, Worker, count, recycle};
+use super::{LOCAL, Place, Worker, count, recycle};
 use crate::context::{self, Context};
-use crate::defer::Deferred;
 use crate::stack::Stack;
 use crate::sys::{self, WaitMask};
-use crate::task::TaskRef;
+use crate::task::{PHASE_STARTED, TaskRef};
 use crate::timer::{Key, Timers};
 
 /// Stacks that a worker keeps for itself, if that is a small part of all.
 const LOCAL_STACKS_MAX: usize = 32;
+/// Of so many new tasks, one has its time in the queue measured: asking the clock for each would cost a third of a
+/// spawn.
+const STAMP_EVERY: u32 = 64;
 /// The part of all stacks that all workers together may keep for themselves, as a divisor.
 const LOCAL_STACKS_PART: usize = 4;
+
+/// How a bthread leaves its stack.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leave {
+    /// It is parked or queued already, where only this worker takes it from.
+    Findable,
+    /// It may move, and has to be parked once it has left.
+    Park,
+    /// It may move, and has to be queued once it has left.
+    Yield,
+}
+
+/// What the last context left to be done once its stack is not stood on any more.
+enum Departed {
+    Nobody,
+    Task(TaskRef, Leave),
+    /// The stack of a task that ended, of a class that the runner does not use.
+    Stack(Stack),
+}
 
 /// What a worker's own thread alone may touch.
 pub(super) struct Local {
@@ -41,20 +66,16 @@ pub(super) struct Local {
     pub(super) deque: crossbeam_deque::Worker<TaskRef>,
     /// Started tasks of this worker that can go on.
     pub(super) ready: RefCell<VecDeque<TaskRef>>,
-    /// The task to run before all others.
-    pub(super) next: Cell<Option<TaskRef>>,
     pub(super) next_runs: Cell<u32>,
-    /// The bthread that runs; none while the runner does.
-    pub(super) current: Cell<Option<TaskRef>>,
     /// The task that a waiting bthread found for the runner it switches to.
     pub(super) handoff: Cell<Option<TaskRef>>,
+    departed: Cell<Departed>,
     pub(super) stack: Cell<Option<Stack>>,
     pub(super) stacks: RefCell<Vec<Stack>>,
     /// Spare stacks kept here; at least 1.
     pub(super) stacks_max: usize,
     pub(super) tasks: RefCell<Vec<TaskRef>>,
     pub(super) timers: RefCell<Timers>,
-    pub(super) deferred: RefCell<Vec<Arc<dyn Deferred>>>,
     pub(super) deferred_since: Cell<Option<Instant>>,
     pub(super) deferred_tasks: Cell<u32>,
     pub(super) tick: Cell<u32>,
@@ -65,6 +86,10 @@ pub(super) struct Local {
     pub(super) delivering: Cell<bool>,
     /// No stack was to be had for a new task: only started ones are run.
     pub(super) starved: Cell<bool>,
+    /// Only its own started tasks are run here (`Worker::set_dormant`).
+    pub(super) dormant: Cell<bool>,
+    /// New tasks until the next one whose time in the queue is measured.
+    until_stamp: Cell<u32>,
     pub(super) random: Cell<u64>,
     pub(super) mask: WaitMask,
 }
@@ -79,19 +104,14 @@ pub(crate) fn main(worker: &'static Worker, deque: crossbeam_deque::Worker<TaskR
         worker,
         deque,
         ready: RefCell::default(),
-        next: Cell::new(None),
         next_runs: Cell::new(0),
-        current: Cell::new(None),
         handoff: Cell::new(None),
+        departed: Cell::new(Departed::Nobody),
         stack: Cell::new(None),
         stacks: RefCell::default(),
-        stacks_max: local_stacks_max(
-            worker.scheduler.stacks().counts().capacity,
-            worker.scheduler.workers().len(),
-        ),
+        stacks_max: local_stacks_max(worker.scheduler.stacks().counts().capacity, worker.scheduler.created()),
         tasks: RefCell::default(),
         timers: RefCell::new(Timers::new(worker.tombstones.clone())),
-        deferred: RefCell::default(),
         deferred_since: Cell::new(None),
         deferred_tasks: Cell::new(0),
         tick: Cell::new(0),
@@ -99,6 +119,8 @@ pub(crate) fn main(worker: &'static Worker, deque: crossbeam_deque::Worker<TaskR
         searching: Cell::new(false),
         delivering: Cell::new(false),
         starved: Cell::new(false),
+        dormant: Cell::new(false),
+        until_stamp: Cell::new(0),
         random: Cell::new(0x9e37_79b9_7f4a_7c15 ^ (worker.index as u64 + 1)),
         mask,
     }));
@@ -128,40 +150,51 @@ extern "C" fn runner(local: *mut ()) -> ! {
 
 impl Local {
     fn run(&'static self) -> ! {
+        let mut this = self;
+        this.land();
         loop {
-            let task = match self.handoff.take() {
+            let task = match this.handoff.take() {
                 Some(task) => task,
-                None => self.find_work(),
+                None => this.find_work(),
             };
-            // SAFETY: taken from a queue of this worker: started means at home here (1), else it is nobody's yet.
+            // SAFETY: (1): taken from a queue, so it is ours.
             if unsafe { task.run() }.started {
-                self.leave_for(task);
+                this.leave_for(task);
             }
-            if self.has_spare_stack() {
-                self.start(task);
-                self.look_at_deferred();
+            if this.has_spare_stack() {
+                this = this.start(task);
+                this.look_at_deferred();
             } else {
-                self.deque.push(task);
+                this.deque.push(task);
                 // Another worker may have stacks.
-                self.worker.scheduler.notify();
+                this.worker.scheduler.notify();
             }
         }
     }
 
-    fn start(&self, task: TaskRef) {
+    /// Runs a new task to its end, and returns what is the calling thread's own part then: the task may have moved,
+    /// and this runner's stack with it.
+    fn start(&'static self, task: TaskRef) -> &'static Local {
         count(&self.worker.counters.tasks);
         task.get().set_home(self.worker);
-        // SAFETY: (1): we are its home now.
-        unsafe { task.run() }.started = true;
-        self.current.set(Some(task));
+        task.get().set_phase(PHASE_STARTED);
+        // SAFETY: (1): it is ours.
+        let run = unsafe { task.run() };
+        run.started = true;
+        if let Some(queued) = run.queued.take() {
+            self.worker.counters.queue_wait.record(queued.elapsed());
+        }
+        self.worker.set_current(Some(task));
         // SAFETY: taken from a queue, not started before.
         unsafe { task.call() };
-        // SAFETY: once, after `call`; the task may have waited and is on the same worker and stack again.
+        let here = if task.get().is_movable() { super::local().expect("on a worker") } else { self };
+        // SAFETY: once, after `call`, where it ended.
         let unused = unsafe { task.complete() };
-        self.current.set(None);
+        here.worker.set_current(None);
         if unused {
             recycle(task);
         }
+        here
     }
 
     /// Goes on with a task that waited. The runner's stack is free from here on, and nothing on it is returned to.
@@ -176,28 +209,34 @@ impl Local {
         unreachable!("a runner that left is not returned to")
     }
 
-    /// Leaves the stack of the calling bthread until somebody switches back to it. The task must be findable: in
-    /// `ready`, or parked.
-    pub(super) fn suspend(&'static self, task: TaskRef) {
+    /// Leaves the stack of the calling bthread until somebody switches back to it, for `to` or for what is next. A
+    /// task that may move is possibly on another worker afterwards: `self` is not to be used then.
+    pub(super) fn suspend(&'static self, task: TaskRef, leave: Leave, to: Option<TaskRef>) {
         count(&self.worker.counters.switches);
         // Before any code of a user: were that to wait, it must not do so as the task, which is about to.
-        self.current.set(None);
+        self.worker.set_current(None);
         self.look_at_deferred();
         let tick = self.tick.get().wrapping_add(1);
-        let next = if tick.is_multiple_of(LOOK_EVERY) {
-            None // the look is the runner's, and so is its tick
-        } else {
-            self.tick.set(tick);
-            self.pick()
+        let look = tick.is_multiple_of(LOOK_EVERY);
+        let next = match to {
+            Some(to) => Some(to),
+            None if look => None, // the look is the runner's, and so is its tick
+            None => {
+                self.tick.set(tick);
+                self.pick()
+            }
         };
-        // SAFETY: (1): a task from our own queues is at home here or has not started.
-        let next_started = next.is_some_and(|next| unsafe { next.run() }.started);
-        if next == Some(task) {
-            self.current.set(Some(task));
+        if next == Some(task) || (next.is_none() && leave == Leave::Yield && !look) {
+            self.worker.set_current(Some(task));
             return;
         }
-        // SAFETY: (1): we are the task's home.
+        // SAFETY: (1): a task from our own queues is ours.
+        let next_started = next.is_some_and(|next| unsafe { next.run() }.started);
+        // SAFETY: (1): the task is ours until it is landed.
         unsafe { task.run() }.stack = self.stack.take();
+        if leave != Leave::Findable {
+            self.departed.set(Departed::Task(task, leave));
+        }
         let target = match next {
             Some(next) if next_started => self.enter(next),
             next => {
@@ -208,15 +247,52 @@ impl Local {
         };
         // SAFETY: (1), (2): the context is saved in the task, which is ours; `target` is not running.
         unsafe { context::switch(&mut task.run().context, target) };
+        let here = if leave == Leave::Findable { self } else { super::local().expect("on a worker") };
+        here.land();
+    }
+
+    /// Does for the context before what it could not do while it stood on its stack. First thing on each stack.
+    fn land(&'static self) {
+        match self.departed.replace(Departed::Nobody) {
+            Departed::Nobody => {}
+            Departed::Task(task, Leave::Park) => {
+                // From here on others may run it. False: it was woken on the way.
+                if !task.get().parker().announce() {
+                    self.enqueue(task, Place::Next);
+                }
+            }
+            Departed::Task(task, _) => {
+                self.deque.push(task);
+                self.worker.scheduler.notify();
+            }
+            Departed::Stack(stack) => self.worker.scheduler.stacks().put(stack),
+        }
     }
 
     /// Makes `task` the running one; the caller switches to the context.
     fn enter(&self, task: TaskRef) -> Context {
-        // SAFETY: (1): it is at home here.
+        // SAFETY: (1): it is ours.
         let run = unsafe { task.run() };
         self.stack.set(run.stack.take());
-        self.current.set(Some(task));
+        task.get().set_home(self.worker);
+        self.worker.set_current(Some(task));
         std::mem::replace(&mut run.context, Context::null())
+    }
+
+    /// Notes for one new task in a few when it was queued.
+    pub(super) fn stamp(&self, task: TaskRef) {
+        let left = self.until_stamp.get();
+        if left != 0 {
+            return self.until_stamp.set(left - 1);
+        }
+        self.until_stamp.set(STAMP_EVERY - 1);
+        // SAFETY: (1): not queued yet, so it is ours.
+        unsafe { task.run() }.queued = Some(Instant::now());
+    }
+
+    /// Whether only started tasks are run here.
+    pub(super) fn is_limited(&self) -> bool {
+        self.starved.get() || self.dormant.get()
     }
 
     fn fresh_runner(&self, stack: Stack) -> Context {
@@ -265,6 +341,14 @@ impl Local {
     fn set_starved(&self, starved: bool) {
         self.starved.set(starved);
         self.worker.scheduler.set_exhausted(starved);
-        self.worker.scheduler.parking().set_limited(self.worker.index, starved);
+        self.worker.scheduler.parking().set_limited(self.worker.index, self.is_limited());
+    }
+
+    /// Goes to rest, or back to work, if it was told to.
+    pub(super) fn follow_orders(&self) {
+        let dormant = self.worker.is_dormant();
+        if dormant != self.dormant.replace(dormant) {
+            self.worker.scheduler.parking().set_limited(self.worker.index, self.is_limited());
+        }
     }
 }

@@ -4,9 +4,9 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crossbeam_deque::Steal;
+use crossbeam_deque::{Injector, Steal};
 
-use super::runner::Local;
+use super::runner::{Leave, Local};
 use super::{Place, Worker, count};
 use crate::atomic::lock;
 use crate::sys::{EVENTS_MAX, Event};
@@ -29,14 +29,11 @@ impl Local {
     /// The next task from this worker's own queues.
     pub(super) fn pick(&self) -> Option<TaskRef> {
         self.worker.inbox.take_all(|task| self.ready.borrow_mut().push_back(task));
-        if self.starved.get() {
-            if let Some(task) = self.next.take() {
-                self.deque.push(task);
-                self.worker.scheduler.notify(); // another worker may have stacks
-            }
+        if self.is_limited() {
+            self.give_away();
             return self.ready.borrow_mut().pop_front();
         }
-        if let Some(task) = self.next.take() {
+        if let Some(task) = self.worker.take_next() {
             let runs = self.next_runs.get() + 1;
             if runs < NEXT_RUNS_MAX {
                 self.next_runs.set(runs);
@@ -54,9 +51,28 @@ impl Local {
         }
     }
 
+    /// Leaves the new tasks of this worker, which it may not start, to the others. Started ones stay.
+    fn give_away(&self) {
+        let scheduler = self.worker.scheduler;
+        let mut given = false;
+        while let Some(task) = self.worker.take_next().or_else(|| self.deque.pop()) {
+            // SAFETY: taken from our own queues.
+            if unsafe { task.run() }.started {
+                self.ready.borrow_mut().push_back(task);
+            } else {
+                scheduler.injector().push(task);
+                given = true;
+            }
+        }
+        if given {
+            scheduler.notify(); // another worker may have stacks
+        }
+    }
+
     /// The next task; sleeps until there is one.
     pub(super) fn find_work(&self) -> TaskRef {
         loop {
+            self.follow_orders();
             let tick = self.tick.get().wrapping_add(1);
             self.tick.set(tick);
             if tick.is_multiple_of(LOOK_EVERY) {
@@ -68,7 +84,7 @@ impl Local {
             if let Some(task) = self.pick() {
                 return self.found(task);
             }
-            self.run_deferred();
+            self.worker.run_deferred();
             if let Some(task) = self.pick() {
                 return self.found(task);
             }
@@ -89,10 +105,13 @@ impl Local {
     }
 
     fn take_injected(&self) -> Option<TaskRef> {
-        if self.starved.get() {
+        if self.dormant.get() {
             return None;
         }
         let injector = self.worker.scheduler.injector();
+        if self.starved.get() {
+            return self.take_started_from(injector);
+        }
         loop {
             match injector.steal_batch_and_pop(&self.deque) {
                 Steal::Success(task) => return Some(task),
@@ -102,24 +121,41 @@ impl Local {
         }
     }
 
+    /// Bthreads that may move wait in the injector, too, and one of them may be who gives a stack back.
+    fn take_started_from(&self, injector: &Injector<TaskRef>) -> Option<TaskRef> {
+        if !self.worker.scheduler.has_movable() {
+            return None;
+        }
+        for _ in 0..injector.len() {
+            let Steal::Success(task) = injector.steal() else { break };
+            // SAFETY: taken from a queue.
+            if unsafe { task.run() }.started {
+                return Some(task);
+            }
+            injector.push(task);
+        }
+        None
+    }
+
     /// Work of others.
     fn search(&self) -> Option<TaskRef> {
         if let Some(task) = self.take_injected() {
             return Some(task);
         }
-        let workers = self.worker.scheduler.workers();
-        if self.starved.get() || workers.len() == 1 {
+        let scheduler = self.worker.scheduler;
+        let workers = scheduler.created();
+        if self.is_limited() || workers == 1 {
             return None;
         }
         if !self.searching.get() {
-            if !self.worker.scheduler.parking().begin_search(workers.len()) {
+            if !scheduler.parking().begin_search(scheduler.active()) {
                 return None;
             }
             self.searching.set(true);
         }
-        let start = self.random() as usize % workers.len();
-        for step in 0..workers.len() {
-            let victim = workers[(start + step) % workers.len()];
+        let start = self.random() as usize % workers;
+        for step in 0..workers {
+            let victim = scheduler.worker((start + step) % workers);
             if victim.index == self.worker.index {
                 continue;
             }
@@ -142,7 +178,7 @@ impl Local {
         let parking = scheduler.parking();
         let searched = self.searching.replace(false);
         parking.announce(self.worker.index, searched);
-        if searched && self.starved.get() && self.is_anything_shared(true) {
+        if searched && self.is_limited() && self.is_anything_shared(true) {
             scheduler.notify(); // somebody took us for a searcher, and relied on it
         }
         if self.could_take_something() {
@@ -156,9 +192,12 @@ impl Local {
         }
         count(&self.worker.counters.sleeps);
         let mut events = [Event::NONE; EVENTS_MAX];
-        let found = scheduler.poller().wait(&mut events, timeout, Some(&self.mask));
+        // A worker at rest must not be who gets the events.
+        let poller = if self.dormant.get() { scheduler.quiet_poller() } else { scheduler.poller() };
+        let found = poller.wait(&mut events, timeout, Some(&self.mask));
         let claimed = !parking.retract(self.worker.index);
         self.searching.set(claimed);
+        crate::monitor::worker_woke();
         if self.starved.get() {
             self.has_spare_stack();
         }
@@ -175,20 +214,20 @@ impl Local {
         // What was deferred last may have deferred more.
         if !worker.inbox.is_empty()
             || worker.has_remote_timers.load(Ordering::Relaxed)
-            || !self.deferred.borrow().is_empty()
+            || worker.has_deferred.load(Ordering::Relaxed)
+            || worker.is_dormant() != self.dormant.get()
         {
             return true;
         }
-        // A starved worker could not start them.
-        !self.starved.get() && self.is_anything_shared(false)
+        // A limited worker could not start them.
+        !self.is_limited() && self.is_anything_shared(false)
     }
 
     /// Whether there is a task that any worker may start: in the injector, or in a deque of another worker or `own`.
     fn is_anything_shared(&self, own: bool) -> bool {
         let scheduler = self.worker.scheduler;
-        let stealable =
-            |other: &&Worker| (own || other.index != self.worker.index) && !other.stealer.is_empty();
-        !scheduler.injector().is_empty() || scheduler.workers().iter().any(stealable)
+        let stealable = |other: &&Worker| (own || other.index != self.worker.index) && other.has_stealable();
+        !scheduler.injector().is_empty() || scheduler.workers().any(|other| stealable(&other))
     }
 
     /// What a busy worker does now and then.
@@ -253,17 +292,16 @@ impl Local {
         }
     }
 
-    pub(super) fn enqueue(&self, task: TaskRef, place: Place) {
+    pub(super) fn enqueue(&'static self, task: TaskRef, place: Place) {
         let displaced = match place {
             Place::Quiet => return self.deque.push(task),
-            Place::Next if !self.delivering.get() => self.next.replace(Some(task)),
-            _ => match self.next.take() {
-                None => {
-                    self.next.set(Some(task));
-                    None
-                }
+            Place::Urgent if self.run_urgent(task) => return,
+            Place::Urgent | Place::Next if !self.delivering.get() => self.worker.replace_next(task),
+            // The first of them stays in front.
+            _ => match self.worker.take_next() {
+                None => self.worker.replace_next(task),
                 Some(first) => {
-                    self.next.set(Some(first));
+                    self.worker.replace_next(first);
                     Some(task)
                 }
             },
@@ -276,8 +314,23 @@ impl Local {
         }
     }
 
+    /// Switches from the calling bthread to a new one. False: the caller is none, or must not wait now.
+    fn run_urgent(&'static self, task: TaskRef) -> bool {
+        let Some(caller) = self.worker.current() else { return false };
+        if self.is_limited() || std::thread::panicking() {
+            return false;
+        }
+        if caller.get().is_movable() {
+            self.suspend(caller, Leave::Yield, Some(task));
+        } else {
+            self.ready.borrow_mut().push_front(caller);
+            self.suspend(caller, Leave::Findable, Some(task));
+        }
+        true
+    }
+
     pub(super) fn look_at_deferred(&self) {
-        if self.deferred.borrow().is_empty() {
+        if !self.worker.has_deferred.load(Ordering::Relaxed) {
             return;
         }
         let tasks = self.deferred_tasks.get() + 1;
@@ -289,21 +342,7 @@ impl Local {
         let since = self.deferred_since.get().unwrap_or(now);
         self.deferred_since.set(Some(since));
         if tasks >= DEFER_TASKS_MAX || now - since >= DEFER_AGE_MAX {
-            self.run_deferred();
-        }
-    }
-
-    fn run_deferred(&self) {
-        if self.deferred.borrow().is_empty() {
-            return;
-        }
-        let mut batch = std::mem::take(&mut *self.deferred.borrow_mut());
-        for target in batch.drain(..) {
-            contained(|| target.run());
-        }
-        let mut deferred = self.deferred.borrow_mut();
-        if deferred.is_empty() {
-            *deferred = batch; // keeps its memory for the next batch
+            self.worker.run_deferred();
         }
     }
 

@@ -1,39 +1,39 @@
 //! One bthread: its closure and result, its saved context, its life and its identity.
 //!
-//! Holds unsafe. Task slots are allocated in chunks, used again, and never freed, so a `TaskRef` can always be
-//! followed. What it leads to is owned as follows:
+//! Holds unsafe. Task slots live for ever (`pool`), so a `TaskRef` can always be followed. What it leads to is owned
+//! as follows:
 //! (1) `work` (closure, then result) belongs to the spawner until the task is queued, then to the worker that runs
 //!     it until `LIFE_DONE` is set, then to the holder of the join handle; when there is none, to the worker that
 //!     ran it. Whoever ends up with it empties it and recycles the slot.
-//! (2) `run` (context, stack) belongs to the worker that is the task's home, from the first run to the end.
-//! (3) `joiner` belongs to the holder of the join handle until it sets `LIFE_JOINER`, then to the worker that ends
-//!     the task, which reads it before it sets `LIFE_DONE`.
+//! (2) `run` (context, stack, timer) belongs to the spawner until the task is queued, then to the worker that takes
+//!     it from a queue or an inbox, until the task is parked or queued again, or has ended.
 
 #![allow(unsafe_code)]
+
+mod pool;
+mod value;
 
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
-use std::mem::{ManuallyDrop, MaybeUninit, align_of, size_of};
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::time::Instant;
 
 use crate::atomic::lock;
+use crate::clock;
 use crate::context::Context;
 use crate::parker::Parker;
 use crate::stack::Stack;
 use crate::timer::Key;
 use crate::worker::Worker;
+use value::{Inline, put, take};
 
-/// Bytes of closure or result kept in the slot itself; larger ones are boxed.
-const INLINE_BYTES: usize = 96;
-/// Task slots in a process: spawning beyond fails with `OutOfMemory`.
-pub(crate) const TASKS_MAX: usize = 1 << 22;
-/// Slots allocated at a time.
-const CHUNK: usize = 64;
+pub(crate) use pool::{Pool, TASKS_MAX, all_slots, recycle, slot_of};
 
 /// The function has returned (or panicked) and the result is in its place.
 const LIFE_DONE: u32 = 1;
@@ -46,6 +46,13 @@ const LIFE_JOINER: u32 = 4;
 const INTERRUPTED: u64 = 1;
 /// The bthread was told to stop.
 const STOPPED: u64 = 2;
+/// Somebody waits for the end by id (`join_by_id`).
+const WATCHED: u64 = 4;
+
+/// How far a slot has come: for lists of bthreads, nothing depends on it.
+pub(crate) const PHASE_FREE: u8 = 0;
+pub(crate) const PHASE_QUEUED: u8 = 1;
+pub(crate) const PHASE_STARTED: u8 = 2;
 
 /// The versioned 64-bit id of a bthread: `version << 32 | slot`. Never 0; not given twice.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,6 +62,15 @@ impl TaskId {
     /// The number itself.
     pub fn as_u64(self) -> u64 {
         self.0
+    }
+
+    /// The id with this number, which need not name any bthread: pages and tools pass ids as text.
+    pub fn from_u64(id: u64) -> Self {
+        TaskId(id)
+    }
+
+    pub(crate) fn index(self) -> usize {
+        self.0 as u32 as usize
     }
 }
 
@@ -84,25 +100,36 @@ pub(crate) struct Task {
     parker: Parker,
     life: AtomicU32,
     index: u32,
-    /// Version in the high half; INTERRUPTED and STOPPED below. One word, so that a flag reaches this use of the slot
-    /// or none.
+    /// Version in the high half, flags below. One word, so that a flag reaches this use of the slot or none.
     identity: AtomicU64,
     home: AtomicPtr<Worker>,
     /// The next in an inbox.
     pub(crate) link: AtomicPtr<Task>,
     run: UnsafeCell<Run>,
-    joiner: UnsafeCell<Option<&'static Parker>>,
-    name: UnsafeCell<Option<Box<str>>>,
+    joiner: AtomicPtr<Parker>,
+    phase: AtomicU8,
+    has_name: AtomicBool,
+    /// May go on on another worker than the one where it stopped.
+    movable: AtomicBool,
+    /// When it was spawned, and when its current or last wait began, by `clock::coarse`.
+    pub(crate) spawned: AtomicU64,
+    pub(crate) waits_since: AtomicU64,
+    /// What it waits for (`wait::Reason`).
+    pub(crate) reason: AtomicU64,
+    name: Mutex<Option<Box<str>>>,
     work: UnsafeCell<Work>,
 }
 
-/// Where a task that waits has its stack; both empty while it runs and before it started.
+/// What a task takes along when it waits; empty while it runs and before it started.
 pub(crate) struct Run {
     pub(crate) started: bool,
     pub(crate) context: Context,
+    /// The stack it waits on; before the start, the one of another class that it asked for.
     pub(crate) stack: Option<Stack>,
     /// The timer that ends the current wait.
     pub(crate) timer: Option<Key>,
+    /// When it was queued to be started, for one in a few.
+    pub(crate) queued: Option<Instant>,
 }
 
 struct Work {
@@ -111,14 +138,20 @@ struct Work {
     value: MaybeUninit<Inline>,
 }
 
-#[repr(C, align(16))]
-struct Inline([u8; INLINE_BYTES]);
-
 // SAFETY: the rules at the head of this file.
 unsafe impl Sync for Task {}
 
 /// What a join gets: the function's value or the payload of its panic.
 pub(crate) type Outcome<T> = Result<T, Box<dyn Any + Send + 'static>>;
+
+/// What a task is besides its function.
+#[derive(Default)]
+pub(crate) struct Attributes {
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) detached: bool,
+    pub(crate) movable: bool,
+    pub(crate) stack: Option<Stack>,
+}
 
 impl TaskRef {
     pub(crate) fn get(self) -> &'static Task {
@@ -139,21 +172,30 @@ impl TaskRef {
     /// Fills a slot with what to run. The join handle comes back unless the task is detached.
     ///
     /// # Safety
-    /// The slot is fresh from the pool, and the caller queues it once.
-    pub(crate) unsafe fn prepare<F, T>(self, f: F, name: Option<Box<str>>, detached: bool) -> Option<Owned<T>>
+    /// The slot is fresh from the pool, and the caller queues it once. What `f` and its result borrow outlives the
+    /// task's end.
+    pub(crate) unsafe fn prepare<F, T>(self, f: F, attributes: Attributes) -> Option<Owned<T>>
     where
-        F: FnOnce() -> T + Send + 'static,
-        T: Send + 'static,
+        F: FnOnce() -> T + Send,
+        T: Send,
     {
         let task = self.get();
-        // Relaxed: the queue through which the task goes to its worker publishes it.
+        let Attributes { name, detached, movable, stack } = attributes;
+        // Relaxed, here and below: the queue through which the task goes to its worker publishes it.
         task.life.store(if detached { LIFE_DETACHED } else { 0 }, Ordering::Relaxed);
-        // SAFETY: (1), (2), (3): a slot from the pool is ours alone.
+        task.spawned.store(clock::coarse(), Ordering::Relaxed);
+        task.phase.store(PHASE_QUEUED, Ordering::Relaxed);
+        task.movable.store(movable, Ordering::Relaxed);
+        if name.is_some() || task.has_name.load(Ordering::Relaxed) {
+            task.has_name.store(name.is_some(), Ordering::Relaxed);
+            *lock(&task.name) = name;
+        }
+        // SAFETY: (1), (2): a slot from the pool is ours alone.
         unsafe {
-            (*task.run.get()).started = false;
-            if name.is_some() || (*task.name.get()).is_some() {
-                *task.name.get() = name;
-            }
+            let run = &mut *task.run.get();
+            run.started = false;
+            run.stack = stack;
+            run.queued = None;
             let work = &mut *task.work.get();
             work.call = call::<F, T>;
             work.drop_result = drop_result::<T>;
@@ -162,7 +204,7 @@ impl TaskRef {
         (!detached).then_some(Owned { task: self, _result: PhantomData })
     }
 
-    /// Calls the task's function on the current stack; the result stays in the slot. Returns on the same worker.
+    /// Calls the task's function on the current stack; the result stays in the slot.
     ///
     /// # Safety
     /// The task is prepared, not yet started, and the calling worker has taken it from a queue.
@@ -177,9 +219,10 @@ impl TaskRef {
     /// the result is dropped and the slot is to be recycled by the caller.
     ///
     /// # Safety
-    /// Called once, by the worker that called the task.
+    /// Called once, by the worker that the task ended on.
     pub(crate) unsafe fn complete(self) -> bool {
         let task = self.get();
+        let id = task.id();
         // Acquire pairs with the AcqRel in `Owned`.
         let mut life = task.life.load(Ordering::Acquire);
         loop {
@@ -188,11 +231,20 @@ impl TaskRef {
                 unsafe { self.drop_result() };
                 return true;
             }
-            // SAFETY: (3): set before LIFE_JOINER, which we saw with Acquire; copied before we set LIFE_DONE.
-            let joiner = (life & LIFE_JOINER != 0).then(|| unsafe { *task.joiner.get() }).flatten();
-            // Release pairs with the Acquire in `is_done`: the joiner sees the result.
-            match task.life.compare_exchange(life, life | LIFE_DONE, Ordering::AcqRel, Ordering::Acquire) {
+            // SAFETY: set before LIFE_JOINER, which we saw with Acquire; parkers live for ever. If the joiner gives up
+            // meanwhile, the exchange below fails.
+            let joiner = (life & LIFE_JOINER != 0)
+                .then(|| unsafe { task.joiner.load(Ordering::Relaxed).as_ref() })
+                .flatten();
+            // Release pairs with the Acquire in `is_done`: the joiner sees the result. SeqCst pairs with
+            // `set_watched`: either we see its mark below, or it sees that we are done.
+            match task.life.compare_exchange(life, life | LIFE_DONE, Ordering::SeqCst, Ordering::Acquire) {
                 Ok(_) => {
+                    // From here on the slot may be somebody else's: nothing of it but atomics, and they may mislead
+                    // us to one wake-up too many.
+                    if task.identity.load(Ordering::SeqCst) & WATCHED != 0 {
+                        crate::join::wake_watchers(id);
+                    }
                     if let Some(joiner) = joiner {
                         joiner.unpark();
                     }
@@ -215,7 +267,7 @@ impl TaskRef {
     /// Where the task keeps its stack while it waits.
     ///
     /// # Safety
-    /// The caller is the task's home worker, and no other reference from here is alive (2).
+    /// The task is the calling worker's (2), and no other reference from here is alive.
     #[allow(clippy::mut_from_ref)]
     pub(crate) unsafe fn run(self) -> &'static mut Run {
         // SAFETY: (2).
@@ -236,28 +288,36 @@ impl<T> Owned<T> {
 
     /// Waits for the end and takes the result. *Blocking*: parks the bthread or blocks the thread.
     pub(crate) fn join(self) -> Outcome<T> {
+        self.wait(None);
         let this = ManuallyDrop::new(self);
-        this.wait();
         // SAFETY: (1): done, so the result is ours; `call` put a value of the type that `prepare` gave us.
         let outcome = unsafe { take::<Outcome<T>>(&mut (*this.task.get().work.get()).value) };
         crate::worker::recycle(this.task);
         outcome
     }
 
-    fn wait(&self) {
+    /// Waits for the end; false if the deadline came first. *Blocking*: as [`join`](Self::join).
+    pub(crate) fn wait(&self, deadline: Option<Instant>) -> bool {
         let task = self.task.get();
         if task.is_done() {
-            return;
+            return true;
         }
         let parker = crate::wait::current_parker();
-        // SAFETY: (3): LIFE_JOINER is not set yet, and we are who sets it.
-        unsafe { *task.joiner.get() = Some(parker) };
+        // Relaxed: published by the Release below.
+        task.joiner.store(ptr::from_ref(parker).cast_mut(), Ordering::Relaxed);
         // Release pairs with the Acquire in `complete`, which reads the joiner; Acquire with its Release.
-        if task.life.fetch_or(LIFE_JOINER, Ordering::AcqRel) & LIFE_DONE == 0 {
-            while !task.is_done() {
-                crate::wait::park(parker, None);
-            }
+        if task.life.fetch_or(LIFE_JOINER, Ordering::AcqRel) & LIFE_DONE != 0 {
+            return true;
         }
+        let reason = crate::wait::Reason::Join(task.id());
+        while !task.is_done() {
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                // The next wait may be somebody else's. AcqRel as above.
+                return task.life.fetch_and(!LIFE_JOINER, Ordering::AcqRel) & LIFE_DONE != 0;
+            }
+            crate::wait::park_for(parker, deadline, reason);
+        }
+        true
     }
 }
 
@@ -273,6 +333,33 @@ impl<T> Drop for Owned<T> {
 }
 
 impl Task {
+    fn in_slot(slot: TaskRef, index: u32) -> Self {
+        Task {
+            parker: Parker::of_bthread(slot),
+            life: AtomicU32::new(0),
+            index,
+            identity: AtomicU64::new(1 << 32),
+            home: AtomicPtr::new(ptr::null_mut()),
+            link: AtomicPtr::new(ptr::null_mut()),
+            run: UnsafeCell::new(Run {
+                started: false,
+                context: Context::null(),
+                stack: None,
+                timer: None,
+                queued: None,
+            }),
+            joiner: AtomicPtr::new(ptr::null_mut()),
+            phase: AtomicU8::new(PHASE_FREE),
+            has_name: AtomicBool::new(false),
+            movable: AtomicBool::new(false),
+            spawned: AtomicU64::new(0),
+            waits_since: AtomicU64::new(0),
+            reason: AtomicU64::new(0),
+            name: Mutex::new(None),
+            work: UnsafeCell::new(Work { call: |_| (), drop_result: |_| (), value: MaybeUninit::uninit() }),
+        }
+    }
+
     pub(crate) fn parker(&'static self) -> &'static Parker {
         &self.parker
     }
@@ -282,14 +369,32 @@ impl Task {
         TaskId(self.identity.load(Ordering::Relaxed) >> 32 << 32 | u64::from(self.index))
     }
 
-    /// Marks the bthread `id` as interrupted, and as told to stop if `stop`. False: it is not the one in this slot.
+    /// Marks the bthread `id` as interrupted, and as told to stop if `stop`. False: it is not the one in this slot,
+    /// or has ended.
     pub(crate) fn interrupt(&self, id: TaskId, stop: bool) -> bool {
-        let flags = INTERRUPTED | if stop { STOPPED } else { 0 };
         // Release pairs with the Acquire in `take_interrupt` and `is_stopped`.
-        let marked = self.identity.fetch_update(Ordering::Release, Ordering::Relaxed, |identity| {
+        !self.has_ended(id) && self.mark(id, INTERRUPTED | if stop { STOPPED } else { 0 }, Ordering::Release)
+    }
+
+    /// Marks the bthread `id` as watched: its end will wake the watchers. False: it has ended.
+    pub(crate) fn set_watched(&self, id: TaskId) -> bool {
+        // SeqCst pairs with `complete`. A detached task has no LIFE_DONE; the exchange in `recycle` returns our mark.
+        self.mark(id, WATCHED, Ordering::SeqCst) && self.life.load(Ordering::SeqCst) & LIFE_DONE == 0
+    }
+
+    fn mark(&self, id: TaskId, flags: u64, order: Ordering) -> bool {
+        let marked = self.identity.fetch_update(order, Ordering::Relaxed, |identity| {
             (identity >> 32 == id.0 >> 32).then_some(identity | flags)
         });
         marked.is_ok()
+    }
+
+    /// Whether the bthread `id` is no more in this slot, or its function has returned.
+    pub(crate) fn has_ended(&self, id: TaskId) -> bool {
+        // The version is read last: if it is still `id`'s, so was the life. Acquire keeps the two in order, and pairs
+        // with the Release in `complete` and in `recycle`: what the bthread did is seen.
+        let done = self.life.load(Ordering::Acquire) & LIFE_DONE != 0;
+        self.identity.load(Ordering::Acquire) >> 32 != id.0 >> 32 || done
     }
 
     /// Takes notice of an interruption. By the bthread itself.
@@ -306,13 +411,19 @@ impl Task {
         identity >> 32 != id.0 >> 32 || identity & STOPPED != 0
     }
 
+    /// Whether it was interrupted and has not noticed yet, and whether it was told to stop; a snapshot.
+    pub(crate) fn signals(&self) -> (bool, bool) {
+        let identity = self.identity.load(Ordering::Relaxed);
+        (identity & INTERRUPTED != 0, identity & STOPPED != 0)
+    }
+
     pub(crate) fn is_done(&self) -> bool {
         self.life.load(Ordering::Acquire) & LIFE_DONE != 0 // pairs with the Release in `complete`
     }
 
-    /// The worker that the task started on.
+    /// The worker that runs the task, or ran it last.
     pub(crate) fn home(&self) -> Option<&'static Worker> {
-        // Relaxed: set before the task's first park, whose parker state publishes it.
+        // Relaxed: set before the task's park, whose parker state publishes it.
         // SAFETY: workers live for ever.
         unsafe { self.home.load(Ordering::Relaxed).as_ref() }
     }
@@ -321,13 +432,30 @@ impl Task {
         self.home.store(ptr::from_ref(worker).cast_mut(), Ordering::Relaxed); // as in `home`
     }
 
-    /// The name given at the spawn.
-    ///
-    /// # Safety
-    /// The caller is the task itself, or a signal handler on top of it.
-    pub(crate) unsafe fn name(&self) -> Option<&str> {
-        // SAFETY: written only while the slot is not in use.
-        unsafe { (*self.name.get()).as_deref() }
+    /// Whether it may go on on another worker than the one where it stopped.
+    pub(crate) fn is_movable(&self) -> bool {
+        self.movable.load(Ordering::Relaxed) // changed only while the slot is not in use
+    }
+
+    pub(crate) fn phase(&self) -> u8 {
+        self.phase.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_phase(&self, phase: u8) {
+        self.phase.store(phase, Ordering::Relaxed); // for lists; pairs with nothing
+    }
+
+    /// Hands the name given at the spawn to `f`, if there is one and nobody else reads or changes it at the moment.
+    /// Neither allocates nor blocks.
+    pub(crate) fn with_name<R>(&self, f: impl FnOnce(&str) -> R) -> Option<R> {
+        let name = self.name.try_lock().ok()?;
+        name.as_deref().map(f)
+    }
+
+    /// Where the context is kept while the task waits: an address to read from outside, see `inspect`.
+    pub(crate) fn context_address(&self) -> usize {
+        // SAFETY: makes an address only.
+        unsafe { (&raw const (*self.run.get()).context).addr() }
     }
 }
 
@@ -356,120 +484,4 @@ pub(crate) fn contained(f: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         std::mem::forget(payload);
     }
-}
-
-const fn fits<V>() -> bool {
-    size_of::<V>() <= INLINE_BYTES && align_of::<V>() <= align_of::<Inline>()
-}
-
-/// # Safety
-/// The place holds no value.
-unsafe fn put<V>(place: &mut MaybeUninit<Inline>, value: V) {
-    if fits::<V>() {
-        // SAFETY: large and aligned enough.
-        unsafe { place.as_mut_ptr().cast::<V>().write(value) }
-    } else {
-        // SAFETY: a pointer fits.
-        unsafe { place.as_mut_ptr().cast::<*mut V>().write(Box::into_raw(Box::new(value))) }
-    }
-}
-
-/// # Safety
-/// The place holds a `V` that `put` put there; it holds none afterwards.
-unsafe fn take<V>(place: &mut MaybeUninit<Inline>) -> V {
-    if fits::<V>() {
-        // SAFETY: by the contract.
-        unsafe { place.as_ptr().cast::<V>().read() }
-    } else {
-        // SAFETY: by the contract: the pointer came from Box::into_raw and is used once.
-        *unsafe { Box::from_raw(place.as_ptr().cast::<*mut V>().read()) }
-    }
-}
-
-/// Where each chunk of slots lies, so that an id leads to its slot.
-static CHUNKS: [AtomicPtr<Task>; TASKS_MAX / CHUNK] =
-    [const { AtomicPtr::new(ptr::null_mut()) }; TASKS_MAX / CHUNK];
-
-/// The slot that `id` points to, whichever bthread is in it now.
-pub(crate) fn slot_of(id: TaskId) -> Option<TaskRef> {
-    let index = id.0 as u32 as usize;
-    // Acquire pairs with the Release in `grow`: the slots are initialised.
-    let chunk = NonNull::new(CHUNKS.get(index / CHUNK)?.load(Ordering::Acquire))?;
-    // SAFETY: a chunk has CHUNK slots and lives for ever.
-    Some(TaskRef(unsafe { chunk.add(index % CHUNK) }))
-}
-
-/// The slots that are in no worker's own list.
-pub(crate) struct Pool {
-    free: Mutex<Vec<TaskRef>>,
-    created: AtomicUsize,
-}
-
-impl Pool {
-    /// The one of this process.
-    pub(crate) fn global() -> &'static Pool {
-        static POOL: OnceLock<Pool> = OnceLock::new();
-        POOL.get_or_init(|| Pool { free: Mutex::new(Vec::new()), created: AtomicUsize::new(0) })
-    }
-
-    /// Moves up to `count` slots to `into`; none when `TASKS_MAX` are in use.
-    pub(crate) fn take(&self, count: usize, into: &mut Vec<TaskRef>) {
-        let mut free = lock(&self.free);
-        if free.is_empty() {
-            self.grow(&mut free);
-        }
-        let keep = free.len().saturating_sub(count);
-        into.extend(free.drain(keep..));
-    }
-
-    /// Takes slots back.
-    pub(crate) fn give(&self, tasks: impl IntoIterator<Item = TaskRef>) {
-        lock(&self.free).extend(tasks);
-    }
-
-    fn grow(&self, free: &mut Vec<TaskRef>) {
-        let start = self.created.load(Ordering::Relaxed); // changed under the lock of `free` only
-        if start + CHUNK > TASKS_MAX {
-            return;
-        }
-        self.created.store(start + CHUNK, Ordering::Relaxed);
-        let chunk: &'static mut [MaybeUninit<Task>] = Box::leak(Box::new_uninit_slice(CHUNK));
-        let first = NonNull::from(&mut *chunk).cast::<Task>();
-        for (offset, slot) in chunk.iter_mut().enumerate() {
-            // SAFETY: within the chunk.
-            let task = TaskRef(unsafe { first.add(offset) });
-            slot.write(Task {
-                parker: Parker::of_bthread(task),
-                life: AtomicU32::new(0),
-                index: (start + offset) as u32,
-                identity: AtomicU64::new(1 << 32),
-                home: AtomicPtr::new(ptr::null_mut()),
-                link: AtomicPtr::new(ptr::null_mut()),
-                run: UnsafeCell::new(Run {
-                    started: false,
-                    context: Context::null(),
-                    stack: None,
-                    timer: None,
-                }),
-                joiner: UnsafeCell::new(None),
-                name: UnsafeCell::new(None),
-                work: UnsafeCell::new(Work {
-                    call: |_| (),
-                    drop_result: |_| (),
-                    value: MaybeUninit::uninit(),
-                }),
-            });
-            free.push(task);
-        }
-        CHUNKS[start / CHUNK].store(first.as_ptr(), Ordering::Release); // pairs with the Acquire in `slot_of`
-    }
-}
-
-/// Readies a slot for its next use: its old id names nothing from here on.
-pub(crate) fn recycle(task: TaskRef) {
-    let identity = &task.get().identity;
-    let next = |identity: u64| Some(u64::from(((identity >> 32) as u32).checked_add(1).unwrap_or(1)) << 32);
-    // Relaxed: the slot is ours until it goes through the pool, which publishes it. Not a plain store: somebody may
-    // be setting a flag.
-    let _ = identity.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
 }

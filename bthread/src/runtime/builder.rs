@@ -1,0 +1,168 @@
+//! Options of a runtime, and its start.
+
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+use super::scheduler::{Parts, Scheduler};
+use super::{CpuSet, RUNTIMES, RUNTIMES_MAX, Runtime, WORKERS_MAX, global_cell};
+use crate::atomic::lock;
+use crate::monitor;
+use crate::stack::{STACK_SIZE_DEFAULT, STACKS_MAX, StackConfig, StackPool};
+use crate::worker;
+
+/// Stacks without which a worker runs nothing: one to stand on, one for when the bthread on that one waits.
+const WORKER_STACKS_MIN: usize = 2;
+/// How long a worker may be held before somebody stands in for it, unless configured.
+const BLOCKED_AFTER: Duration = Duration::from_millis(10);
+/// Stand-ins that one runtime has at a time, unless configured.
+const STAND_INS_MAX: usize = 64;
+
+/// Options of a [`Runtime`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct RuntimeBuilder {
+    workers: Option<usize>,
+    stack_size: usize,
+    stacks_max: usize,
+    cpus: Option<CpuSet>,
+    movable: bool,
+    blocked_after: Option<Duration>,
+    stand_ins_max: usize,
+}
+
+impl RuntimeBuilder {
+    pub(super) fn new() -> Self {
+        RuntimeBuilder {
+            workers: None,
+            stack_size: STACK_SIZE_DEFAULT,
+            stacks_max: STACKS_MAX as usize,
+            cpus: None,
+            movable: false,
+            blocked_after: Some(BLOCKED_AFTER),
+            stand_ins_max: STAND_INS_MAX,
+        }
+    }
+
+    /// How many workers, 1 to 1024. Default: the CPUs that this process may use.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// Usable bytes of a stack, rounded up to pages. Only pages that were touched take memory. Default: 1 MiB.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = bytes;
+        self
+    }
+
+    /// Most stacks at a time, and with it the bthreads that can wait at a time: from two for each worker, which is
+    /// what it needs to run, to 2^24; a reservation of address space. Default: 2^20.
+    pub fn stacks_max(mut self, stacks: usize) -> Self {
+        self.stacks_max = stacks;
+        self
+    }
+
+    /// Binds the workers to CPUs: worker k to the one at position k modulo their number. Default: not bound.
+    pub fn cpus(mut self, cpus: CpuSet) -> Self {
+        self.cpus = Some(cpus);
+        self
+    }
+
+    /// How long a worker may be held by a blocking call or a computation before it counts as blocked: its next
+    /// bthread and what was deferred on it are taken care of, and, while no other worker gets on, a stand-in takes
+    /// its place ([`Runtime::blocked_workers`]). `None`: never. Rounded up to 1 ms. Default: 10 ms.
+    pub fn blocked_after(mut self, threshold: impl Into<Option<Duration>>) -> Self {
+        self.blocked_after = threshold.into();
+        self
+    }
+
+    /// Most stand-ins for held workers at a time. Default: 64.
+    pub fn stand_ins_max(mut self, stand_ins: usize) -> Self {
+        self.stand_ins_max = stand_ins;
+        self
+    }
+
+    /// Lets started bthreads of this runtime move between its workers, see
+    /// [`Builder::movable`](crate::Builder::movable).
+    ///
+    /// # Safety
+    /// The contract of [`Builder::movable`](crate::Builder::movable) holds for every bthread that is spawned in this
+    /// runtime without an option of its own.
+    #[allow(unsafe_code)]
+    pub unsafe fn movable(mut self, movable: bool) -> Self {
+        self.movable = movable;
+        self
+    }
+
+    /// Starts a runtime of its own.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a worker count, or a size or number of stacks, out of range; `OutOfMemory` beyond 64
+    /// runtimes; what the system says when it gives no threads, descriptors or address space.
+    pub fn start(self) -> io::Result<Runtime> {
+        let count = match self.workers {
+            Some(count) => count,
+            None => thread::available_parallelism().map_or(1, |n| n.get().min(WORKERS_MAX)),
+        };
+        check_workers(count)?;
+        let stacks = StackConfig {
+            stack_size: self.stack_size,
+            stacks_max: u32::try_from(self.stacks_max).unwrap_or(u32::MAX),
+            ..StackConfig::default()
+        };
+        let too_few = |stacks| stacks < WORKER_STACKS_MIN * count;
+        if too_few(self.stacks_max) {
+            let message =
+                format!("{} stacks: must be {WORKER_STACKS_MIN} for each worker at least", self.stacks_max);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        let stacks = StackPool::new(&stacks)?;
+        if too_few(stacks.counts().capacity as usize) {
+            return Err(io::Error::new(io::ErrorKind::OutOfMemory, "no address space for stacks"));
+        }
+        crate::stack_overflow::install(worker::describe_current)?;
+        let runtime = {
+            let mut runtimes = lock(&RUNTIMES);
+            if runtimes.len() == RUNTIMES_MAX {
+                return Err(io::Error::new(io::ErrorKind::OutOfMemory, "too many runtimes"));
+            }
+            let runtime = Runtime(Scheduler::new(Parts {
+                tag: runtimes.len() as u32,
+                stacks,
+                cpus: self.cpus,
+                movable: self.movable,
+                blocked_after: self.blocked_after,
+                stand_ins_max: self.stand_ins_max,
+            })?);
+            runtimes.push(runtime);
+            runtime
+        };
+        // A runtime without all its threads stays, with those it got: they live for ever.
+        runtime.0.set_wanted(count)?;
+        monitor::watch(self.blocked_after)?;
+        Ok(runtime)
+    }
+
+    /// Starts a runtime and makes it the global one.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when the global runtime has started; else as [`start`](Self::start).
+    pub fn install(self) -> io::Result<Runtime> {
+        let taken = || io::Error::new(io::ErrorKind::AlreadyExists, "the global runtime has started already");
+        if global_cell().get().is_some() {
+            return Err(taken());
+        }
+        let runtime = self.start()?;
+        global_cell().set(runtime).map_err(|_| taken())?;
+        Ok(runtime)
+    }
+}
+
+pub(super) fn check_workers(count: usize) -> io::Result<()> {
+    if (1..=WORKERS_MAX).contains(&count) {
+        return Ok(());
+    }
+    let message = format!("{count} workers: must be 1 to {WORKERS_MAX}");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+}

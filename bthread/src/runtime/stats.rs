@@ -1,0 +1,76 @@
+//! Counts of what a runtime does.
+
+use std::sync::atomic::Ordering;
+
+#[cfg(doc)]
+use super::RuntimeBuilder;
+use super::Scheduler;
+use crate::histogram::Histogram;
+
+/// Counts over all workers of a runtime since it started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RuntimeStats {
+    /// Bthreads started.
+    pub tasks: u64,
+    /// Times that a bthread waited or yielded.
+    pub switches: u64,
+    /// Times that a worker took work from another.
+    pub steals: u64,
+    /// Times that a busy worker looked at the poller and its timers.
+    pub looks: u64,
+    /// Times that a worker slept.
+    pub sleeps: u64,
+    /// Times that a worker was woken by a system call.
+    pub wakeups: u64,
+    /// Times that a worker woke up for no reason it could see.
+    pub spurious_wakeups: u64,
+    /// Places for bthreads in use in the process: its living bthreads, and up to 512 that each worker keeps at hand.
+    pub task_slots: usize,
+    /// How long new bthreads waited until they started: one in 64 of those that a bthread spawned is measured.
+    pub queue_wait: Histogram,
+    /// Times that a worker was held longer than [`RuntimeBuilder::blocked_after`] says.
+    pub blocked: u64,
+    /// Workers that stand in for held ones now.
+    pub stand_ins: usize,
+    /// Threads made so far for workers; those at rest included.
+    pub threads: usize,
+    /// Workers asleep now.
+    pub sleeping_workers: usize,
+    /// Stacks that bthreads wait on or workers keep at hand.
+    pub stacks_in_use: usize,
+    /// Stacks made so far; those not in use wait for their next use.
+    pub stacks_created: usize,
+    /// Most stacks there can be: as asked for, or what address space allowed.
+    pub stacks_max: usize,
+}
+
+impl RuntimeStats {
+    pub(super) fn of(scheduler: &Scheduler) -> Self {
+        let stacks = scheduler.stacks().counts();
+        let mut stats = RuntimeStats {
+            task_slots: crate::task::Pool::global().in_use(),
+            sleeping_workers: scheduler.parking().sleepers(),
+            blocked: scheduler.watch.blocked(),
+            stand_ins: scheduler.stand_ins(),
+            threads: scheduler.created(),
+            stacks_in_use: stacks.in_use as usize,
+            stacks_created: stacks.created as usize,
+            stacks_max: stacks.capacity as usize,
+            ..RuntimeStats::default()
+        };
+        for worker in scheduler.workers() {
+            let counters = &worker.counters;
+            // Snapshots of counts; they pair with nothing.
+            stats.tasks += counters.tasks.load(Ordering::Relaxed);
+            stats.switches += counters.switches.load(Ordering::Relaxed);
+            stats.steals += counters.steals.load(Ordering::Relaxed);
+            stats.looks += counters.looks.load(Ordering::Relaxed);
+            stats.sleeps += counters.sleeps.load(Ordering::Relaxed);
+            stats.wakeups += counters.wakeups.load(Ordering::Relaxed);
+            stats.spurious_wakeups += counters.spurious_wakeups.load(Ordering::Relaxed);
+            stats.queue_wait.add(&counters.queue_wait);
+        }
+        stats
+    }
+}
