@@ -32,6 +32,8 @@ mod histogram;
 #[cfg(not(loom))]
 mod inbox;
 #[cfg(not(loom))]
+mod inspect;
+#[cfg(not(loom))]
 mod interrupt;
 #[cfg(not(loom))]
 mod join;
@@ -73,6 +75,7 @@ pub use butex::{Butex, WaitResult};
 pub use {
     defer::{Deferred, defer},
     histogram::Histogram,
+    inspect::{BthreadInfo, BthreadState, Home, WaitsFor, bthread, bthreads},
     interrupt::{interrupt, is_stopped, stop},
     join::{JoinHandle, join, join_until},
     monitor::BlockedWorker,

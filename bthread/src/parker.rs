@@ -71,6 +71,12 @@ impl Parker {
         }
     }
 
+    /// Whether the owner sleeps; a snapshot.
+    #[cfg(not(loom))]
+    pub(crate) fn is_parked(&self) -> bool {
+        self.state.load(Ordering::Acquire) == PARKED // pairs with the Release in `announce`
+    }
+
     /// Takes a pending wake-up. Owner only.
     pub(crate) fn consume(&self) -> bool {
         // Acquire pairs with the Release in `unpark`.

@@ -1,0 +1,154 @@
+//! Seeing all bthreads of the process, without stopping any: `spec/bthread.md` §5 (print tasks) and §13 (tracer).
+//!
+//! Reads what the tasks show of themselves in atomics, and the rest through the kernel (`trace`). A bthread that
+//! changes while it is read may show a mixture of before and after; one that ends is left out.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::clock;
+use crate::parking::WORKERS_MAX;
+use crate::runtime;
+use crate::task::{self, PHASE_FREE, PHASE_QUEUED, Task, TaskId};
+use crate::wait::Reason;
+
+/// What a bthread does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BthreadState {
+    /// Spawned, not started.
+    Queued,
+    /// On a worker right now.
+    Running,
+    /// Could run, and waits for its worker.
+    Ready,
+    /// Waits.
+    Waiting(WaitsFor),
+}
+
+/// What a bthread waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WaitsFor {
+    /// A butex, or what stands on one (locks, conditions, channels, sockets): the address of its word.
+    Butex(usize),
+    /// A time.
+    Sleep,
+    /// The end of another bthread.
+    Join(TaskId),
+}
+
+/// One bthread, as it was at one moment.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct BthreadInfo {
+    /// Its id.
+    pub id: TaskId,
+    /// The name it was given.
+    pub name: Option<String>,
+    /// What it does.
+    pub state: BthreadState,
+    /// The runtime and the worker where it runs, or ran last; none before it started.
+    pub home: Option<Home>,
+    /// Time since it was spawned, a few milliseconds more or less.
+    pub age: Duration,
+    /// How long it has been waiting, a few milliseconds more or less; zero if it does not wait.
+    pub waits: Duration,
+    /// Somebody has interrupted it, and it has not noticed yet.
+    pub interrupted: bool,
+    /// It was told to stop.
+    pub stopped: bool,
+}
+
+/// A place in the process where bthreads run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Home {
+    /// The runtime's tag.
+    pub tag: u32,
+    /// The worker's number in it.
+    pub worker: usize,
+}
+
+impl fmt::Display for BthreadState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BthreadState::Queued => f.write_str("queued"),
+            BthreadState::Running => f.write_str("running"),
+            BthreadState::Ready => f.write_str("ready"),
+            BthreadState::Waiting(what) => write!(f, "waiting for {what}"),
+        }
+    }
+}
+
+impl fmt::Display for WaitsFor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WaitsFor::Butex(address) => write!(f, "butex {address:#x}"),
+            WaitsFor::Sleep => f.write_str("a time"),
+            WaitsFor::Join(id) => write!(f, "the end of {id}"),
+        }
+    }
+}
+
+/// All bthreads of the process that have not ended. A snapshot that stops nobody; it takes about a microsecond for
+/// ten of them. Never blocks.
+///
+/// ```
+/// let sleeper = bthread::Builder::new().name("sleeper").spawn(|| bthread::sleep(std::time::Duration::MAX)).unwrap();
+/// let all = bthread::bthreads();
+/// assert!(all.iter().any(|one| one.name.as_deref() == Some("sleeper")));
+/// bthread::stop(sleeper.id());
+/// ```
+pub fn bthreads() -> Vec<BthreadInfo> {
+    let mut running = Vec::with_capacity(WORKERS_MAX.min(64));
+    for runtime in runtime::runtimes() {
+        running.extend(runtime.scheduler().workers().filter_map(|worker| worker.current()));
+    }
+    let now = clock::coarse();
+    task::all_slots().filter_map(|slot| info(slot.get(), running.contains(&slot), now)).collect()
+}
+
+/// One bthread; none if it has ended.
+pub fn bthread(id: TaskId) -> Option<BthreadInfo> {
+    let slot = task::slot_of(id)?;
+    let running = slot.get().home().and_then(|home| home.current()) == Some(slot);
+    info(slot.get(), running, clock::coarse()).filter(|info| info.id == id)
+}
+
+fn info(task: &'static Task, running: bool, now: u64) -> Option<BthreadInfo> {
+    use std::sync::atomic::Ordering::Relaxed; // for snapshots; they pair with nothing
+    let id = task.id();
+    let phase = task.phase();
+    if phase == PHASE_FREE || task.is_done() {
+        return None;
+    }
+    let mut waits = Duration::ZERO;
+    let state = if phase == PHASE_QUEUED {
+        BthreadState::Queued
+    } else if running {
+        BthreadState::Running
+    } else if task.parker().is_parked() {
+        waits = Duration::from_nanos(now.saturating_sub(task.waits_since.load(Relaxed)));
+        BthreadState::Waiting(match Reason::unpack(task.reason.load(Relaxed)) {
+            Reason::Butex(address) => WaitsFor::Butex(address),
+            Reason::Sleep => WaitsFor::Sleep,
+            Reason::Join(id) => WaitsFor::Join(id),
+        })
+    } else {
+        BthreadState::Ready
+    };
+    let home = task.home().filter(|_| phase != PHASE_QUEUED);
+    let (interrupted, stopped) = task.signals();
+    let info = BthreadInfo {
+        id,
+        name: task.with_name(str::to_owned),
+        state,
+        home: home.map(|worker| Home { tag: worker.scheduler().tag(), worker: worker.index() }),
+        age: Duration::from_nanos(now.saturating_sub(task.spawned.load(Relaxed))),
+        waits,
+        interrupted,
+        stopped,
+    };
+    (task.id() == id).then_some(info)
+}
