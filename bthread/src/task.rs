@@ -25,7 +25,6 @@ use crate::atomic::lock;
 use crate::context::Context;
 use crate::parker::Parker;
 use crate::stack::Stack;
-use crate::timer::Key;
 use crate::worker::Worker;
 
 /// Bytes of closure or result kept in the slot itself; larger ones are boxed.
@@ -101,8 +100,6 @@ pub(crate) struct Run {
     pub(crate) started: bool,
     pub(crate) context: Context,
     pub(crate) stack: Option<Stack>,
-    /// The timer that ends the current wait.
-    pub(crate) timer: Option<Key>,
 }
 
 struct Work {
@@ -445,12 +442,7 @@ impl Pool {
                 identity: AtomicU64::new(1 << 32),
                 home: AtomicPtr::new(ptr::null_mut()),
                 link: AtomicPtr::new(ptr::null_mut()),
-                run: UnsafeCell::new(Run {
-                    started: false,
-                    context: Context::null(),
-                    stack: None,
-                    timer: None,
-                }),
+                run: UnsafeCell::new(Run { started: false, context: Context::null(), stack: None }),
                 joiner: UnsafeCell::new(None),
                 name: UnsafeCell::new(None),
                 work: UnsafeCell::new(Work {

@@ -11,20 +11,19 @@ mod work;
 
 use std::cell::Cell;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use crossbeam_deque::Stealer;
 use crossbeam_utils::CachePadded;
 
-use crate::atomic::lock;
 use crate::defer::Deferred;
 use crate::inbox::Inbox;
 use crate::runtime::Scheduler;
 use crate::sys;
 use crate::task::{self, Owned, TaskId, TaskRef};
-use crate::timer::{Action, Callback};
+use crate::timer::{Action, Key, SLOTS_MAX, Time, Timers};
 use runner::Local;
 
 pub(crate) use runner::main;
@@ -41,9 +40,7 @@ pub(crate) struct Worker {
     inbox: Inbox,
     stealer: Stealer<TaskRef>,
     thread: AtomicI32,
-    remote_timers: Mutex<Vec<(Instant, Arc<Callback>)>>,
-    has_remote_timers: AtomicBool,
-    tombstones: Arc<AtomicUsize>,
+    timers: CachePadded<Timers<Action>>,
     pub(crate) counters: CachePadded<Counters>,
 }
 
@@ -92,20 +89,18 @@ pub(crate) fn park(task: TaskRef, deadline: Option<Instant>) {
     }
     let local = local().expect("a bthread runs on a worker");
     debug_assert!(local.current.get() == Some(task));
-    if let Some(deadline) = deadline {
-        let key = local.timers.borrow_mut().add(deadline, Action::Unpark(task));
-        // SAFETY: (1): we are at home.
-        unsafe { task.run() }.timer = Some(key);
-    }
+    let timer = deadline.map(|deadline| {
+        let mut action = Some(Action::unpark(task));
+        let key = local.worker.timers.add(Time::of(deadline), &mut action, SLOTS_MAX);
+        (local.worker, key.expect("a slot for one wait of each bthread"))
+    });
     if parker.announce() {
         local.suspend(task);
         parker.consume();
     }
-    if deadline.is_some() {
-        // SAFETY: (1), as above.
-        if let Some(key) = unsafe { task.run() }.timer.take() {
-            local.timers.borrow_mut().remove(key);
-        }
+    if let Some((worker, key)) = timer {
+        // By its name, from wherever we are now; it misses if that is what has woken us.
+        worker.timers.remove(key);
     }
 }
 
@@ -219,26 +214,20 @@ pub(crate) fn defer(target: Arc<dyn Deferred>) -> bool {
     true
 }
 
-/// The calling worker, or another one to leave something with.
-pub(crate) fn this_or_some() -> &'static Worker {
-    match local() {
-        Some(local) => local.worker,
-        None => crate::runtime::current().some_worker(),
-    }
-}
-
-/// Sets a timer on a worker that [`this_or_some`] gave.
-pub(crate) fn add_timer(worker: &'static Worker, deadline: Instant, callback: Arc<Callback>) {
-    match local() {
-        Some(local) if ptr::eq(local.worker, worker) => {
-            local.timers.borrow_mut().add(deadline, Action::Call(callback));
+/// Sets a timer on the calling worker, or another one, and takes its action; leaves it if that has `max` already.
+pub(crate) fn add_timer(
+    due: Time,
+    action: &mut Option<Action>,
+    max: usize,
+) -> Option<(&'static Worker, Key)> {
+    let (worker, key) = match local() {
+        Some(local) => (local.worker, local.worker.timers.add(due, action, max)),
+        None => {
+            let worker = crate::runtime::current().some_worker();
+            (worker, worker.timers.add_from_outside(due, action, max, || worker.wake()))
         }
-        _ => {
-            lock(&worker.remote_timers).push((deadline, callback));
-            worker.has_remote_timers.store(true, Ordering::Release); // pairs with the swap in `accept_timers`
-            worker.wake();
-        }
-    }
+    };
+    key.map(|key| (worker, key))
 }
 
 /// Writes a label of the bthread that runs on this thread into `buffer`, for the report of a stack overflow.
@@ -264,15 +253,13 @@ impl Worker {
             inbox: Inbox::new(),
             stealer,
             thread: AtomicI32::new(0),
-            remote_timers: Mutex::new(Vec::new()),
-            has_remote_timers: AtomicBool::new(false),
-            tombstones: Arc::default(),
+            timers: CachePadded::new(Timers::new()),
             counters: CachePadded::default(),
         }
     }
 
-    pub(crate) fn tombstones(&self) -> &Arc<AtomicUsize> {
-        &self.tombstones
+    pub(crate) fn timers(&self) -> &Timers<Action> {
+        &self.timers
     }
 
     /// After queueing something for this worker alone: sees that it will look.

@@ -28,7 +28,6 @@ use crate::defer::Deferred;
 use crate::stack::Stack;
 use crate::sys::{self, WaitMask};
 use crate::task::TaskRef;
-use crate::timer::{Key, Timers};
 
 /// Stacks that a worker keeps for itself, if that is a small part of all.
 const LOCAL_STACKS_MAX: usize = 32;
@@ -53,7 +52,6 @@ pub(super) struct Local {
     /// Spare stacks kept here; at least 1.
     pub(super) stacks_max: usize,
     pub(super) tasks: RefCell<Vec<TaskRef>>,
-    pub(super) timers: RefCell<Timers>,
     pub(super) deferred: RefCell<Vec<Arc<dyn Deferred>>>,
     pub(super) deferred_since: Cell<Option<Instant>>,
     pub(super) deferred_tasks: Cell<u32>,
@@ -90,7 +88,6 @@ pub(crate) fn main(worker: &'static Worker, deque: crossbeam_deque::Worker<TaskR
             worker.scheduler.workers().len(),
         ),
         tasks: RefCell::default(),
-        timers: RefCell::new(Timers::new(worker.tombstones.clone())),
         deferred: RefCell::default(),
         deferred_since: Cell::new(None),
         deferred_tasks: Cell::new(0),
@@ -224,13 +221,6 @@ impl Local {
         let context = unsafe { context::prepare(stack.top(), runner, ptr::from_ref(self).cast_mut().cast()) };
         self.stack.set(Some(stack));
         context
-    }
-
-    /// The timer that was to end the task's wait has fired.
-    pub(super) fn forget_timer(&self, task: TaskRef, key: Key) {
-        // SAFETY: (1): a timer of this kind is set by a task of this worker for itself.
-        let timer = unsafe { task.run() }.timer.take();
-        debug_assert!(timer == Some(key));
     }
 
     /// Puts a stack into the worker's own store. If there are too many, older ones go to the pool: never this one,

@@ -1,17 +1,15 @@
 //! What a worker does next: its own queues, then those of others, then sleep; and in between the poller, the timers
 //! and what was deferred.
 
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_deque::Steal;
 
 use super::runner::Local;
 use super::{Place, Worker, count};
-use crate::atomic::lock;
 use crate::sys::{EVENTS_MAX, Event};
 use crate::task::{TaskRef, contained};
-use crate::timer::Action;
+use crate::timer::Time;
 
 /// Tasks between two looks of a busy worker at the poller, its timers and the injector.
 pub(super) const LOOK_EVERY: u32 = 61;
@@ -149,14 +147,14 @@ impl Local {
             self.searching.set(!parking.retract(self.worker.index));
             return;
         }
-        let mut timeout =
-            self.timers.borrow().next().map(|next| next.saturating_duration_since(Instant::now()));
+        let mut timeout = self.worker.timers.arm().left();
         if self.starved.get() {
             timeout = Some(timeout.map_or(STACK_RETRY, |timeout| timeout.min(STACK_RETRY)));
         }
         count(&self.worker.counters.sleeps);
         let mut events = [Event::NONE; EVENTS_MAX];
         let found = scheduler.poller().wait(&mut events, timeout, Some(&self.mask));
+        self.worker.timers.disarm();
         let claimed = !parking.retract(self.worker.index);
         self.searching.set(claimed);
         if self.starved.get() {
@@ -173,10 +171,7 @@ impl Local {
     fn could_take_something(&self) -> bool {
         let worker = self.worker;
         // What was deferred last may have deferred more.
-        if !worker.inbox.is_empty()
-            || worker.has_remote_timers.load(Ordering::Relaxed)
-            || !self.deferred.borrow().is_empty()
-        {
+        if !worker.inbox.is_empty() || !self.deferred.borrow().is_empty() {
             return true;
         }
         // A starved worker could not start them.
@@ -221,35 +216,14 @@ impl Local {
     }
 
     fn fire_timers(&self) {
-        if self.worker.has_remote_timers.load(Ordering::Relaxed) {
-            self.accept_timers();
-        }
-        if self.timers.borrow().next().is_none() {
+        let timers = &self.worker.timers;
+        if timers.next() == Time::NEVER {
             return;
         }
-        let now = Instant::now();
-        // What the functions add waits for the next look, lest one that sets itself again keeps us here.
-        let present = self.timers.borrow().len();
-        for _ in 0..present {
-            let due = self.timers.borrow_mut().pop_due(now);
-            match due {
-                None => return,
-                Some((key, Action::Unpark(task))) => {
-                    self.forget_timer(task, key);
-                    task.get().parker().unpark();
-                }
-                Some((_, Action::Call(callback))) => contained(|| callback.fire()),
-            }
-        }
-    }
-
-    fn accept_timers(&self) {
-        // Acquire pairs with the Release in `add_timer`; a timer added after this sets the flag again.
-        self.worker.has_remote_timers.swap(false, Ordering::Acquire);
-        let arrived = std::mem::take(&mut *lock(&self.worker.remote_timers));
-        let mut timers = self.timers.borrow_mut();
-        for (deadline, callback) in arrived {
-            timers.add(deadline, Action::Call(callback));
+        let now = Time::now();
+        // What the functions add is not due at `now`: one that sets itself again does not keep us here.
+        while let Some((_, action)) = timers.pop_due(now) {
+            contained(|| action.run());
         }
     }
 
