@@ -59,12 +59,7 @@ impl Action {
         fn fits<F: FnOnce()>(_: &F) -> bool {
             Of::<F>::FITS
         }
-        if fits(&f) {
-            Action::put(f)
-        } else {
-            let f = Box::new(f);
-            Action::put(move || f())
-        }
+        if fits(&f) { Action::put(f) } else { Action::put(Box::new(f)) }
     }
 
     /// Ends the current or the next park of a bthread.

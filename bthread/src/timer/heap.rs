@@ -279,8 +279,8 @@ mod tests {
     }
 
     #[test]
-    fn a_million_timers_are_removed_and_fire_in_order() {
-        const COUNT: u64 = 1_000_000;
+    fn many_timers_are_removed_and_fire_in_order() {
+        const COUNT: u64 = 200_000;
         let mut heap = Heap::new();
         let mut random = 1u64;
         let mut keys = Vec::new();

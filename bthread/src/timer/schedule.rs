@@ -39,13 +39,13 @@ pub fn schedule(deadline: Instant, f: impl FnOnce() + Send + 'static) -> TimerHa
 /// # Errors
 /// `OutOfMemory` when the worker holds [`TIMERS_MAX`] functions.
 pub fn try_schedule(deadline: Instant, f: impl FnOnce() + Send + 'static) -> io::Result<TimerHandle> {
-    let mut action = Some(Action::call(f));
-    match worker::add_timer(Time::of(deadline), &mut action, TIMERS_MAX) {
+    set(deadline, Action::call(f), TIMERS_MAX)
+}
+
+fn set(deadline: Instant, action: Action, max: usize) -> io::Result<TimerHandle> {
+    match worker::add_timer(Time::of(deadline), &mut Some(action), max) {
         Some((worker, key)) => Ok(TimerHandle { worker, key }),
-        None => Err(io::Error::new(
-            io::ErrorKind::OutOfMemory,
-            format!("a worker has {TIMERS_MAX} timers already"),
-        )),
+        None => Err(io::Error::new(io::ErrorKind::OutOfMemory, format!("a worker has {max} timers already"))),
     }
 }
 
@@ -70,5 +70,73 @@ impl TimerHandle {
 impl fmt::Debug for TimerHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TimerHandle").field("pending", &self.worker.timers().contains(self.key)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Runtime;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    fn far() -> Instant {
+        Instant::now() + Duration::from_secs(3600)
+    }
+
+    fn one_worker() -> Runtime {
+        Runtime::builder().workers(1).start().unwrap()
+    }
+
+    #[test]
+    fn any_thread_fires_the_timers_of_a_worker_that_is_held_up() {
+        let (handles, handle) = mpsc::channel();
+        let (release, released) = mpsc::channel();
+        let held = one_worker().spawn(move || {
+            handles.send(schedule(Instant::now(), move || release.send("released").unwrap())).unwrap();
+            released.recv().unwrap() // blocks the thread, so the worker cannot fire it
+        });
+        let handle = handle.recv().unwrap();
+        let timers = handle.worker.timers();
+        assert!(timers.next() <= Time::now());
+        let (key, action) = timers.pop_due(Time::now()).unwrap();
+        assert!(key == handle.key && !handle.cancel());
+        action.run();
+        assert_eq!(held.join().unwrap(), "released");
+        assert_eq!(timers.next(), Time::NEVER);
+    }
+
+    #[test]
+    fn at_the_bound_there_is_an_error_and_waits_go_on() {
+        one_worker()
+            .spawn(|| {
+                let first = set(far(), Action::call(|| ()), 1).unwrap();
+                let captured = std::sync::Arc::new(());
+                let also = captured.clone();
+                let refused = set(far(), Action::call(move || drop(also)), 1);
+                assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::OutOfMemory);
+                assert_eq!(std::sync::Arc::strong_count(&captured), 1);
+                assert_eq!(crate::sleep(Duration::from_micros(1)), crate::Slept::Full);
+                assert!(first.cancel() && set(far(), Action::call(|| ()), 1).unwrap().cancel());
+            })
+            .join()
+            .unwrap();
+    }
+
+    #[test]
+    fn a_wait_that_ends_leaves_no_timer() {
+        let runtime = one_worker();
+        let other = runtime.spawn(|| schedule(far(), || ())).join().unwrap();
+        let timers = other.worker.timers();
+        let sleeper = runtime.spawn(|| crate::sleep_until(far()));
+        while timers.len() < 2 {
+            std::thread::yield_now();
+        }
+        assert!(crate::interrupt(sleeper.id()));
+        assert_eq!(sleeper.join().unwrap(), crate::Slept::Interrupted);
+        let soon = Instant::now() + Duration::from_millis(1);
+        assert_eq!(runtime.spawn(move || crate::sleep_until(soon)).join().unwrap(), crate::Slept::Full);
+        assert_eq!(timers.len(), 1);
+        assert!(other.cancel());
     }
 }

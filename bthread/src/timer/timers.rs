@@ -24,8 +24,9 @@ use super::heap::Heap;
 use super::{Key, Time};
 use crate::atomic::{AtomicU64, Mutex, Ordering, fence, lock};
 
-/// The timers of one worker. Their actions are taken and dropped outside of the lock, which is held for a few
-/// instructions.
+/// The timers of one worker. Their actions are run and dropped outside of the lock, which is held for a few
+/// instructions. It is std's: 5 ns for the pair while nobody else wants it, and who meets a holder that the system has
+/// preempted sleeps instead of spinning.
 pub(crate) struct Timers<A> {
     heap: Mutex<Heap<A>>,
     /// When the first is due; changes under the lock.
@@ -43,7 +44,7 @@ impl<A> Timers<A> {
         }
     }
 
-    /// Sets a timer, on the owner's thread, and takes its action; leaves it if there are `max` timers already.
+    /// Sets a timer, on the owner's thread (that which calls [`arm`](Self::arm)), and takes its action; leaves it if there are `max` timers already.
     pub(crate) fn add(&self, due: Time, action: &mut Option<A>, max: usize) -> Option<Key> {
         self.insert(due, action, max).map(|(key, _)| key)
     }
