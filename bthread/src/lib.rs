@@ -64,7 +64,6 @@ pub mod sync;
 mod sys;
 #[cfg(not(loom))]
 mod task;
-#[cfg(not(loom))]
 pub mod timer;
 mod wait;
 #[cfg(not(loom))]

@@ -44,7 +44,9 @@ fn a_new_bthread_starts_while_every_worker_is_held() {
     assert!(stats.threads <= 2 + 64);
     let reports = runtime.blocked_workers();
     assert!(!reports.is_empty() && reports.len() <= 64);
-    assert!(reports.iter().any(|report| report.name.as_deref().is_some_and(|name| name.starts_with("holder"))));
+    assert!(
+        reports.iter().any(|report| report.name.as_deref().is_some_and(|name| name.starts_with("holder")))
+    );
 }
 
 #[test]

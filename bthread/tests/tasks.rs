@@ -85,7 +85,8 @@ fn a_timed_join_gives_the_handle_back() {
     });
     let waits = waits.join_timeout(Duration::from_millis(1)).expect_err("it waits");
     // Another joiner than the one that gave up.
-    let other = std::thread::spawn(move || waits.join_timeout(Duration::from_millis(1)).expect_err("it waits"));
+    let other =
+        std::thread::spawn(move || waits.join_timeout(Duration::from_millis(1)).expect_err("it waits"));
     let waits = other.join().unwrap();
     gate.value().store(1, Ordering::Release);
     gate.wake_all();
@@ -138,7 +139,10 @@ fn an_urgent_child_runs_before_its_parent_goes_on() {
 
 #[test]
 fn urgent_starts_work_from_threads_and_nested() {
-    assert_eq!(spawn_urgent(|| spawn_urgent(|| spawn_urgent(|| 3).join().unwrap()).join().unwrap()).join().unwrap(), 3);
+    assert_eq!(
+        spawn_urgent(|| spawn_urgent(|| spawn_urgent(|| 3).join().unwrap()).join().unwrap()).join().unwrap(),
+        3
+    );
 }
 
 #[test]

@@ -61,11 +61,13 @@ fn what_has_started_on_a_worker_that_rests_ends_there() {
     }
     runtime.set_workers(1).unwrap();
     // New ones run on the one that is left, also those that bthreads of the others start.
-    let threads: HashSet<_> = (0..100).map(|_| runtime.spawn(|| thread::current().id()).join().unwrap()).collect();
+    let threads: HashSet<_> =
+        (0..100).map(|_| runtime.spawn(|| thread::current().id()).join().unwrap()).collect();
     open(&gate);
     assert!(waiting.into_iter().all(|one| one.join().unwrap()));
     assert!(threads.len() <= 3);
-    let settled: HashSet<_> = (0..100).map(|_| runtime.spawn(|| thread::current().id()).join().unwrap()).collect();
+    let settled: HashSet<_> =
+        (0..100).map(|_| runtime.spawn(|| thread::current().id()).join().unwrap()).collect();
     assert_eq!(settled.len(), 1);
     runtime.set_workers(3).unwrap();
     assert_eq!(meet(runtime, 3).len(), 3);

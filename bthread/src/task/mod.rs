@@ -5,7 +5,7 @@
 //! (1) `work` (closure, then result) belongs to the spawner until the task is queued, then to the worker that runs
 //!     it until `LIFE_DONE` is set, then to the holder of the join handle; when there is none, to the worker that
 //!     ran it. Whoever ends up with it empties it and recycles the slot.
-//! (2) `run` (context, stack, timer) belongs to the spawner until the task is queued, then to the worker that takes
+//! (2) `run` (context, stack) belongs to the spawner until the task is queued, then to the worker that takes
 //!     it from a queue or an inbox, until the task is parked or queued again, or has ended.
 
 #![allow(unsafe_code)]
@@ -29,7 +29,6 @@ use crate::clock;
 use crate::context::Context;
 use crate::parker::Parker;
 use crate::stack::Stack;
-use crate::timer::Key;
 use crate::worker::Worker;
 use value::{Inline, put, take};
 
@@ -126,8 +125,6 @@ pub(crate) struct Run {
     pub(crate) context: Context,
     /// The stack it waits on; before the start, the one of another class that it asked for.
     pub(crate) stack: Option<Stack>,
-    /// The timer that ends the current wait.
-    pub(crate) timer: Option<Key>,
     /// When it was queued to be started, for one in a few.
     pub(crate) queued: Option<Instant>,
 }
@@ -341,13 +338,7 @@ impl Task {
             identity: AtomicU64::new(1 << 32),
             home: AtomicPtr::new(ptr::null_mut()),
             link: AtomicPtr::new(ptr::null_mut()),
-            run: UnsafeCell::new(Run {
-                started: false,
-                context: Context::null(),
-                stack: None,
-                timer: None,
-                queued: None,
-            }),
+            run: UnsafeCell::new(Run { started: false, context: Context::null(), stack: None, queued: None }),
             joiner: AtomicPtr::new(ptr::null_mut()),
             phase: AtomicU8::new(PHASE_FREE),
             has_name: AtomicBool::new(false),

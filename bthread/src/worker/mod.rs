@@ -11,7 +11,7 @@ mod work;
 
 use std::cell::Cell;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -25,7 +25,7 @@ use crate::inbox::Inbox;
 use crate::runtime::Scheduler;
 use crate::sys;
 use crate::task::{self, Attributes, Owned, Task, TaskId, TaskRef, contained};
-use crate::timer::{Action, Callback};
+use crate::timer::{Action, Key, SLOTS_MAX, Time, Timers};
 use crate::wait::Reason;
 use runner::{Leave, Local};
 
@@ -52,9 +52,7 @@ pub(crate) struct Worker {
     deferred: Mutex<Vec<Arc<dyn Deferred>>>,
     /// Whether `deferred` has something; changed under its lock.
     has_deferred: AtomicBool,
-    remote_timers: Mutex<Vec<(Instant, Arc<Callback>)>>,
-    has_remote_timers: AtomicBool,
-    tombstones: Arc<AtomicUsize>,
+    timers: CachePadded<Timers<Action>>,
     pub(crate) counters: CachePadded<Counters>,
 }
 
@@ -108,11 +106,11 @@ pub(crate) fn park(task: TaskRef, deadline: Option<Instant>, reason: Reason) {
     task.get().waits_since.store(clock::coarse(), Ordering::Relaxed);
     let local = local().expect("a bthread runs on a worker");
     debug_assert!(local.worker.current() == Some(task));
-    if let Some(deadline) = deadline {
-        let key = local.timers.borrow_mut().add(deadline, Action::Unpark(task));
-        // SAFETY: (1): it runs here.
-        unsafe { task.run() }.timer = Some(key);
-    }
+    let timer = deadline.map(|deadline| {
+        let mut action = Some(Action::unpark(task));
+        let key = local.worker.timers.add(Time::of(deadline), &mut action, SLOTS_MAX);
+        (local.worker, key.expect("a slot for one wait of each bthread"))
+    });
     if task.get().is_movable() {
         local.suspend(task, Leave::Park, None);
         parker.consume();
@@ -120,11 +118,9 @@ pub(crate) fn park(task: TaskRef, deadline: Option<Instant>, reason: Reason) {
         local.suspend(task, Leave::Findable, None);
         parker.consume();
     }
-    if deadline.is_some() {
-        // SAFETY: (1), as above.
-        if let Some(key) = unsafe { task.run() }.timer.take() {
-            local.timers.borrow_mut().remove(key);
-        }
+    if let Some((worker, key)) = timer {
+        // By its name, from wherever we are now; it misses if that is what has woken us.
+        worker.timers.remove(key);
     }
 }
 
@@ -266,26 +262,20 @@ pub(crate) fn defer(target: Arc<dyn Deferred>) -> bool {
     true
 }
 
-/// The calling worker, or another one to leave something with.
-pub(crate) fn this_or_some() -> &'static Worker {
-    match local() {
-        Some(local) => local.worker,
-        None => crate::runtime::current().some_worker(),
-    }
-}
-
-/// Sets a timer on a worker that [`this_or_some`] gave.
-pub(crate) fn add_timer(worker: &'static Worker, deadline: Instant, callback: Arc<Callback>) {
-    match local() {
-        Some(local) if ptr::eq(local.worker, worker) => {
-            local.timers.borrow_mut().add(deadline, Action::Call(callback));
+/// Sets a timer on the calling worker, or another one, and takes its action; leaves it if that has `max` already.
+pub(crate) fn add_timer(
+    due: Time,
+    action: &mut Option<Action>,
+    max: usize,
+) -> Option<(&'static Worker, Key)> {
+    let (worker, key) = match local() {
+        Some(local) => (local.worker, local.worker.timers.add(due, action, max)),
+        None => {
+            let worker = crate::runtime::current().some_worker();
+            (worker, worker.timers.add_from_outside(due, action, max, || worker.wake()))
         }
-        _ => {
-            lock(&worker.remote_timers).push((deadline, callback));
-            worker.has_remote_timers.store(true, Ordering::Release); // pairs with the swap in `accept_timers`
-            worker.wake();
-        }
-    }
+    };
+    key.map(|key| (worker, key))
 }
 
 /// Writes a label of the bthread that runs on this thread into `buffer`, for the report of a stack overflow.
@@ -315,9 +305,7 @@ impl Worker {
             dormant: AtomicBool::new(false),
             deferred: Mutex::new(Vec::new()),
             has_deferred: AtomicBool::new(false),
-            remote_timers: Mutex::new(Vec::new()),
-            has_remote_timers: AtomicBool::new(false),
-            tombstones: Arc::default(),
+            timers: CachePadded::new(Timers::new()),
             counters: CachePadded::default(),
         }
     }
@@ -391,13 +379,14 @@ impl Worker {
     }
 
     /// Does for a worker that is held what must not wait for it: its next task goes to others, its deferred work is
-    /// done. From the monitor.
+    /// done, its timers fire. From the monitor.
     pub(crate) fn relieve(&self) {
         if let Some(task) = self.take_next() {
             self.scheduler.injector().push(task);
             self.scheduler.notify();
         }
         self.run_deferred();
+        self.fire_timers();
     }
 
     fn run_deferred(&self) {
@@ -418,8 +407,20 @@ impl Worker {
         }
     }
 
-    pub(crate) fn tombstones(&self) -> &Arc<AtomicUsize> {
-        &self.tombstones
+    pub(crate) fn timers(&self) -> &Timers<Action> {
+        &self.timers
+    }
+
+    /// Fires what is due. By the worker, or the monitor when it is held.
+    fn fire_timers(&self) {
+        if self.timers.next() == Time::NEVER {
+            return;
+        }
+        let now = Time::now();
+        // What the functions add is not due at `now`: one that sets itself again does not keep us here.
+        while let Some((_, action)) = self.timers.pop_due(now) {
+            contained(|| action.run());
+        }
     }
 
     /// After queueing something for this worker alone: sees that it will look.

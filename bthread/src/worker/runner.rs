@@ -31,7 +31,6 @@ use crate::context::{self, Context};
 use crate::stack::Stack;
 use crate::sys::{self, WaitMask};
 use crate::task::{PHASE_STARTED, TaskRef};
-use crate::timer::{Key, Timers};
 
 /// Stacks that a worker keeps for itself, if that is a small part of all.
 const LOCAL_STACKS_MAX: usize = 32;
@@ -75,7 +74,6 @@ pub(super) struct Local {
     /// Spare stacks kept here; at least 1.
     pub(super) stacks_max: usize,
     pub(super) tasks: RefCell<Vec<TaskRef>>,
-    pub(super) timers: RefCell<Timers>,
     pub(super) deferred_since: Cell<Option<Instant>>,
     pub(super) deferred_tasks: Cell<u32>,
     pub(super) tick: Cell<u32>,
@@ -111,7 +109,6 @@ pub(crate) fn main(worker: &'static Worker, deque: crossbeam_deque::Worker<TaskR
         stacks: RefCell::default(),
         stacks_max: local_stacks_max(worker.scheduler.stacks().counts().capacity, worker.scheduler.created()),
         tasks: RefCell::default(),
-        timers: RefCell::new(Timers::new(worker.tombstones.clone())),
         deferred_since: Cell::new(None),
         deferred_tasks: Cell::new(0),
         tick: Cell::new(0),
@@ -300,13 +297,6 @@ impl Local {
         let context = unsafe { context::prepare(stack.top(), runner, ptr::from_ref(self).cast_mut().cast()) };
         self.stack.set(Some(stack));
         context
-    }
-
-    /// The timer that was to end the task's wait has fired.
-    pub(super) fn forget_timer(&self, task: TaskRef, key: Key) {
-        // SAFETY: (1): a timer of this kind is set by a task of this worker for itself.
-        let timer = unsafe { task.run() }.timer.take();
-        debug_assert!(timer == Some(key));
     }
 
     /// Puts a stack into the worker's own store. If there are too many, older ones go to the pool: never this one,

@@ -8,10 +8,8 @@ use crossbeam_deque::{Injector, Steal};
 
 use super::runner::{Leave, Local};
 use super::{Place, Worker, count};
-use crate::atomic::lock;
 use crate::sys::{EVENTS_MAX, Event};
 use crate::task::{TaskRef, contained};
-use crate::timer::Action;
 
 /// Tasks between two looks of a busy worker at the poller, its timers and the injector.
 pub(super) const LOOK_EVERY: u32 = 61;
@@ -185,8 +183,7 @@ impl Local {
             self.searching.set(!parking.retract(self.worker.index));
             return;
         }
-        let mut timeout =
-            self.timers.borrow().next().map(|next| next.saturating_duration_since(Instant::now()));
+        let mut timeout = self.worker.timers.arm().left();
         if self.starved.get() {
             timeout = Some(timeout.map_or(STACK_RETRY, |timeout| timeout.min(STACK_RETRY)));
         }
@@ -195,6 +192,7 @@ impl Local {
         // A worker at rest must not be who gets the events.
         let poller = if self.dormant.get() { scheduler.quiet_poller() } else { scheduler.poller() };
         let found = poller.wait(&mut events, timeout, Some(&self.mask));
+        self.worker.timers.disarm();
         let claimed = !parking.retract(self.worker.index);
         self.searching.set(claimed);
         crate::monitor::worker_woke();
@@ -205,7 +203,7 @@ impl Local {
             count(&self.worker.counters.spurious_wakeups);
         }
         self.deliver(&events[..found]);
-        self.fire_timers();
+        self.worker.fire_timers();
     }
 
     /// The last look before the sleep, at all that others can have queued; see `parking`.
@@ -213,7 +211,6 @@ impl Local {
         let worker = self.worker;
         // What was deferred last may have deferred more.
         if !worker.inbox.is_empty()
-            || worker.has_remote_timers.load(Ordering::Relaxed)
             || worker.has_deferred.load(Ordering::Relaxed)
             || worker.is_dormant() != self.dormant.get()
         {
@@ -242,7 +239,7 @@ impl Local {
             let found = poller.wait(&mut events, Some(Duration::ZERO), None);
             self.deliver(&events[..found]);
         }
-        self.fire_timers();
+        self.worker.fire_timers();
     }
 
     fn deliver(&self, events: &[Event]) {
@@ -256,39 +253,6 @@ impl Local {
         self.delivering.set(false);
         if !self.deque.is_empty() {
             self.worker.scheduler.notify();
-        }
-    }
-
-    fn fire_timers(&self) {
-        if self.worker.has_remote_timers.load(Ordering::Relaxed) {
-            self.accept_timers();
-        }
-        if self.timers.borrow().next().is_none() {
-            return;
-        }
-        let now = Instant::now();
-        // What the functions add waits for the next look, lest one that sets itself again keeps us here.
-        let present = self.timers.borrow().len();
-        for _ in 0..present {
-            let due = self.timers.borrow_mut().pop_due(now);
-            match due {
-                None => return,
-                Some((key, Action::Unpark(task))) => {
-                    self.forget_timer(task, key);
-                    task.get().parker().unpark();
-                }
-                Some((_, Action::Call(callback))) => contained(|| callback.fire()),
-            }
-        }
-    }
-
-    fn accept_timers(&self) {
-        // Acquire pairs with the Release in `add_timer`; a timer added after this sets the flag again.
-        self.worker.has_remote_timers.swap(false, Ordering::Acquire);
-        let arrived = std::mem::take(&mut *lock(&self.worker.remote_timers));
-        let mut timers = self.timers.borrow_mut();
-        for (deadline, callback) in arrived {
-            timers.add(deadline, Action::Call(callback));
         }
     }
 
