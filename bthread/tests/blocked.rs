@@ -76,6 +76,19 @@ fn deferred_work_of_a_held_worker_is_done() {
 }
 
 #[test]
+fn timers_of_a_held_worker_fire_and_spawn_where_they_were_set() {
+    let runtime = runtime(1);
+    let tag = runtime.spawn(|| {
+        let (tx, rx) = mpsc::channel();
+        let _ = bthread::timer::schedule(std::time::Instant::now(), move || {
+            bthread::spawn(move || tx.send(Runtime::current().tag()).unwrap());
+        });
+        rx.recv().unwrap()
+    });
+    assert_eq!(tag.join().unwrap(), runtime.tag());
+}
+
+#[test]
 fn events_are_seen_while_every_worker_is_held() {
     use bthread::poller::{self, EventHandler, Readiness};
     use std::io::Write;

@@ -75,7 +75,11 @@ fn count(counter: &AtomicU64) {
     counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
 }
 
-thread_local!(static LOCAL: Cell<*const Local> = const { Cell::new(ptr::null()) });
+thread_local! {
+    static LOCAL: Cell<*const Local> = const { Cell::new(ptr::null()) };
+    /// On the monitor's thread: whose work it does at the moment.
+    static RELIEVES: Cell<Option<&'static Scheduler>> = const { Cell::new(None) };
+}
 
 /// The calling worker's own part. Never inlined, so that no compiler keeps the thread-local's address across a wait:
 /// a bthread that may move gets it anew after each.
@@ -90,9 +94,12 @@ pub(crate) fn current_task() -> Option<TaskRef> {
     local()?.worker.current()
 }
 
-/// The scheduler of the calling worker.
+/// The scheduler of the calling worker, or of the one that the monitor works for.
 pub(crate) fn current_scheduler() -> Option<&'static Scheduler> {
-    Some(local()?.worker.scheduler)
+    match local() {
+        Some(local) => Some(local.worker.scheduler),
+        None => RELIEVES.try_with(Cell::get).ok().flatten(),
+    }
 }
 
 /// Parks the calling bthread until its parker is notified or the deadline has passed; may return early.
@@ -381,12 +388,14 @@ impl Worker {
     /// Does for a worker that is held what must not wait for it: its next task goes to others, its deferred work is
     /// done, its timers fire. From the monitor.
     pub(crate) fn relieve(&self) {
+        RELIEVES.set(Some(self.scheduler));
         if let Some(task) = self.take_next() {
             self.scheduler.injector().push(task);
             self.scheduler.notify();
         }
         self.run_deferred();
         self.fire_timers();
+        RELIEVES.set(None);
     }
 
     fn run_deferred(&self) {
