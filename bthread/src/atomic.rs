@@ -25,6 +25,19 @@ pub(crate) use loom::{
 #[cfg(loom)]
 pub(crate) use std::cell::UnsafeCell;
 
+/// Writes a `const fn`; in models it is an ordinary one, as loom's types cannot be made in constants.
+macro_rules! const_fn {
+    ($(#[$meta:meta])* $vis:vis const fn $($rest:tt)*) => {
+        #[cfg(not(loom))]
+        $(#[$meta])*
+        $vis const fn $($rest)*
+        #[cfg(loom)]
+        $(#[$meta])*
+        $vis fn $($rest)*
+    };
+}
+pub(crate) use const_fn;
+
 /// Locks a mutex of this crate's own. No code of a user runs under one, so none is ever poisoned by a panic that
 /// matters; a poisoned one is taken over as it is.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -58,7 +58,6 @@ mod spawn;
 mod stack;
 #[cfg(not(loom))]
 mod stack_overflow;
-#[cfg(not(loom))]
 pub mod sync;
 #[cfg(not(loom))]
 mod sys;

@@ -66,10 +66,21 @@ pub(crate) fn park_for(parker: &'static Parker, deadline: Option<Instant>, reaso
         return crate::worker::park(task, deadline, reason);
     }
     let _ = reason;
+    #[cfg(loom)]
+    if deadline.is_some() {
+        return; // see `is_over`
+    }
     parker.park_thread(deadline);
 }
 
+/// Whether the time of a wait is up. In models every deadline passes as soon as the waiter would sleep: what they
+/// explore is giving up against being woken, and there is no clock that could tell them when.
+pub(crate) fn is_over(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| cfg!(loom) || deadline <= Instant::now())
+}
+
 /// As [`park_for`], for a wait that has no better name.
+#[cfg(not(loom))]
 pub(crate) fn park(parker: &'static Parker, deadline: Option<Instant>) {
     park_for(parker, deadline, Reason::Butex(0));
 }
@@ -78,10 +89,32 @@ pub(crate) fn park(parker: &'static Parker, deadline: Option<Instant>) {
 /// `parker` must be what [`current_parker`] gave to this caller. Whoever interrupts sets the mark first and then
 /// unparks, so a wait looks before it parks and again after it. Never true for an OS thread.
 pub(crate) fn take_interrupt(parker: &'static Parker) -> bool {
+    let _ = parker;
     #[cfg(not(loom))]
     if let Some(task) = parker.bthread() {
         return task.get().take_interrupt();
     }
-    let _ = parker;
+    #[cfg(loom)]
+    return models::take_interrupt();
+    #[cfg(not(loom))]
     false
+}
+
+/// The interruption mark of the one interruptible waiter that a model has.
+#[cfg(loom)]
+pub(crate) mod models {
+    use super::Parker;
+    use crate::atomic::{AtomicBool, Ordering};
+
+    loom::lazy_static!(static ref INTERRUPTED: AtomicBool = AtomicBool::new(false););
+
+    #[cfg(test)]
+    pub(crate) fn interrupt(waiter: &'static Parker) {
+        INTERRUPTED.store(true, Ordering::Release); // as `Task::interrupt`
+        waiter.unpark();
+    }
+
+    pub(crate) fn take_interrupt() -> bool {
+        INTERRUPTED.load(Ordering::Relaxed) && INTERRUPTED.swap(false, Ordering::Acquire) // as the task's
+    }
 }

@@ -1,15 +1,18 @@
-//! The condition variable: a butex that counts notifications.
+//! The condition variable with the types of its mutex.
 
 use std::fmt;
-use std::sync::atomic::Ordering;
 use std::sync::{LockResult, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::mutex::{Mutex, MutexGuard};
-use crate::butex::{Butex, WaitResult};
+use super::mutex::MutexGuard;
+use super::raw::RawCondvar;
 
 /// A condition that bthreads and OS threads wait for under a [`Mutex`]. Waiters are woken in the order in which they
-/// came. A wait may end early for no reason: look at the condition again, or use [`wait_while`](Self::wait_while).
+/// came. A wait may end early for no reason, or because the bthread was interrupted: look at the condition again, or use
+/// [`wait_while`](Self::wait_while).
+///
+/// [`notify_all`](Self::notify_all) makes one waiter run and has the others wait for the mutex at once, as all of them
+/// need it. For that, all should wait with the same mutex; those who wait with another one are just woken.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -21,7 +24,7 @@ use crate::butex::{Butex, WaitResult};
 /// # drop(ready); setter.join().unwrap();
 /// ```
 pub struct Condvar {
-    sequence: Butex,
+    raw: RawCondvar,
 }
 
 /// Whether a timed wait ended because its time was up.
@@ -37,8 +40,8 @@ impl WaitTimeoutResult {
 
 impl Condvar {
     /// A condition that nobody waits for.
-    pub fn new() -> Self {
-        Condvar { sequence: Butex::new(0) }
+    pub const fn new() -> Self {
+        Condvar { raw: RawCondvar::new() }
     }
 
     /// Unlocks, waits for a notification and locks again. *Blocking*: parks the calling bthread, or blocks the
@@ -47,7 +50,8 @@ impl Condvar {
     /// # Errors
     /// The guard all the same when the mutex is poisoned.
     pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
-        self.wait_until(guard, None).0
+        let (guard, _) = self.sleep(guard, None);
+        guard
     }
 
     /// Waits as long as `condition` holds. *Blocking*: as [`wait`](Self::wait).
@@ -77,7 +81,19 @@ impl Condvar {
         guard: MutexGuard<'a, T>,
         duration: Duration,
     ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
-        let (guard, timed_out) = self.wait_until(guard, Instant::now().checked_add(duration));
+        self.wait_until(guard, super::after(duration))
+    }
+
+    /// As [`wait`](Self::wait), until the deadline at most; without one, for ever.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn wait_until<'a, T>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        deadline: impl Into<Option<Instant>>,
+    ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
+        let (guard, timed_out) = self.sleep(guard, deadline.into());
         with_result(guard, timed_out)
     }
 
@@ -88,14 +104,30 @@ impl Condvar {
     /// As [`wait`](Self::wait).
     pub fn wait_timeout_while<'a, T, F>(
         &self,
-        mut guard: MutexGuard<'a, T>,
+        guard: MutexGuard<'a, T>,
         duration: Duration,
+        condition: F,
+    ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)>
+    where
+        F: FnMut(&mut T) -> bool,
+    {
+        self.wait_until_while(guard, super::after(duration), condition)
+    }
+
+    /// As [`wait_while`](Self::wait_while), until the deadline at most; timed out means that the condition still holds.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn wait_until_while<'a, T, F>(
+        &self,
+        mut guard: MutexGuard<'a, T>,
+        deadline: impl Into<Option<Instant>>,
         mut condition: F,
     ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)>
     where
         F: FnMut(&mut T) -> bool,
     {
-        let deadline = Instant::now().checked_add(duration);
+        let deadline = deadline.into();
         loop {
             if !condition(&mut guard) {
                 return Ok((guard, WaitTimeoutResult(false)));
@@ -103,7 +135,7 @@ impl Condvar {
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return Ok((guard, WaitTimeoutResult(true)));
             }
-            guard = match self.wait_until(guard, deadline) {
+            guard = match self.sleep(guard, deadline) {
                 (Ok(guard), _) => guard,
                 (poisoned, timed_out) => return with_result(poisoned, timed_out),
             };
@@ -112,32 +144,22 @@ impl Condvar {
 
     /// Wakes the waiter that came first. Never blocks.
     pub fn notify_one(&self) {
-        self.advance();
-        self.sequence.wake_one();
+        self.raw.notify_one();
     }
 
     /// Wakes everybody who waits now. Never blocks.
     pub fn notify_all(&self) {
-        self.advance();
-        self.sequence.wake_all();
+        self.raw.notify_all();
     }
 
-    fn advance(&self) {
-        // Release pairs with the Acquire in `Butex::wait`: a waiter that sees the new number does not sleep.
-        self.sequence.value().fetch_add(1, Ordering::Release);
-    }
-
-    fn wait_until<'a, T>(
+    fn sleep<'a, T>(
         &self,
         guard: MutexGuard<'a, T>,
         deadline: Option<Instant>,
     ) -> (LockResult<MutexGuard<'a, T>>, WaitTimeoutResult) {
-        // Read under the lock: whoever changes the condition does so under it and advances the number afterwards.
-        let sequence = self.sequence.value().load(Ordering::Relaxed);
-        let mutex: &'a Mutex<T> = MutexGuard::mutex(&guard);
-        drop(guard);
-        let result = self.sequence.wait(sequence, deadline);
-        (mutex.lock(), WaitTimeoutResult(result == WaitResult::TimedOut))
+        // The guard stays: it is ours again when the wait is over.
+        let timed_out = self.raw.wait(guard.raw(), deadline);
+        (guard.check(), WaitTimeoutResult(timed_out))
     }
 }
 

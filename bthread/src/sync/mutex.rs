@@ -1,32 +1,24 @@
-//! The mutex: a butex word, and the typed guard above it.
+//! The mutex with its data.
 //!
 //! Holds unsafe: access to the data. `&mut T` and `&T` are handed out by a guard alone, and a guard exists only
-//! between a lock that has taken the word from 0 and the unlock that gives it back.
+//! between a lock of the `RawMutex` and the unlock that its drop does.
 
 #![allow(unsafe_code)]
 
 use std::cell::UnsafeCell;
 use std::fmt;
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
-use std::time::Instant;
+use std::sync::{LockResult, TryLockError, TryLockResult};
+use std::time::{Duration, Instant};
 
-use crate::butex::{Butex, WaitResult};
+use super::poison::{Poison, Watch, wrap};
+use super::raw::RawMutex;
 
-const UNLOCKED: u32 = 0;
-const LOCKED: u32 = 1;
-/// Locked, and somebody may be waiting.
-const CONTENDED: u32 = 2;
-
-/// Looks at a lock that is held before a waiter queues. The holder may be on another worker and about to unlock.
-const SPINS: u32 = 32;
-
-/// A mutual exclusion lock. It is not recursive, and not fair: whoever comes by while it is free may take it, but one
-/// who was woken and came too late waits at the head of the queue next time.
+/// A mutual exclusion lock. It is not recursive: locking it twice waits for ever.
 ///
-/// It is *poisoned* when its holder panics, as `std::sync::Mutex` is. The guard may stay across waits; it must be
-/// dropped on the bthread or thread that locked, which the compiler ensures.
+/// It is [poisoned](super#poisoning) when its holder panics. The guard may stay across waits; it must be dropped on the
+/// bthread or thread that locked, which the compiler ensures.
 ///
 /// ```
 /// let total = std::sync::Arc::new(bthread::sync::Mutex::new(0));
@@ -35,8 +27,8 @@ const SPINS: u32 = 32;
 /// assert_eq!(*total.lock().unwrap(), 6);
 /// ```
 pub struct Mutex<T: ?Sized> {
-    word: Butex,
-    poisoned: AtomicBool,
+    raw: RawMutex,
+    poison: Poison,
     data: UnsafeCell<T>,
 }
 
@@ -44,15 +36,16 @@ pub struct Mutex<T: ?Sized> {
 unsafe impl<T: ?Sized + Send> Send for Mutex<T> {}
 // SAFETY: as above.
 unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
+impl<T: ?Sized> std::panic::UnwindSafe for Mutex<T> {}
+impl<T: ?Sized> std::panic::RefUnwindSafe for Mutex<T> {}
 
 /// The right to the data of a locked [`Mutex`]; dropping it unlocks.
 #[must_use = "dropping the guard unlocks at once"]
 pub struct MutexGuard<'a, T: ?Sized> {
     mutex: &'a Mutex<T>,
-    /// The holder was not panicking when it locked.
-    sound: bool,
+    watch: Watch,
     /// Must not move to another thread: poisoning looks at the thread's panic.
-    _here: std::marker::PhantomData<*const ()>,
+    _here: PhantomData<*const ()>,
 }
 
 // SAFETY: a shared guard gives `&T` only.
@@ -60,18 +53,17 @@ unsafe impl<T: ?Sized + Sync> Sync for MutexGuard<'_, T> {}
 
 impl<T> Mutex<T> {
     /// An unlocked mutex.
-    pub fn new(data: T) -> Self {
-        Mutex { word: Butex::new(UNLOCKED), poisoned: AtomicBool::new(false), data: UnsafeCell::new(data) }
+    pub const fn new(data: T) -> Self {
+        Mutex { raw: RawMutex::new(), poison: Poison::new(), data: UnsafeCell::new(data) }
     }
 
-    /// Takes the data out.
+    /// Takes the data out. Never blocks.
     ///
     /// # Errors
     /// The data all the same when the mutex is poisoned.
     pub fn into_inner(self) -> LockResult<T> {
         let poisoned = self.is_poisoned();
-        let data = self.data.into_inner();
-        if poisoned { Err(PoisonError::new(data)) } else { Ok(data) }
+        wrap(poisoned, self.data.into_inner())
     }
 }
 
@@ -80,10 +72,9 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Errors
     /// The guard all the same when a former holder has panicked.
+    #[inline]
     pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
-        if !self.try_acquire() {
-            self.acquire(None);
-        }
+        self.raw.lock();
         self.guard()
     }
 
@@ -91,11 +82,9 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Errors
     /// `WouldBlock` when it is locked; `Poisoned` with the guard when a former holder has panicked.
+    #[inline]
     pub fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
-        if !self.try_acquire() {
-            return Err(TryLockError::WouldBlock);
-        }
-        self.guard().map_err(TryLockError::Poisoned)
+        self.locked(self.raw.try_lock())
     }
 
     /// Locks unless the deadline passes first. *Blocking*: as [`lock`](Self::lock).
@@ -103,85 +92,68 @@ impl<T: ?Sized> Mutex<T> {
     /// # Errors
     /// `WouldBlock` when the deadline has passed; `Poisoned` with the guard when a former holder has panicked.
     pub fn try_lock_until(&self, deadline: Instant) -> TryLockResult<MutexGuard<'_, T>> {
-        if !self.try_acquire() && !self.acquire(Some(deadline)) {
-            return Err(TryLockError::WouldBlock);
-        }
-        self.guard().map_err(TryLockError::Poisoned)
+        self.locked(self.raw.lock_until(Some(deadline)))
     }
 
-    /// Whether a holder has panicked.
+    /// As [`try_lock_until`](Self::try_lock_until), for at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`try_lock_until`](Self::try_lock_until).
+    pub fn try_lock_timeout(&self, timeout: Duration) -> TryLockResult<MutexGuard<'_, T>> {
+        self.locked(self.raw.try_lock() || self.raw.lock_until(super::after(timeout)))
+    }
+
+    /// Whether a holder has panicked. Never blocks.
     pub fn is_poisoned(&self) -> bool {
-        self.poisoned.load(Ordering::Relaxed) // the lock itself orders it
+        self.poison.get()
     }
 
-    /// Forgets that a holder has panicked.
+    /// Forgets that a holder has panicked. Never blocks.
     pub fn clear_poison(&self) {
-        self.poisoned.store(false, Ordering::Relaxed); // as above
+        self.poison.clear();
     }
 
-    /// The data; no lock is needed, as nobody else has a reference.
+    /// The data; no lock is needed, as nobody else has a reference. Never blocks.
     ///
     /// # Errors
     /// The data all the same when the mutex is poisoned.
     pub fn get_mut(&mut self) -> LockResult<&mut T> {
         let poisoned = self.is_poisoned();
-        let data = self.data.get_mut();
-        if poisoned { Err(PoisonError::new(data)) } else { Ok(data) }
+        wrap(poisoned, self.data.get_mut())
     }
 
-    fn try_acquire(&self) -> bool {
-        // Acquire pairs with the Release in `release`.
-        self.word.value().compare_exchange(UNLOCKED, LOCKED, Ordering::Acquire, Ordering::Relaxed).is_ok()
-    }
-
-    #[cold]
-    fn acquire(&self, deadline: Option<Instant>) -> bool {
-        let word = self.word.value();
-        for _ in 0..SPINS {
-            // Relaxed: the exchange decides.
-            match word.load(Ordering::Relaxed) {
-                UNLOCKED if self.try_acquire() => return true,
-                LOCKED => std::hint::spin_loop(),
-                _ => break,
-            }
-        }
-        let mut woken = false;
-        // Who takes the word here leaves it CONTENDED, since others may be queued: one wake-up too many at worst.
-        // Acquire pairs with the Release in `release`.
-        while word.swap(CONTENDED, Ordering::Acquire) != UNLOCKED {
-            match self.word.wait_as(CONTENDED, deadline, woken) {
-                WaitResult::Woken => woken = true,
-                WaitResult::Mismatch | WaitResult::Interrupted => {}
-                WaitResult::TimedOut => return false,
-            }
-        }
-        true
-    }
-
-    fn release(&self) {
-        // Release pairs with the Acquires above.
-        if self.word.value().swap(UNLOCKED, Ordering::Release) == CONTENDED {
-            self.word.wake_one();
-        }
-    }
-
+    /// After a lock of `raw` alone.
+    #[inline]
     fn guard(&self) -> LockResult<MutexGuard<'_, T>> {
-        let sound = !std::thread::panicking();
-        let guard = MutexGuard { mutex: self, sound, _here: std::marker::PhantomData };
-        if self.is_poisoned() { Err(PoisonError::new(guard)) } else { Ok(guard) }
+        self.poison.wrap(MutexGuard { mutex: self, watch: self.poison.watch(), _here: PhantomData })
+    }
+
+    #[inline]
+    fn locked(&self, locked: bool) -> TryLockResult<MutexGuard<'_, T>> {
+        if !locked {
+            return Err(TryLockError::WouldBlock);
+        }
+        self.guard().map_err(TryLockError::Poisoned)
     }
 }
 
 impl<'a, T: ?Sized> MutexGuard<'a, T> {
-    /// The mutex behind a guard, for [`Condvar`](super::Condvar).
-    pub(super) fn mutex(guard: &Self) -> &'a Mutex<T> {
-        guard.mutex
+    /// The lock itself, for a condition variable, which gives it back locked.
+    pub(super) fn raw(&self) -> &'a RawMutex {
+        &self.mutex.raw
+    }
+
+    /// The guard, in an error if the mutex has been poisoned meanwhile; for a condition variable.
+    pub(super) fn check(mut self) -> LockResult<Self> {
+        self.watch = self.mutex.poison.watch();
+        self.mutex.poison.wrap(self)
     }
 }
 
 impl<T: ?Sized> Deref for MutexGuard<'_, T> {
     type Target = T;
 
+    #[inline]
     fn deref(&self) -> &T {
         // SAFETY: we hold the lock.
         unsafe { &*self.mutex.data.get() }
@@ -189,6 +161,7 @@ impl<T: ?Sized> Deref for MutexGuard<'_, T> {
 }
 
 impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: we hold the lock, and `self` is borrowed exclusively.
         unsafe { &mut *self.mutex.data.get() }
@@ -196,11 +169,10 @@ impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
 }
 
 impl<T: ?Sized> Drop for MutexGuard<'_, T> {
+    #[inline]
     fn drop(&mut self) {
-        if self.sound && std::thread::panicking() {
-            self.mutex.poisoned.store(true, Ordering::Relaxed); // ordered by the release
-        }
-        self.mutex.release();
+        self.mutex.poison.end(self.watch);
+        self.mutex.raw.unlock();
     }
 }
 
