@@ -20,11 +20,19 @@
 #![cfg_attr(loom, allow(dead_code))]
 
 mod atomic;
+mod block_on;
+#[cfg(not(loom))]
+mod blocking;
 mod butex;
 #[cfg(not(loom))]
 mod context;
 #[cfg(not(loom))]
 mod defer;
+#[cfg(not(loom))]
+pub mod fd;
+#[cfg(not(loom))]
+pub mod fs;
+mod gate;
 #[cfg(not(loom))]
 mod inbox;
 #[cfg(not(loom))]
@@ -32,6 +40,8 @@ mod interrupt;
 #[cfg(not(loom))]
 mod join;
 pub mod mpsc;
+#[cfg(not(loom))]
+pub mod net;
 mod parker;
 mod parking;
 #[cfg(not(loom))]
@@ -58,9 +68,14 @@ mod wait;
 #[cfg(not(loom))]
 mod worker;
 
+pub use block_on::block_on;
 pub use butex::{Butex, WaitResult};
 #[cfg(not(loom))]
 pub use {
+    blocking::{
+        BLOCKING_IDLE_TIME, BLOCKING_QUEUE_MAX, BLOCKING_THREADS_MAX, BlockingHandle, blocking,
+        spawn_blocking,
+    },
     defer::{Deferred, defer},
     interrupt::{interrupt, is_stopped, stop},
     join::{Batch, Builder, JoinHandle, spawn, spawn_next},
