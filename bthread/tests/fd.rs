@@ -86,6 +86,33 @@ fn what_is_ready_is_so_after_the_deadline_too() {
 }
 
 #[test]
+fn a_call_is_tried_once_more_at_the_deadline() {
+    let one = Runtime::builder().workers(1).start().unwrap();
+    let (reader, mut writer) = io::pipe().unwrap();
+    let reader = one.spawn(|| Watched::new(reader).unwrap()).join().unwrap();
+    // The only worker that could see the event is held.
+    let (free, held) = std::sync::mpsc::channel::<()>();
+    let (holding, is_held) = std::sync::mpsc::channel();
+    let holder = one.spawn(move || {
+        holding.send(()).unwrap();
+        held.recv()
+    });
+    is_held.recv().unwrap();
+    let mut calls = 0;
+    let byte = reader.with_readable(soon(), |reader| {
+        calls += 1;
+        if calls == 1 {
+            writer.write_all(b"x")?;
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        read_byte(reader)
+    });
+    assert_eq!((byte.unwrap(), calls), (b'x', 2));
+    free.send(()).unwrap();
+    holder.join().unwrap().unwrap();
+}
+
+#[test]
 fn either_of_two_interests_is_enough() {
     let (mut left, right) = std::os::unix::net::UnixStream::pair().unwrap();
     let either = Interest::READABLE | Interest::WRITABLE;

@@ -196,6 +196,15 @@ mod tests {
 
     #[test]
     fn a_full_queue_holds_up_bthreads_and_threads_until_there_is_room() {
+        check_a_full_queue(false);
+    }
+
+    #[test]
+    fn who_is_woken_for_nothing_waits_on_for_room() {
+        check_a_full_queue(true);
+    }
+
+    fn check_a_full_queue(wake_for_nothing: bool) {
         let pool = pool(1, 2, Duration::from_secs(60));
         let (started_tx, started_rx) = mpsc::channel();
         let (go_tx, go_rx) = mpsc::channel::<()>();
@@ -228,9 +237,10 @@ mod tests {
             thread::yield_now();
         }
         assert_eq!(lock(&pool.state).queue.len(), 2);
-        // For no reason: they must queue again, once each.
-        for parker in lock(&pool.state).waiting.clone() {
-            parker.unpark();
+        if wake_for_nothing {
+            // They must queue again, once each.
+            let waiting = lock(&pool.state).waiting.clone();
+            waiting.into_iter().for_each(|parker| parker.unpark());
         }
         go_tx.send(()).unwrap();
         bthreads.into_iter().for_each(|bthread| bthread.join().unwrap());
