@@ -20,6 +20,9 @@
 #![cfg_attr(loom, allow(dead_code))]
 
 mod atomic;
+mod block_on;
+#[cfg(not(loom))]
+mod blocking;
 mod butex;
 #[cfg(not(loom))]
 mod clock;
@@ -27,6 +30,11 @@ mod clock;
 mod context;
 #[cfg(not(loom))]
 mod defer;
+#[cfg(not(loom))]
+pub mod fd;
+#[cfg(not(loom))]
+pub mod fs;
+mod gate;
 #[cfg(not(loom))]
 mod histogram;
 #[cfg(not(loom))]
@@ -40,6 +48,8 @@ mod join;
 #[cfg(not(loom))]
 mod monitor;
 pub mod mpsc;
+#[cfg(not(loom))]
+pub mod net;
 mod parker;
 mod parking;
 #[cfg(not(loom))]
@@ -68,9 +78,14 @@ mod wait;
 #[cfg(not(loom))]
 mod worker;
 
+pub use block_on::block_on;
 pub use butex::{Butex, WaitResult};
 #[cfg(not(loom))]
 pub use {
+    blocking::{
+        BLOCKING_IDLE_TIME, BLOCKING_QUEUE_MAX, BLOCKING_THREADS_MAX, BlockingHandle, blocking,
+        spawn_blocking,
+    },
     defer::{Deferred, defer},
     histogram::Histogram,
     inspect::{BthreadInfo, BthreadState, Home, WaitsFor, bthread, bthreads},

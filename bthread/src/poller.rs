@@ -31,6 +31,15 @@ pub trait EventHandler: Send + Sync + 'static {
 pub struct Readiness(u32);
 
 impl Readiness {
+    /// From the flags of epoll, which are those of `poll` too.
+    pub(crate) fn from_flags(flags: u32) -> Self {
+        Readiness(flags)
+    }
+
+    pub(crate) fn flags(self) -> u32 {
+        self.0
+    }
+
     /// Reading gives bytes, end of stream or an error without waiting.
     pub fn is_readable(self) -> bool {
         self.0 & (libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32 != 0

@@ -1,5 +1,5 @@
 //! The few system calls that neither std nor mio offers: a wait on epoll that only one named thread's wake-up
-//! interrupts, and that wake-up.
+//! interrupts, and that wake-up; a look at one descriptor's readiness, and its non-blocking mode.
 //!
 //! Holds unsafe: calls into libc, each with plain data that lives through the call.
 //!
@@ -151,6 +151,40 @@ pub(crate) fn bind_to_cpu(cpu: usize) -> io::Result<()> {
 pub(crate) fn wake(thread: i32) {
     // SAFETY: takes and gives plain numbers. It fails only for a thread that has ended, which workers never do.
     unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, WAKE_SIGNAL) };
+}
+
+/// Which of `flags` (those of epoll, which are those of `poll`), errors and hang-ups a descriptor shows right now.
+pub(crate) fn poll_now(fd: BorrowedFd<'_>, flags: u32) -> io::Result<u32> {
+    let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events: flags as libc::c_short, revents: 0 };
+    loop {
+        // SAFETY: one live entry.
+        let count = unsafe { libc::poll(&mut entry, 1, 0) };
+        if count >= 0 {
+            break;
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+    if entry.revents & libc::POLLNVAL != 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    Ok(u32::from(entry.revents as u16))
+}
+
+/// Puts a descriptor into non-blocking mode.
+pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes and gives plain numbers.
+    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
+    if flags < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if flags & libc::O_NONBLOCK != 0 {
+        return Ok(());
+    }
+    // SAFETY: as above.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) })
 }
 
 fn check(result: libc::c_int) -> io::Result<()> {

@@ -1,0 +1,143 @@
+//! A connection between processes of one machine.
+
+use std::fmt;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::net::{self, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::shape::{socket_traits, stream_traits, timeout_methods};
+use super::socket::Socket;
+use crate::sleep::{Slept, sleep_until};
+
+/// How long a connect waits before it asks a listener with a full backlog again: first, and at most. The kernel has
+/// no event for it.
+const BACKLOG_RETRY_FIRST: Duration = Duration::from_micros(200);
+const BACKLOG_RETRY_LAST: Duration = Duration::from_millis(10);
+
+/// A connection between processes of one machine; `std::os::unix::net::UnixStream` for bthreads. Any number of
+/// bthreads and threads may use it at a time.
+///
+/// ```
+/// use std::io::{Read, Write};
+/// let (mut left, mut right) = bthread::net::UnixStream::pair()?;
+/// let peer = bthread::spawn(move || right.write_all(b"x"));
+/// let mut byte = [0];
+/// left.read_exact(&mut byte)?;
+/// peer.join().unwrap()?;
+/// # std::io::Result::Ok(())
+/// ```
+pub struct UnixStream {
+    socket: Arc<Socket<net::UnixStream>>,
+}
+
+impl UnixStream {
+    /// Connects to the listener at a path; waits while its backlog is full. *Blocking*: parks the calling bthread, or
+    /// blocks the calling thread.
+    ///
+    /// # Errors
+    /// Those of `connect`; `InvalidInput` for a path that is too long; `Interrupted`.
+    pub fn connect(path: impl AsRef<Path>) -> io::Result<UnixStream> {
+        connect_until(&SocketAddr::from_pathname(path)?, None)
+    }
+
+    /// As [`connect`](Self::connect), to an address, which may be an abstract one.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub fn connect_addr(addr: &SocketAddr) -> io::Result<UnixStream> {
+        connect_until(addr, None)
+    }
+
+    /// As [`connect_addr`](Self::connect_addr), until a time.
+    ///
+    /// # Errors
+    /// `TimedOut`; else as [`connect`](Self::connect).
+    pub fn connect_deadline(addr: &SocketAddr, deadline: Instant) -> io::Result<UnixStream> {
+        connect_until(addr, Some(deadline))
+    }
+
+    /// Two ends of one connection. Never blocks.
+    ///
+    /// # Errors
+    /// Those of `socketpair` and of the registration.
+    pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
+        let (left, right) = mio::net::UnixStream::pair()?;
+        Ok((Self::from_nonblocking(left.into())?, Self::from_nonblocking(right.into())?))
+    }
+
+    /// Takes over a connection of std, and puts it into non-blocking mode. Never blocks.
+    ///
+    /// # Errors
+    /// As [`Watched::new`](crate::fd::Watched::new).
+    pub fn from_std(stream: net::UnixStream) -> io::Result<UnixStream> {
+        stream.set_nonblocking(true)?;
+        Self::from_nonblocking(stream)
+    }
+
+    pub(super) fn from_nonblocking(stream: net::UnixStream) -> io::Result<UnixStream> {
+        Ok(UnixStream { socket: Socket::new(stream)? })
+    }
+
+    /// The connection of std, in blocking mode and without timeouts. Never blocks.
+    ///
+    /// # Errors
+    /// `ResourceBusy` when there are other clones.
+    pub fn into_std(self) -> io::Result<net::UnixStream> {
+        let stream = Socket::into_inner(self.socket)?;
+        stream.set_nonblocking(false)?;
+        Ok(stream)
+    }
+
+    /// The other end's address. Never blocks.
+    ///
+    /// # Errors
+    /// Those of `getpeername`.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.io().peer_addr()
+    }
+
+    /// This end's address. Never blocks.
+    ///
+    /// # Errors
+    /// Those of `getsockname`.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.io().local_addr()
+    }
+
+    /// Ends one direction or both, for all clones: who waits to read gets the end of stream, who waits to write an
+    /// error. Never blocks.
+    ///
+    /// # Errors
+    /// Those of `shutdown`.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.socket.io().shutdown(how)
+    }
+}
+
+stream_traits!(UnixStream);
+socket_traits!(UnixStream);
+timeout_methods!(UnixStream);
+
+fn connect_until(addr: &SocketAddr, deadline: Option<Instant>) -> io::Result<UnixStream> {
+    let mut pause = BACKLOG_RETRY_FIRST;
+    loop {
+        match mio::net::UnixStream::connect_addr(addr) {
+            // Such a connect never is under way: this is a full backlog.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            other => return UnixStream::from_nonblocking(other?.into()),
+        }
+        let now = Instant::now();
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let next = now + pause;
+        if sleep_until(deadline.map_or(next, |deadline| deadline.min(next))) == Slept::Interrupted {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        pause = (pause * 2).min(BACKLOG_RETRY_LAST);
+    }
+}

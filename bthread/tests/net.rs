@@ -1,0 +1,563 @@
+//! Sockets, between bthreads and threads, over the loopback.
+
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::SocketAddr as UnixAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use bthread::net::{Shutdown, TcpListener, TcpStream, ToSocketAddrs, UdpSocket, UnixListener, UnixStream};
+use bthread::{Runtime, interrupt, stop};
+
+const SHORT: Duration = Duration::from_millis(10);
+
+/// Runs `f` once in a bthread and once on a thread.
+fn on_both(f: fn()) {
+    bthread::spawn(f).join().unwrap();
+    std::thread::spawn(f).join().unwrap();
+}
+
+/// Both ends of a connection.
+fn tcp_pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (server, peer) = listener.accept().unwrap();
+    assert_eq!(peer, client.local_addr().unwrap());
+    assert_eq!(client.peer_addr().unwrap(), server.local_addr().unwrap());
+    (client, server)
+}
+
+/// A path that no other test takes.
+fn path(name: &str) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("bthread-net-{name}-{}", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    path
+}
+
+/// Leaves room for one connection or so that is not accepted yet.
+fn shrink_backlog(listener: impl AsFd) {
+    // SAFETY: takes and gives plain numbers.
+    assert_eq!(unsafe { libc::listen(listener.as_fd().as_raw_fd(), 0) }, 0);
+}
+
+/// Writes until the kernel takes no more; returns how many bytes.
+fn fill(stream: impl Write) -> usize {
+    let mut stream = stream;
+    let chunk = [7u8; 65536];
+    let mut written = 0;
+    loop {
+        match stream.write(&chunk) {
+            Ok(bytes) => written += bytes,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::TimedOut);
+                return written;
+            }
+        }
+    }
+}
+
+#[test]
+fn many_bthreads_talk_over_tcp() {
+    let workers = Runtime::builder().workers(2).start().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = workers.spawn({
+        let listener = listener.clone();
+        move || {
+            for stream in listener.incoming() {
+                let Ok(mut stream) = stream else { return };
+                bthread::spawn(move || {
+                    let mut buf = [0; 256];
+                    loop {
+                        match stream.read(&mut buf).unwrap() {
+                            0 => return,
+                            n => stream.write_all(&buf[..n]).unwrap(),
+                        }
+                    }
+                });
+            }
+        }
+    });
+    let talk = move |name: u32| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        for round in 0..20u32 {
+            let message = format!("{name}/{round}").repeat(5);
+            stream.write_all(message.as_bytes()).unwrap();
+            let mut reply = vec![0; message.len()];
+            stream.read_exact(&mut reply).unwrap();
+            assert_eq!(reply, message.as_bytes());
+        }
+    };
+    let bthreads: Vec<_> = (0..200).map(|name| workers.spawn(move || talk(name))).collect();
+    let threads: Vec<_> = (200..204).map(|name| std::thread::spawn(move || talk(name))).collect();
+    bthreads.into_iter().for_each(|client| client.join().unwrap());
+    threads.into_iter().for_each(|client| client.join().unwrap());
+    listener.close();
+    server.join().unwrap();
+}
+
+#[test]
+fn one_worker_moves_more_than_the_kernel_buffers() {
+    const BYTES: usize = 8 << 20;
+    let one = Runtime::builder().workers(1).start().unwrap();
+    let sum = one.spawn(|| {
+        let (mut client, mut server) = tcp_pair();
+        let writer = bthread::spawn(move || {
+            let data: Vec<u8> = (0..BYTES).map(|n| n as u8).collect();
+            client.write_all(&data).unwrap();
+        });
+        let mut data = Vec::new();
+        server.read_to_end(&mut data).unwrap();
+        writer.join().unwrap();
+        assert!(data.iter().enumerate().all(|(n, byte)| n as u8 == *byte));
+        data.len()
+    });
+    assert_eq!(sum.join().unwrap(), BYTES);
+}
+
+#[test]
+fn one_connection_is_read_and_written_at_a_time() {
+    let (client, server) = tcp_pair();
+    let echo = bthread::spawn(move || io::copy(&mut &server, &mut &server).unwrap());
+    let writer = bthread::spawn({
+        let client = client.clone();
+        move || {
+            for n in 0..20_000u32 {
+                (&client).write_all(&n.to_be_bytes()).unwrap();
+            }
+            client.shutdown(Shutdown::Write).unwrap();
+        }
+    });
+    let mut reader = io::BufReader::new(&client);
+    for n in 0..20_000u32 {
+        let mut bytes = [0; 4];
+        reader.read_exact(&mut bytes).unwrap();
+        assert_eq!(u32::from_be_bytes(bytes), n);
+    }
+    assert_eq!(reader.read(&mut [0]).unwrap(), 0);
+    writer.join().unwrap();
+    assert_eq!(echo.join().unwrap(), 80_000);
+}
+
+#[test]
+fn a_half_close_ends_one_direction() {
+    on_both(|| {
+        let (mut client, mut server) = tcp_pair();
+        let server = bthread::spawn(move || {
+            let mut request = String::new();
+            server.read_to_string(&mut request).unwrap();
+            server.write_all(request.to_uppercase().as_bytes()).unwrap();
+        });
+        client.write_all(b"half").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(client.write(b"x").unwrap_err().kind(), ErrorKind::BrokenPipe);
+        let mut reply = String::new();
+        client.read_to_string(&mut reply).unwrap();
+        assert_eq!(reply, "HALF");
+        server.join().unwrap();
+    });
+}
+
+#[test]
+fn a_shutdown_wakes_who_reads_and_who_writes() {
+    fn check<S: Read + Write + Clone + Send + 'static>(
+        (here, there): (S, S),
+        shutdown: impl Fn(&S, Shutdown),
+    ) {
+        let mut readers: Vec<Box<dyn FnOnce() -> usize>> = Vec::new();
+        for _ in 0..3 {
+            let mut stream = here.clone();
+            let bthread = bthread::spawn(move || stream.read(&mut [0]).unwrap());
+            readers.push(Box::new(|| bthread.join().unwrap()));
+            let mut stream = here.clone();
+            let thread = std::thread::spawn(move || stream.read(&mut [0]).unwrap());
+            readers.push(Box::new(|| thread.join().unwrap()));
+        }
+        let mut writer = here.clone();
+        let writer = bthread::spawn(move || {
+            loop {
+                if let Err(error) = writer.write(&[7; 65536]) {
+                    return error.kind();
+                }
+            }
+        });
+        bthread::sleep(SHORT);
+        shutdown(&here, Shutdown::Both);
+        for reader in readers {
+            assert_eq!(reader(), 0);
+        }
+        assert_eq!(writer.join().unwrap(), ErrorKind::BrokenPipe);
+        drop(there);
+    }
+    check(tcp_pair(), |stream, how| stream.shutdown(how).unwrap());
+    check(UnixStream::pair().unwrap(), |stream, how| stream.shutdown(how).unwrap());
+}
+
+#[test]
+fn dropping_a_clone_leaves_the_others_alone() {
+    let (client, mut server) = tcp_pair();
+    let reader = bthread::spawn({
+        let mut client = client.clone();
+        move || {
+            let mut byte = [0];
+            client.read_exact(&mut byte).unwrap();
+            byte[0]
+        }
+    });
+    bthread::sleep(Duration::from_millis(2));
+    drop(client);
+    server.write_all(b"x").unwrap();
+    assert_eq!(reader.join().unwrap(), b'x');
+    // The last one has gone with the bthread.
+    assert_eq!(server.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn timeouts_end_a_call_and_not_before() {
+    on_both(|| {
+        let (mut client, mut server) = tcp_pair();
+        assert_eq!(client.read_timeout().unwrap(), None);
+        assert_eq!(
+            client.set_read_timeout(Some(Duration::ZERO)).unwrap_err().kind(),
+            ErrorKind::InvalidInput
+        );
+        client.set_read_timeout(Some(SHORT)).unwrap();
+        assert_eq!(client.clone().read_timeout().unwrap(), Some(SHORT));
+        let start = Instant::now();
+        assert_eq!(client.read(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
+        assert_eq!(client.peek(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
+        assert!(start.elapsed() >= 2 * SHORT);
+        server.write_all(b"x").unwrap();
+        client.set_read_timeout(None).unwrap();
+        assert_eq!(client.read(&mut [0]).unwrap(), 1);
+
+        server.set_write_timeout(Some(SHORT)).unwrap();
+        let start = Instant::now();
+        let mut written = fill(&server);
+        assert!(start.elapsed() >= SHORT);
+        drop(server);
+        while written > 0 {
+            written -= client.read(&mut [0; 65536]).unwrap();
+        }
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    });
+}
+
+#[test]
+fn slices_are_gathered_and_scattered_and_peeked_at() {
+    let (mut client, mut server) = tcp_pair();
+    let sent = client.write_vectored(&[IoSlice::new(b"abc"), IoSlice::new(b"defgh")]).unwrap();
+    assert_eq!(sent, 8);
+    let mut peeked = [0; 2];
+    assert_eq!(server.peek(&mut peeked).unwrap(), 2);
+    assert_eq!(&peeked, b"ab");
+    let (mut first, mut second) = ([0; 5], [0; 5]);
+    let got = server.read_vectored(&mut [IoSliceMut::new(&mut first), IoSliceMut::new(&mut second)]).unwrap();
+    assert_eq!((got, &first, &second[..3]), (8, b"abcde", &b"fgh"[..]));
+}
+
+#[test]
+fn a_refused_connection_is_an_error_and_the_next_address_is_tried() {
+    on_both(|| {
+        let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        assert_eq!(TcpStream::connect(gone).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addresses = [gone, listener.local_addr().unwrap()];
+        let stream = TcpStream::connect(&addresses[..]).unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), addresses[1]);
+        assert_eq!(TcpStream::connect(&[][..]).unwrap_err().kind(), ErrorKind::InvalidInput);
+    });
+}
+
+#[test]
+fn a_connect_to_a_full_backlog_ends_at_its_deadline_or_by_an_interruption() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    shrink_backlog(&listener);
+    let address = listener.local_addr().unwrap();
+    let mut queued = Vec::new();
+    let error = loop {
+        let start = Instant::now();
+        match TcpStream::connect_timeout(&address, 3 * SHORT) {
+            Ok(stream) => queued.push(stream),
+            Err(error) => {
+                assert!(start.elapsed() >= 3 * SHORT);
+                break error;
+            }
+        }
+        assert!(queued.len() < 16, "the backlog has no end");
+    };
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    on_both_with(address, |address| {
+        let deadline = Instant::now() + SHORT;
+        let error = TcpStream::connect_deadline(&address, deadline).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert!(Instant::now() >= deadline);
+    });
+    let connecting = bthread::spawn(move || TcpStream::connect(address).unwrap_err().kind());
+    bthread::sleep(SHORT);
+    assert!(stop(connecting.id()));
+    assert_eq!(connecting.join().unwrap(), ErrorKind::Interrupted);
+    let zero = TcpStream::connect_timeout(&address, Duration::ZERO).unwrap_err();
+    assert_eq!(zero.kind(), ErrorKind::InvalidInput);
+}
+
+fn on_both_with<A: Copy + Send + 'static>(argument: A, f: fn(A)) {
+    bthread::spawn(move || f(argument)).join().unwrap();
+    std::thread::spawn(move || f(argument)).join().unwrap();
+}
+
+#[test]
+fn a_unix_connect_waits_while_the_backlog_is_full() {
+    let path = path("backlog");
+    let listener = UnixListener::bind(&path).unwrap();
+    shrink_backlog(&listener);
+    let address = UnixAddr::from_pathname(&path).unwrap();
+    let mut queued = Vec::new();
+    let error = loop {
+        match UnixStream::connect_deadline(&address, Instant::now() + SHORT) {
+            Ok(stream) => queued.push(stream),
+            Err(error) => break error,
+        }
+        assert!(queued.len() < 16, "the backlog has no end");
+    };
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    let interrupted = bthread::spawn({
+        let path = path.clone();
+        move || UnixStream::connect(path).unwrap_err().kind()
+    });
+    bthread::sleep(Duration::from_millis(2));
+    assert!(interrupt(interrupted.id()));
+    assert_eq!(interrupted.join().unwrap(), ErrorKind::Interrupted);
+    let connecting = bthread::spawn({
+        let path = path.clone();
+        move || UnixStream::connect(path).unwrap().write_all(b"x").unwrap()
+    });
+    for _ in 0..queued.len() {
+        listener.accept().unwrap();
+    }
+    let mut byte = [0];
+    listener.accept().unwrap().0.read_exact(&mut byte).unwrap();
+    connecting.join().unwrap();
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn a_close_wakes_everybody_who_accepts_or_receives() {
+    let path = path("close");
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let unix = UnixListener::bind(&path).unwrap();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let accept = |tcp: TcpListener| move || tcp.accept().unwrap_err().raw_os_error();
+    let mut bthreads = Vec::new();
+    let mut threads = Vec::new();
+    for _ in 0..3 {
+        bthreads.push(bthread::spawn(accept(tcp.clone())));
+        threads.push(std::thread::spawn(accept(tcp.clone())));
+        let clone = unix.clone();
+        bthreads.push(bthread::spawn(move || clone.accept().unwrap_err().raw_os_error()));
+        let clone = udp.clone();
+        bthreads.push(bthread::spawn(move || clone.recv_from(&mut [0]).unwrap_err().raw_os_error()));
+    }
+    bthread::sleep(SHORT);
+    tcp.close();
+    unix.close();
+    udp.close();
+    for waiter in bthreads {
+        assert_eq!(waiter.join().unwrap(), Some(libc::EBADF));
+    }
+    for waiter in threads {
+        assert_eq!(waiter.join().unwrap(), Some(libc::EBADF));
+    }
+    assert_eq!(tcp.accept().unwrap_err().raw_os_error(), Some(libc::EBADF));
+    assert_eq!(udp.send_to(b"x", udp.local_addr().unwrap()).unwrap_err().raw_os_error(), Some(libc::EBADF));
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn an_accept_ends_at_its_deadline() {
+    on_both(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let deadline = Instant::now() + SHORT;
+        assert_eq!(listener.accept_deadline(deadline).unwrap_err().kind(), ErrorKind::TimedOut);
+        assert!(Instant::now() >= deadline);
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        // There already, so that a deadline in the past does no harm.
+        listener.accept_deadline(deadline).unwrap();
+    });
+}
+
+#[test]
+fn several_accept_from_one_listener() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let accept = |listener: TcpListener| {
+        move || {
+            let mut accepted = 0;
+            while let Ok((mut stream, _)) = listener.accept() {
+                stream.write_all(b"!").unwrap();
+                accepted += 1;
+            }
+            accepted
+        }
+    };
+    let bthreads: Vec<_> = (0..4).map(|_| bthread::spawn(accept(listener.clone()))).collect();
+    let threads: Vec<_> = (0..2).map(|_| std::thread::spawn(accept(listener.clone()))).collect();
+    let clients: Vec<_> = (0..100)
+        .map(|_| bthread::spawn(move || TcpStream::connect(address).unwrap().read_exact(&mut [0]).unwrap()))
+        .collect();
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    listener.close();
+    let accepted: usize = bthreads.into_iter().map(|acceptor| acceptor.join().unwrap()).sum();
+    let rest: usize = threads.into_iter().map(|acceptor| acceptor.join().unwrap()).sum();
+    assert_eq!(accepted + rest, 100);
+}
+
+#[test]
+fn unix_streams_talk_by_path_and_by_abstract_name() {
+    use std::os::linux::net::SocketAddrExt;
+    let path = path("talk");
+    let abstract_name = format!("bthread-net-{}", std::process::id());
+    let named = UnixAddr::from_abstract_name(abstract_name).unwrap();
+    let talk = |listener: UnixListener, mut client: UnixStream| {
+        let server = bthread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut question = [0; 4];
+            stream.read_exact(&mut question).unwrap();
+            stream.write_all(&question).unwrap();
+        });
+        client.write_all(b"ping").unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "ping");
+        server.join().unwrap();
+    };
+    let listener = UnixListener::bind(&path).unwrap();
+    assert_eq!(listener.local_addr().unwrap().as_pathname(), Some(&*path));
+    talk(listener, UnixStream::connect(&path).unwrap());
+    assert_eq!(UnixStream::connect(&path).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    std::fs::remove_file(path).unwrap();
+    let listener = UnixListener::bind_addr(&named).unwrap();
+    talk(listener, UnixStream::connect_addr(&named).unwrap());
+}
+
+#[test]
+fn unix_streams_have_timeouts() {
+    let (mut left, right) = UnixStream::pair().unwrap();
+    left.set_read_timeout(Some(SHORT)).unwrap();
+    assert_eq!(left.read(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
+    left.set_write_timeout(Some(SHORT)).unwrap();
+    let written = fill(&left);
+    drop(left);
+    let mut all = Vec::new();
+    (&right).read_to_end(&mut all).unwrap();
+    assert_eq!(all.len(), written);
+}
+
+#[test]
+fn datagrams_arrive_one_by_one() {
+    on_both(|| {
+        let here = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let there = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+        let (here_at, there_at) = (here.local_addr().unwrap(), there.local_addr().unwrap());
+        let echo = bthread::spawn(move || {
+            let mut buf = [0; 16];
+            for _ in 0..100 {
+                let (bytes, from) = there.recv_from(&mut buf).unwrap();
+                there.send_to(&buf[..bytes], from).unwrap();
+            }
+        });
+        here.connect(there_at).unwrap();
+        assert_eq!(here.peer_addr().unwrap(), there_at);
+        let mut buf = [0; 16];
+        for n in 0..100u8 {
+            here.send(&[n, 1]).unwrap();
+            assert_eq!(here.peek(&mut buf).unwrap(), 2);
+            assert_eq!(here.recv(&mut buf).unwrap(), 2);
+            assert_eq!(buf[0], n);
+        }
+        echo.join().unwrap();
+        here.set_read_timeout(Some(SHORT)).unwrap();
+        assert_eq!(here.recv(&mut buf).unwrap_err().kind(), ErrorKind::TimedOut);
+        assert_eq!(here.local_addr().unwrap(), here_at);
+    });
+}
+
+#[test]
+fn an_interruption_ends_a_read_and_the_connection_lives_on() {
+    let (mut client, mut server) = tcp_pair();
+    let reader = bthread::spawn(move || {
+        let mut byte = [0];
+        assert_eq!(client.read(&mut byte).unwrap_err().kind(), ErrorKind::Interrupted);
+        // Goes on after interruptions, as std's do.
+        client.read_exact(&mut byte).unwrap();
+        byte[0]
+    });
+    interrupt(reader.id());
+    bthread::sleep(SHORT);
+    interrupt(reader.id());
+    bthread::sleep(SHORT);
+    server.write_all(b"x").unwrap();
+    assert_eq!(reader.join().unwrap(), b'x');
+}
+
+#[test]
+fn names_are_looked_up_without_holding_the_worker() {
+    let one = Runtime::builder().workers(1).start().unwrap();
+    one.spawn(|| {
+        let listener = TcpListener::bind(("localhost", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        TcpStream::connect(format!("localhost:{port}")).unwrap();
+        let digits: Vec<_> = "[::1]:80".to_socket_addrs().unwrap().collect();
+        assert_eq!(digits, ["[::1]:80".parse().unwrap()]);
+        assert_eq!("no port".to_socket_addrs().unwrap_err().kind(), ErrorKind::InvalidInput);
+    })
+    .join()
+    .unwrap();
+}
+
+#[test]
+fn sockets_come_from_std_and_go_back() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let listener = TcpListener::from_std(listener).unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    let client = TcpStream::from_std(client).unwrap();
+    let clone = client.clone();
+    assert_eq!(client.into_std().unwrap_err().kind(), ErrorKind::ResourceBusy);
+    let mut client = clone.into_std().unwrap();
+    // In blocking mode again: this waits in the kernel.
+    let writer = bthread::spawn(move || {
+        bthread::sleep(SHORT);
+        server.write_all(b"x").unwrap();
+    });
+    client.read_exact(&mut [0]).unwrap();
+    writer.join().unwrap();
+    let (left, _right) = std::os::unix::net::UnixStream::pair().unwrap();
+    UnixStream::from_std(left).unwrap().into_std().unwrap();
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    UdpSocket::from_std(socket).unwrap().into_std().unwrap();
+    listener.into_std().unwrap();
+}
+
+#[test]
+fn a_closed_peer_wakes_the_reader_and_a_reset_is_an_error() {
+    let (mut client, server) = tcp_pair();
+    let reader = bthread::spawn(move || {
+        let end = client.read(&mut [0]).unwrap();
+        (end, client)
+    });
+    bthread::sleep(Duration::from_millis(2));
+    drop(server);
+    let (end, mut client) = reader.join().unwrap();
+    assert_eq!(end, 0);
+    // The peer is gone for good: it answers what is sent with a reset.
+    client.write_all(b"x").unwrap();
+    let error = loop {
+        if let Err(error) = client.write(b"x") {
+            break error;
+        }
+        bthread::sleep(Duration::from_millis(1));
+    };
+    assert!(matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset), "{error}");
+}
