@@ -137,7 +137,7 @@ impl Butex {
         // Queued, we must not leave before we are out: `park` does not unwind, and if it did, this aborts.
         let bomb = AbortOnUnwind;
         let result = loop {
-            wait::park_for(parker, manner.deadline, wait::Reason::Butex(ptr::from_ref(self).addr()));
+            wait::park_for(parker, manner.deadline, wait::Reason::Butex(std::ptr::from_ref(self).addr()));
             let Some(mut list) = waiter.find(self, manner.target) else { break WaitResult::Woken };
             // In the list, and it is ours: nobody wakes us from here on. So an interruption that is used up here is
             // also what the caller gets to know.
