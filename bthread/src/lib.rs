@@ -67,5 +67,6 @@ pub use {
     poller::{EventHandler, Readiness, Registration},
     runtime::{Runtime, RuntimeBuilder, RuntimeStats},
     sleep::{Slept, current_id, is_bthread, sleep, sleep_until, yield_now},
+    stack::{StackClass, StackStats},
     task::TaskId,
 };

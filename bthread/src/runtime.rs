@@ -11,7 +11,7 @@ use crossbeam_deque::Injector;
 use crate::join::JoinHandle;
 use crate::parking::{Parking, WORKERS_MAX};
 use crate::poller::Poller;
-use crate::stack::{STACK_SIZE_DEFAULT, STACKS_MAX, StackConfig, StackPool};
+use crate::stack::{StackClass, StackConfig, StackPools, StackStats};
 use crate::task::TaskRef;
 use crate::worker::{self, Worker};
 
@@ -24,7 +24,7 @@ pub(crate) struct Scheduler {
     parking: Parking,
     workers: OnceLock<Box<[&'static Worker]>>,
     poller: Poller,
-    stacks: StackPool,
+    stacks: StackPools,
     /// Some worker found no stack for a new task.
     exhausted: AtomicBool,
     next_worker: AtomicUsize,
@@ -43,7 +43,7 @@ impl Scheduler {
         &self.poller
     }
 
-    pub(crate) fn stacks(&self) -> &StackPool {
+    pub(crate) fn stacks(&self) -> &StackPools {
         &self.stacks
     }
 
@@ -128,12 +128,12 @@ impl Runtime {
 
     /// What the workers have done so far.
     pub fn stats(self) -> RuntimeStats {
-        let stacks = self.0.stacks.counts();
+        let stacks = StackClass::ALL.map(|class| self.stack_stats(class));
         let mut stats = RuntimeStats {
             sleeping_workers: self.0.parking.sleepers(),
-            stacks_in_use: stacks.in_use as usize,
-            stacks_created: stacks.created as usize,
-            stacks_max: stacks.capacity as usize,
+            stacks_in_use: stacks.iter().map(|stacks| stacks.in_use).sum(),
+            stacks_created: stacks.iter().map(|stacks| stacks.created).sum(),
+            stacks_max: self.stack_stats(StackClass::Normal).max,
             ..RuntimeStats::default()
         };
         for worker in self.0.workers() {
@@ -148,6 +148,18 @@ impl Runtime {
             stats.spurious_wakeups += counters.spurious_wakeups.load(Ordering::Relaxed);
         }
         stats
+    }
+
+    /// The stacks of a class. *Blocking*: neither.
+    pub fn stack_stats(self, class: StackClass) -> StackStats {
+        self.0.stacks.stats(class)
+    }
+
+    /// Gives memory of free stacks back to the kernel: of half of those that nobody needed since the last call, so a
+    /// first call gives none. Returns whether a later call may give more. *Blocking*: blocks the thread for a system
+    /// call for each run of neighbouring stacks.
+    pub fn trim_stacks(self) -> bool {
+        self.0.stacks.trim()
     }
 
     pub(crate) fn scheduler(self) -> &'static Scheduler {
@@ -185,7 +197,7 @@ pub struct RuntimeStats {
     pub stacks_in_use: usize,
     /// Stacks made so far; those not in use wait for their next use.
     pub stacks_created: usize,
-    /// Most stacks there can be: as asked for, or what address space allowed.
+    /// Most stacks of the normal class there can be: as asked for, or what address space allowed.
     pub stacks_max: usize,
 }
 
@@ -194,13 +206,15 @@ pub struct RuntimeStats {
 #[must_use]
 pub struct RuntimeBuilder {
     workers: Option<usize>,
-    stack_size: usize,
+    stacks: [StackConfig; StackClass::ALL.len()],
     stacks_max: usize,
 }
 
 impl RuntimeBuilder {
     fn new() -> Self {
-        RuntimeBuilder { workers: None, stack_size: STACK_SIZE_DEFAULT, stacks_max: STACKS_MAX as usize }
+        let stacks = StackClass::ALL.map(StackConfig::new);
+        let stacks_max = stacks[StackClass::Normal as usize].stacks_max as usize;
+        RuntimeBuilder { workers: None, stacks, stacks_max }
     }
 
     /// How many workers, 1 to 1024. Default: the CPUs that this process may use.
@@ -209,13 +223,19 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Usable bytes of a stack, rounded up to pages. Only pages that were touched take memory. Default: 1 MiB.
-    pub fn stack_size(mut self, bytes: usize) -> Self {
-        self.stack_size = bytes;
+    /// Usable bytes of a stack of the normal class, rounded up to pages, two at least, up to 1 GiB. Only pages that
+    /// were touched take memory. Default: 1 MiB.
+    pub fn stack_size(self, bytes: usize) -> Self {
+        self.stack_size_of(StackClass::Normal, bytes)
+    }
+
+    /// As [`stack_size`](Self::stack_size) for any class. Defaults: 32 KiB, 1 MiB, 8 MiB.
+    pub fn stack_size_of(mut self, class: StackClass, bytes: usize) -> Self {
+        self.stacks[class as usize].stack_size = bytes;
         self
     }
 
-    /// Most stacks at a time, and with it the bthreads that can wait at a time: from two for each worker, which is
+    /// Most stacks of the normal class at a time, and with it the bthreads that can wait at a time: from two for each worker, which is
     /// what it needs to run, to 2^24; a reservation of address space. Default: 2^20.
     pub fn stacks_max(mut self, stacks: usize) -> Self {
         self.stacks_max = stacks;
@@ -236,19 +256,16 @@ impl RuntimeBuilder {
             let message = format!("{count} workers: must be 1 to {WORKERS_MAX}");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        let stacks = StackConfig {
-            stack_size: self.stack_size,
-            stacks_max: u32::try_from(self.stacks_max).unwrap_or(u32::MAX),
-            ..StackConfig::default()
-        };
+        let mut stacks = self.stacks;
+        stacks[StackClass::Normal as usize].stacks_max = u32::try_from(self.stacks_max).unwrap_or(u32::MAX);
         let too_few = |stacks| stacks < WORKER_STACKS_MIN * count;
         if too_few(self.stacks_max) {
             let message =
                 format!("{} stacks: must be {WORKER_STACKS_MIN} for each worker at least", self.stacks_max);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        let stacks = StackPool::new(&stacks)?;
-        if too_few(stacks.counts().capacity as usize) {
+        let stacks = StackPools::new(stacks)?;
+        if too_few(stacks.pool(StackClass::Normal)?.counts().capacity as usize) {
             return Err(io::Error::new(io::ErrorKind::OutOfMemory, "no address space for stacks"));
         }
         crate::stack_overflow::install(worker::describe_current)?;

@@ -100,7 +100,7 @@ fn a_started_bthread_stays_on_its_thread() {
                         if n % 2 == 0 {
                             bthread::yield_now()
                         } else {
-                            bthread::sleep(Duration::from_micros(50))
+                            _ = bthread::sleep(Duration::from_micros(50))
                         }
                         assert_eq!(std::thread::current().id(), home);
                     }

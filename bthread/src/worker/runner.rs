@@ -25,7 +25,7 @@ use super::work::{LOOK_EVERY, STACK_RETRY};
 use super::{LOCAL, Worker, count, recycle};
 use crate::context::{self, Context};
 use crate::defer::Deferred;
-use crate::stack::Stack;
+use crate::stack::{Stack, StackClass};
 use crate::sys::{self, WaitMask};
 use crate::task::TaskRef;
 use crate::timer::{Key, Timers};
@@ -86,7 +86,7 @@ pub(crate) fn main(worker: &'static Worker, deque: crossbeam_deque::Worker<TaskR
         stack: Cell::new(None),
         stacks: RefCell::default(),
         stacks_max: local_stacks_max(
-            worker.scheduler.stacks().counts().capacity,
+            worker.scheduler.stacks().stats(StackClass::Normal).max,
             worker.scheduler.workers().len(),
         ),
         tasks: RefCell::default(),
@@ -104,21 +104,19 @@ pub(crate) fn main(worker: &'static Worker, deque: crossbeam_deque::Worker<TaskR
     }));
     LOCAL.set(local);
     let stack = loop {
-        match worker.scheduler.stacks().get() {
+        match worker.scheduler.stacks().get(StackClass::Normal) {
             Ok(stack) => break stack,
             Err(_) => std::thread::sleep(STACK_RETRY),
         }
     };
-    let mut native = Context::null();
     let runner = local.fresh_runner(stack);
     // SAFETY: (2): nothing else stands on that stack. The native stack is never returned to.
-    unsafe { context::switch(&mut native, runner) };
-    unreachable!("the native stack of a worker is left for ever")
+    unsafe { context::leave(runner) }
 }
 
 /// What one idle worker keeps must not be what another one starves for.
-fn local_stacks_max(capacity: u32, workers: usize) -> usize {
-    (capacity as usize / (LOCAL_STACKS_PART * workers)).clamp(1, LOCAL_STACKS_MAX)
+fn local_stacks_max(capacity: usize, workers: usize) -> usize {
+    (capacity / (LOCAL_STACKS_PART * workers)).clamp(1, LOCAL_STACKS_MAX)
 }
 
 extern "C" fn runner(local: *mut ()) -> ! {
@@ -169,11 +167,9 @@ impl Local {
         let own = self.stack.take().expect("a runner stands on a stack");
         self.keep(own);
         let target = self.enter(task);
-        let mut abandoned = Context::null();
         // SAFETY: (2): `target` is where the task waits; our stack stays untouched until the switch is done, as only
         // this thread takes from `stacks`.
-        unsafe { context::switch(&mut abandoned, target) };
-        unreachable!("a runner that left is not returned to")
+        unsafe { context::leave(target) }
     }
 
     /// Leaves the stack of the calling bthread until somebody switches back to it. The task must be findable: in
@@ -221,7 +217,9 @@ impl Local {
 
     fn fresh_runner(&self, stack: Stack) -> Context {
         // SAFETY: (2): the stack has nothing on it.
-        let context = unsafe { context::prepare(stack.top(), runner, ptr::from_ref(self).cast_mut().cast()) };
+        let context = unsafe {
+            context::prepare(stack.limit(), stack.top(), runner, ptr::from_ref(self).cast_mut().cast())
+        };
         self.stack.set(Some(stack));
         context
     }
@@ -238,8 +236,7 @@ impl Local {
     fn keep(&self, stack: Stack) {
         let mut stacks = self.stacks.borrow_mut();
         if stacks.len() >= self.stacks_max {
-            let pool = self.worker.scheduler.stacks();
-            stacks.drain(..self.stacks_max.div_ceil(2)).for_each(|stack| pool.put(stack));
+            self.worker.scheduler.stacks().put_all(stacks.drain(..self.stacks_max.div_ceil(2)));
         }
         stacks.push(stack);
     }
@@ -248,7 +245,7 @@ impl Local {
     pub(super) fn has_spare_stack(&self) -> bool {
         let mut stacks = self.stacks.borrow_mut();
         if stacks.is_empty() {
-            match self.worker.scheduler.stacks().get() {
+            match self.worker.scheduler.stacks().get(StackClass::Normal) {
                 Ok(stack) => stacks.push(stack),
                 Err(_) => {
                     self.set_starved(true);
