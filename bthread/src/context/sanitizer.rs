@@ -19,7 +19,7 @@ use std::cell::Cell;
 use std::ffi::{c_int, c_uint, c_void};
 use std::ptr;
 
-type StartSwitch = unsafe extern "C" fn(save: *mut *mut c_void, bottom: *const u8, size: usize);
+pub(super) type StartSwitch = unsafe extern "C" fn(save: *mut *mut c_void, bottom: *const u8, size: usize);
 type FinishSwitch = unsafe extern "C" fn(saved: *mut c_void, bottom: *mut *const u8, size: *mut usize);
 type HandleNoReturn = unsafe extern "C" fn();
 type CurrentFiber = unsafe extern "C" fn() -> *mut c_void;
@@ -27,34 +27,47 @@ type CreateFiber = unsafe extern "C" fn(flags: c_uint) -> *mut c_void;
 type SwitchFiber = unsafe extern "C" fn(fiber: *mut c_void, flags: c_uint);
 type DestroyFiber = unsafe extern "C" fn(fiber: *mut c_void);
 
-/// The function of a sanitizer, if it is linked.
+/// Defines functions that find those of a sanitizer, if it is linked.
 macro_rules! linked {
-    ($name:literal as $type:ty) => {{
-        let address: usize;
-        // SAFETY: reads the linker's table of addresses, where a weak symbol that nobody defines is 0.
-        #[cfg(target_arch = "x86_64")]
-        unsafe {
-            asm!(
-                concat!(".weak ", $name),
-                concat!("mov {}, qword ptr [rip + ", $name, "@GOTPCREL]"),
-                out(reg) address,
-                options(pure, readonly, nostack, preserves_flags),
-            );
+    ($($function:ident: $name:literal as $type:ty;)*) => {$(
+        #[inline(always)]
+        fn $function() -> Option<$type> {
+            let address: usize;
+            // SAFETY: reads the linker's table of addresses, where a weak symbol that nobody defines is 0.
+            #[cfg(target_arch = "x86_64")]
+            unsafe {
+                asm!(
+                    concat!(".weak ", $name),
+                    concat!("mov {}, qword ptr [rip + ", $name, "@GOTPCREL]"),
+                    out(reg) address,
+                    options(pure, readonly, nostack, preserves_flags),
+                );
+            }
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            unsafe {
+                asm!(
+                    concat!(".weak ", $name),
+                    concat!("adrp {0}, :got:", $name),
+                    concat!("ldr {0}, [{0}, :got_lo12:", $name, "]"),
+                    out(reg) address,
+                    options(pure, readonly, nostack, preserves_flags),
+                );
+            }
+            // SAFETY: null or a function of that type, by the headers named above.
+            unsafe { std::mem::transmute::<usize, Option<$type>>(address) }
         }
-        // SAFETY: as above.
-        #[cfg(target_arch = "aarch64")]
-        unsafe {
-            asm!(
-                concat!(".weak ", $name),
-                concat!("adrp {0}, :got:", $name),
-                concat!("ldr {0}, [{0}, :got_lo12:", $name, "]"),
-                out(reg) address,
-                options(pure, readonly, nostack, preserves_flags),
-            );
-        }
-        // SAFETY: null or a function of that type, by the headers named above.
-        unsafe { std::mem::transmute::<usize, Option<$type>>(address) }
-    }};
+    )*};
+}
+
+linked! {
+    start_switch_fiber: "__sanitizer_start_switch_fiber" as StartSwitch;
+    finish_switch_fiber: "__sanitizer_finish_switch_fiber" as FinishSwitch;
+    handle_no_return: "__asan_handle_no_return" as HandleNoReturn;
+    current_fiber: "__tsan_get_current_fiber" as CurrentFiber;
+    create_fiber: "__tsan_create_fiber" as CreateFiber;
+    switch_to_fiber: "__tsan_switch_to_fiber" as SwitchFiber;
+    destroy_fiber: "__tsan_destroy_fiber" as DestroyFiber;
 }
 
 /// What is known of a flow that does not run.
@@ -112,8 +125,7 @@ pub(super) unsafe fn prepare(limit: *mut u8, top: *mut u8, entry: Entry, arg: *m
     // SAFETY: as above; `first` is given what it expects.
     let sp = unsafe { super::machine::bobbin_ctx_prepare(start.cast(), first, start.cast()) };
     // SAFETY: no preconditions.
-    let tsan =
-        linked!("__tsan_create_fiber" as CreateFiber).map_or(ptr::null_mut(), |create| unsafe { create(0) });
+    let tsan = create_fiber().map_or(ptr::null_mut(), |create| unsafe { create(0) });
     let fiber = Fiber { bottom: limit, size: top.addr() - limit.addr(), tsan, native: false };
     Context { sp, fiber }
 }
@@ -134,11 +146,13 @@ extern "C" fn first(start: *mut ()) -> ! {
 #[inline(always)]
 pub(super) unsafe fn switch(from: *mut Context, to: Context) {
     let mut fake_stack = ptr::null_mut();
-    // SAFETY: the caller's promise. What lies between the announcement and the switch touches no frame that the
-    // announcement has ended.
+    // SAFETY: the caller's promise. The frames of this flow stay valid until it is resumed.
     unsafe {
         (&raw mut (*from).fiber).write(running(&to.fiber));
-        announce(&raw mut fake_stack, &to.fiber);
+        if let Some(start) = start_switch_fiber() {
+            start(&raw mut fake_stack, to.fiber.bottom, to.fiber.size);
+        }
+        announce_to_tsan(to.fiber.tsan);
         super::machine::switch(&raw mut (*from).sp, to.sp);
         arrived(fake_stack);
     }
@@ -151,16 +165,19 @@ pub(super) unsafe fn switch(from: *mut Context, to: Context) {
 /// As [`super::leave`].
 #[inline(always)]
 pub(super) unsafe fn leave(to: Context) -> ! {
-    if let Some(handle_no_return) = linked!("__asan_handle_no_return" as HandleNoReturn) {
+    if let Some(handle_no_return) = handle_no_return() {
         // SAFETY: no preconditions. Frees the rest of the stack from marks that its next use would stumble over.
         unsafe { handle_no_return() };
     }
     let nowhere = left(running(&to.fiber));
-    // SAFETY: as in `switch`. Without a place to save it, AddressSanitizer frees the fake stack, so the stack pointer
-    // must go to a place that is in no frame.
+    let Context { sp, fiber: Fiber { bottom, size, tsan, .. } } = to;
+    // SAFETY: as in `switch`. AddressSanitizer frees the fake stack, so nothing may lie in a frame any more.
     unsafe {
-        announce(ptr::null_mut(), &to.fiber);
-        super::machine::switch(nowhere, to.sp);
+        announce_to_tsan(tsan);
+        match start_switch_fiber() {
+            Some(start) => super::machine::announce_and_switch(start, bottom, size, nowhere, sp),
+            None => super::machine::switch(nowhere, sp),
+        }
     }
     unreachable!("a flow that was left for good was resumed")
 }
@@ -169,8 +186,7 @@ pub(super) unsafe fn leave(to: Context) -> ! {
 #[inline(never)]
 fn running(to: &Fiber) -> Fiber {
     // SAFETY: no preconditions.
-    let tsan =
-        linked!("__tsan_get_current_fiber" as CurrentFiber).map_or(ptr::null_mut(), |get| unsafe { get() });
+    let tsan = current_fiber().map_or(ptr::null_mut(), |get| unsafe { get() });
     RUNNING.with(|running| {
         if running.bottom.get().is_null() {
             let (bottom, size) = native_stack();
@@ -199,34 +215,29 @@ fn left(fiber: Fiber) -> *mut *mut u8 {
 
 /// # Safety
 ///
-/// The switch to `to` follows, without a call or a return between.
+/// The switch to the flow of that fiber follows, without a call or a return between.
 #[inline(always)]
-unsafe fn announce(save: *mut *mut c_void, to: &Fiber) {
-    let (bottom, size, tsan) = (to.bottom, to.size, to.tsan);
-    if let Some(start) = linked!("__sanitizer_start_switch_fiber" as StartSwitch) {
-        // SAFETY: `save` is null or valid; the bounds are those of the stack of `to`.
-        unsafe { start(save, bottom, size) };
-    }
-    if let Some(switch) = linked!("__tsan_switch_to_fiber" as SwitchFiber) {
+unsafe fn announce_to_tsan(fiber: *mut c_void) {
+    if let Some(switch) = switch_to_fiber() {
         // SAFETY: made by `prepare`, or the thread's own. Without flags, what the thread did before happens before
         // what it does next, as is the case.
-        unsafe { switch(tsan, 0) };
+        unsafe { switch(fiber, 0) };
     }
 }
 
-/// The other half of `announce`, on the stack that was switched to.
+/// The other half of the announcement, on the stack that was switched to.
 ///
 /// # Safety
 ///
-/// `fake_stack` is what this flow's `announce` saved, null for its first time.
+/// `fake_stack` is what was saved when this flow was left, null for its first time.
 #[inline(never)]
 unsafe fn arrived(fake_stack: *mut c_void) {
-    if let Some(finish) = linked!("__sanitizer_finish_switch_fiber" as FinishSwitch) {
+    if let Some(finish) = finish_switch_fiber() {
         // SAFETY: the caller's promise; the null pointers say that the old bounds are known.
         unsafe { finish(fake_stack, ptr::null_mut(), ptr::null_mut()) };
     }
     let left = RUNNING.with(|running| running.left.replace(ptr::null_mut()));
-    if let Some(destroy) = linked!("__tsan_destroy_fiber" as DestroyFiber)
+    if let Some(destroy) = destroy_fiber()
         && !left.is_null()
     {
         // SAFETY: nobody runs on it any more, nor will.

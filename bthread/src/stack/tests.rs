@@ -248,6 +248,7 @@ fn threads_share_a_pool_and_no_stack() {
 }
 
 #[test]
+#[cfg_attr(feature = "sanitizers", ignore = "sanitizers take address space for themselves")]
 fn a_limit_on_address_space_is_shared_with_the_program() {
     let output = in_child(module_path!(), "a_limit_on_address_space_is_shared_with_the_program", || {
         const LIMIT: u64 = 4 << 30;
@@ -266,6 +267,7 @@ fn a_limit_on_address_space_is_shared_with_the_program() {
 }
 
 #[test]
+#[cfg_attr(feature = "sanitizers", ignore = "sanitizers need mappings of their own")]
 fn too_many_mappings_are_an_error_and_no_end() {
     let output = in_child(module_path!(), "too_many_mappings_are_an_error_and_no_end", || {
         let most: u32 =
@@ -305,6 +307,7 @@ fn markers_refused_on_the_way_are_replaced_by_gaps() {
 }
 
 #[test]
+#[cfg_attr(feature = "sanitizers", ignore = "sanitizers ignore mlock")]
 fn locked_memory_gets_guards_too() {
     let output = in_child(module_path!(), "locked_memory_gets_guards_too", || {
         let pool = StackPool::new(&config(64 << 10, 8, 0)).unwrap();

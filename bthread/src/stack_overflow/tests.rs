@@ -66,6 +66,7 @@ fn an_overflow_names_the_bthread_and_shows_the_way() {
 }
 
 #[test]
+#[cfg_attr(feature = "sanitizers", ignore = "sanitizers mark large frames before they touch them")]
 fn a_trace_ends_at_the_entry() {
     let output = in_child(module_path!(), "a_trace_ends_at_the_entry", || {
         extern "C" fn entry(_: *mut ()) -> ! {
