@@ -97,5 +97,6 @@ pub use {
     scope::{Scope, ScopedJoinHandle, scope},
     sleep::{Slept, current_id, is_bthread, sleep, sleep_until, yield_now},
     spawn::{Batch, Builder, spawn, spawn_next, spawn_urgent},
+    stack::{StackClass, StackStats},
     task::TaskId,
 };

@@ -27,6 +27,8 @@ use crate::worker::Worker;
 const LOOKS_PER_THRESHOLD: u32 = 3;
 /// The shortest time between two looks.
 const LOOK_MIN: Duration = Duration::from_micros(300);
+/// Between two times that free stacks give memory back.
+const TRIM_EVERY: Duration = Duration::from_secs(1);
 /// Looks in a row that find all workers asleep until the monitor sleeps, too.
 const IDLE_LOOKS: u32 = 64;
 /// Looks in a row with a worker too many until a stand-in rests.
@@ -240,26 +242,53 @@ pub(crate) fn worker_woke() {
 
 fn run() {
     let mut idle_looks = 0;
+    let mut trimming = Trimming { last: Instant::now(), more: true };
     loop {
-        let interval = Duration::from_nanos(INTERVAL.load(Ordering::Relaxed));
-        thread::sleep(interval);
-        if look() {
+        thread::sleep(Duration::from_nanos(INTERVAL.load(Ordering::Relaxed)));
+        trimming.now_and_then();
+        idle_looks = if look() { 0 } else { idle_looks + 1 };
+        if idle_looks == IDLE_LOOKS {
             idle_looks = 0;
-            continue;
+            sleep(&mut trimming);
         }
-        idle_looks += 1;
-        if idle_looks < IDLE_LOOKS {
-            continue;
-        }
-        idle_looks = 0;
-        let mut guard = lock(&WAKE.0);
-        ASLEEP.store(true, Ordering::SeqCst); // pairs with the load in `worker_woke`
-        if look() {
-            ASLEEP.store(false, Ordering::SeqCst);
-            continue;
-        }
-        while ASLEEP.load(Ordering::SeqCst) {
-            guard = WAKE.1.wait(guard).unwrap_or_else(|poisoned| poisoned.into_inner());
+    }
+}
+
+/// Sleeps until a worker wakes up; in between free stacks give back what they can.
+fn sleep(trimming: &mut Trimming) {
+    let mut guard = lock(&WAKE.0);
+    ASLEEP.store(true, Ordering::SeqCst); // pairs with the load in `worker_woke`
+    if look() {
+        ASLEEP.store(false, Ordering::SeqCst); // who cleared it meanwhile wanted no more
+        return;
+    }
+    trimming.more = true;
+    while ASLEEP.load(Ordering::SeqCst) {
+        guard = if trimming.more {
+            WAKE.1.wait_timeout(guard, TRIM_EVERY).unwrap_or_else(|poisoned| poisoned.into_inner()).0
+        } else {
+            WAKE.1.wait(guard).unwrap_or_else(|poisoned| poisoned.into_inner())
+        };
+        drop(guard); // a worker that wakes up needs it for a moment
+        trimming.now_and_then();
+        guard = lock(&WAKE.0);
+    }
+}
+
+/// The memory of free stacks, given back bit by bit.
+struct Trimming {
+    last: Instant,
+    /// There is, or may be, something left to give back.
+    more: bool,
+}
+
+impl Trimming {
+    fn now_and_then(&mut self) {
+        if self.last.elapsed() >= TRIM_EVERY {
+            self.last = Instant::now();
+            self.more = runtime::runtimes()
+                .into_iter()
+                .fold(false, |more, runtime| runtime.scheduler().stacks().trim() || more);
         }
     }
 }

@@ -8,6 +8,7 @@ use std::io;
 
 use crate::join::JoinHandle;
 use crate::runtime::{self, Runtime, Scheduler};
+use crate::stack::StackClass;
 use crate::task::{Attributes, Owned, TaskId};
 use crate::worker::{self, Place};
 
@@ -82,6 +83,7 @@ pub struct Builder {
     name: Option<Box<str>>,
     tag: Option<u32>,
     urgent: bool,
+    stack: StackClass,
     movable: Option<bool>,
 }
 
@@ -107,6 +109,13 @@ impl Builder {
     /// it makes no difference. Default: no.
     pub fn urgent(mut self, urgent: bool) -> Self {
         self.urgent = urgent;
+        self
+    }
+
+    /// How large a stack it runs on. Other classes than the normal one have theirs taken at the spawn already, and
+    /// cost one more switch at the start and the end. Default: normal.
+    pub fn stack(mut self, class: StackClass) -> Self {
+        self.stack = class;
         self
     }
 
@@ -176,7 +185,11 @@ impl Builder {
         if movable {
             scheduler.note_movable();
         }
-        let attributes = Attributes { name: self.name, movable, ..Attributes::default() };
+        let stack = match self.stack {
+            StackClass::Normal => None,
+            class => Some(scheduler.stacks().get(class)?),
+        };
+        let attributes = Attributes { name: self.name, movable, stack, ..Attributes::default() };
         let place = if self.urgent { Place::Urgent } else { Place::Next };
         // SAFETY: the caller's promise.
         let started = unsafe { start(scheduler, f, attributes, place) }?;
@@ -198,6 +211,7 @@ where
     T: Send,
 {
     if scheduler.is_exhausted() {
+        scheduler.stacks().put_all(attributes.stack);
         return Err(io::Error::new(io::ErrorKind::OutOfMemory, "no stacks left for bthreads"));
     }
     // SAFETY: the caller's promise.

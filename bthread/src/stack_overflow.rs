@@ -34,8 +34,8 @@ use std::sync::atomic::{
 /// async-signal-safe: no allocation, no lock, no panic.
 pub(crate) type Describe = fn(&mut [u8]) -> usize;
 
-/// How many pools can be watched at once.
-pub(crate) const POOLS_MAX: usize = 64;
+/// How many pools can be watched at once: those of 64 runtimes.
+pub(crate) const POOLS_MAX: usize = 64 * crate::stack::StackClass::ALL.len();
 
 /// Where a pool's guards lie: one at the low end of each slot.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use bthread::{Builder, Butex, Runtime, Slept, TaskId, WaitResult, current_id, spawn, spawn_urgent};
+use bthread::{
+    Builder, Butex, Runtime, Slept, StackClass, TaskId, WaitResult, current_id, spawn, spawn_urgent,
+};
 
 fn runtime(workers: usize) -> Runtime {
     Runtime::builder().workers(workers).stacks_max(4096).start().unwrap()
@@ -309,4 +311,49 @@ fn handles_tell_when_it_is_over() {
     let handle = spawn(|| ());
     until(|| handle.is_finished());
     handle.join().unwrap();
+}
+
+#[inline(never)]
+fn deep(kilobytes: usize) -> u8 {
+    let page = std::hint::black_box([kilobytes as u8; 1024]);
+    if kilobytes == 0 { page[0] } else { deep(kilobytes - 1).wrapping_add(page[1]) }
+}
+
+#[test]
+fn each_class_has_its_stack() {
+    let runtime = Runtime::builder().workers(2).stacks_max(64).start().unwrap();
+    let run = |class, kilobytes| {
+        let builder = Builder::new().stack(class);
+        builder.spawn_on(runtime, move || {
+            let before = deep(kilobytes);
+            bthread::yield_now();
+            bthread::sleep(Duration::from_micros(10));
+            assert_eq!(spawn(|| 1).join().unwrap(), 1);
+            before == deep(kilobytes)
+        })
+    };
+    let mut all = Vec::new();
+    for n in 0..60 {
+        let (class, kilobytes) = match n % 3 {
+            0 => (StackClass::Small, 4),
+            1 => (StackClass::Normal, 200),
+            _ => (StackClass::Large, 3000),
+        };
+        all.push(run(class, kilobytes).unwrap());
+    }
+    assert!(all.into_iter().all(|one| one.join().unwrap()));
+    for class in [StackClass::Small, StackClass::Large] {
+        until(|| runtime.stack_stats(class).in_use == 0);
+        assert!(runtime.stack_stats(class).created > 0);
+    }
+}
+
+#[test]
+fn a_panic_on_a_large_stack_leaves_the_worker_whole() {
+    let runtime = runtime(1);
+    for _ in 0..5 {
+        let builder = Builder::new().stack(StackClass::Large);
+        assert!(builder.spawn_on(runtime, || panic!("expected by this test")).unwrap().join().is_err());
+        assert_eq!(runtime.spawn(|| 2).join().unwrap(), 2);
+    }
 }

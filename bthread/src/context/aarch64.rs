@@ -37,3 +37,38 @@ pub(super) unsafe fn switch(from: *mut *mut u8, to: *mut u8) {
         );
     }
 }
+
+/// Calls `announce(null, bottom, size)` and switches, with nothing read from the running flow's frames between.
+///
+/// # Safety
+///
+/// As [`super::leave`], and for the call what `announce` asks for.
+#[cfg(feature = "sanitizers")]
+pub(super) unsafe fn announce_and_switch(
+    announce: super::sanitizer::StartSwitch,
+    bottom: *const u8,
+    size: usize,
+    from: *mut *mut u8,
+    to: *mut u8,
+) -> ! {
+    // SAFETY: the stack is aligned for a call here, which keeps x20 and x21; nothing comes back to label 2.
+    unsafe {
+        asm!(
+            "blr x8",
+            "mov x0, x20",
+            "mov x1, x21",
+            "adr x30, 2f",
+            "b {switch}",
+            "2:",
+            "brk #1",
+            switch = sym bobbin_ctx_switch,
+            in("x8") announce,
+            in("x0") 0,
+            in("x1") bottom,
+            in("x2") size,
+            in("x20") from,
+            in("x21") to,
+            options(noreturn),
+        );
+    }
+}

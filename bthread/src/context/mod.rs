@@ -1,7 +1,7 @@
 //! Contexts: where a suspended flow of control stands on its own stack, and how to leave one for another.
 //!
 //! This module owns the machine's calling convention: how a fresh stack is laid out ([`prepare`]) and
-//! how one stack is left for another ([`switch`]). It must never allocate, take a lock, touch a
+//! how one stack is left for another ([`switch`], or [`leave`] for good). It must never allocate, take a lock, touch a
 //! thread-local or know what a task, a worker or a stack pool is.
 //!
 //! # What a switch keeps
@@ -58,6 +58,11 @@
 //! ends there too, with a null. No panic may reach the entry function's caller: the entry is `extern "C"`,
 //! so the process aborts if one tries.
 //!
+//! # Sanitizers
+//!
+//! With the feature `sanitizers`, each switch is announced to AddressSanitizer or ThreadSanitizer, and a
+//! [`Context`] also holds what they want to know of the flow. See docs/sanitizers.md.
+//!
 //! # Not supported
 //!
 //! Hardware shadow stacks: x86 CET, AArch64 GCS, and the shadow call stack in x18. They hold a second copy
@@ -87,6 +92,8 @@ mod x86_64;
 #[cfg(target_arch = "x86_64")]
 use x86_64 as machine;
 
+#[cfg(feature = "sanitizers")]
+mod sanitizer;
 #[cfg(test)]
 mod tests;
 
@@ -97,9 +104,11 @@ pub(crate) type Entry = extern "C" fn(arg: *mut ()) -> !;
 ///
 /// Neither `Copy` nor `Clone`, because a context can be resumed once: resuming it destroys the frame it
 /// points at. Dropping one frees nothing; whatever lives on that stack is forgotten with it.
-#[repr(transparent)]
+#[cfg_attr(not(feature = "sanitizers"), repr(transparent))]
 pub(crate) struct Context {
     sp: *mut u8,
+    #[cfg(feature = "sanitizers")]
+    fiber: sanitizer::Fiber,
 }
 
 // SAFETY: a context is an address. Everything done with it is unsafe, and the contract of `switch` asks
@@ -109,7 +118,11 @@ unsafe impl Send for Context {}
 impl Context {
     /// The context of nothing: a place for `switch` to store into. Must not be resumed.
     pub(crate) const fn null() -> Context {
-        Context { sp: ptr::null_mut() }
+        Context {
+            sp: ptr::null_mut(),
+            #[cfg(feature = "sanitizers")]
+            fiber: sanitizer::Fiber::NULL,
+        }
     }
 
     /// Whether nothing has been stored here yet.
@@ -130,12 +143,17 @@ impl fmt::Debug for Context {
 ///
 /// # Safety
 ///
-/// The 256 bytes below `stack_top` must be writable memory that nothing else uses until the flow has been
-/// left for good; `entry` finds what lies below them as its stack, and needs enough of it.
-pub(crate) unsafe fn prepare(stack_top: *mut u8, entry: Entry, arg: *mut ()) -> Context {
+/// The stack is the memory from `limit` up to `top`. The 256 bytes below `top` must be writable memory that
+/// nothing else uses until the flow has been left for good; `entry` finds what lies below them, down to
+/// `limit`, as its stack, and needs enough of it.
+pub(crate) unsafe fn prepare(limit: *mut u8, top: *mut u8, entry: Entry, arg: *mut ()) -> Context {
+    debug_assert!(limit < top, "a stack grows down");
     // SAFETY: the caller's promise covers every byte the assembly writes.
-    let sp = unsafe { machine::bobbin_ctx_prepare(stack_top, entry, arg) };
-    Context { sp }
+    #[cfg(not(feature = "sanitizers"))]
+    return Context { sp: unsafe { machine::bobbin_ctx_prepare(top, entry, arg) } };
+    // SAFETY: as above.
+    #[cfg(feature = "sanitizers")]
+    return unsafe { sanitizer::prepare(limit, top, entry, arg) };
 }
 
 /// Suspends the running flow into `*from` and resumes `to`. Returns when something switches to `*from`.
@@ -160,5 +178,39 @@ pub(crate) unsafe fn prepare(stack_top: *mut u8, entry: Entry, arg: *mut ()) -> 
 pub(crate) unsafe fn switch(from: *mut Context, to: Context) {
     debug_assert!(!to.is_null(), "switch to a null context");
     // SAFETY: `Context` is transparent over the stack pointer; the rest is the caller's promise.
-    unsafe { machine::switch(from.cast::<*mut u8>(), to.sp) }
+    #[cfg(not(feature = "sanitizers"))]
+    unsafe {
+        machine::switch(from.cast::<*mut u8>(), to.sp);
+    }
+    // SAFETY: the caller's promise.
+    #[cfg(feature = "sanitizers")]
+    unsafe {
+        sanitizer::switch(from, to);
+    }
+}
+
+/// Resumes `to` and never comes back. Nothing on the running flow's stack is dropped; the stack is free as
+/// soon as `to` runs.
+///
+/// Neither parks nor blocks by itself.
+///
+/// # Safety
+///
+/// As for [`switch`], where it speaks of `to` and of signal handlers. Nobody borrows from the frames that
+/// are left, and the stack stays untouched until `to` runs.
+#[inline(always)]
+pub(crate) unsafe fn leave(to: Context) -> ! {
+    debug_assert!(!to.is_null(), "leaving for a null context");
+    #[cfg(not(feature = "sanitizers"))]
+    {
+        let mut nowhere = ptr::null_mut();
+        // SAFETY: the caller's promise; what is stored is never resumed.
+        unsafe { machine::switch(&raw mut nowhere, to.sp) };
+        unreachable!("a flow that was left for good was resumed")
+    }
+    // SAFETY: the caller's promise.
+    #[cfg(feature = "sanitizers")]
+    unsafe {
+        sanitizer::leave(to)
+    }
 }

@@ -37,3 +37,38 @@ pub(super) unsafe fn switch(from: *mut *mut u8, to: *mut u8) {
         );
     }
 }
+
+/// Calls `announce(null, bottom, size)` and switches, with nothing read from the running flow's frames between.
+///
+/// # Safety
+///
+/// As [`super::leave`], and for the call what `announce` asks for.
+#[cfg(feature = "sanitizers")]
+pub(super) unsafe fn announce_and_switch(
+    announce: super::sanitizer::StartSwitch,
+    bottom: *const u8,
+    size: usize,
+    from: *mut *mut u8,
+    to: *mut u8,
+) -> ! {
+    // SAFETY: the stack is aligned for a call here, which keeps r12 and r13; nothing comes back to label 2.
+    unsafe {
+        asm!(
+            "callq *%rax",
+            "movq %r12, %rdi",
+            "movq %r13, %rsi",
+            "leaq 2f(%rip), %rax",
+            "jmp {switch}",
+            "2:",
+            "ud2",
+            switch = sym bobbin_ctx_switch,
+            in("rax") announce,
+            in("rdi") 0,
+            in("rsi") bottom,
+            in("rdx") size,
+            in("r12") from,
+            in("r13") to,
+            options(att_syntax, noreturn),
+        );
+    }
+}

@@ -8,7 +8,7 @@ use super::scheduler::{Parts, Scheduler};
 use super::{CpuSet, RUNTIMES, RUNTIMES_MAX, Runtime, WORKERS_MAX, global_cell};
 use crate::atomic::lock;
 use crate::monitor;
-use crate::stack::{STACK_SIZE_DEFAULT, STACKS_MAX, StackConfig, StackPool};
+use crate::stack::{StackClass, StackConfig, StackPools};
 use crate::worker;
 
 /// Stacks without which a worker runs nothing: one to stand on, one for when the bthread on that one waits.
@@ -23,7 +23,7 @@ const STAND_INS_MAX: usize = 64;
 #[must_use]
 pub struct RuntimeBuilder {
     workers: Option<usize>,
-    stack_size: usize,
+    stacks: [StackConfig; StackClass::ALL.len()],
     stacks_max: usize,
     cpus: Option<CpuSet>,
     movable: bool,
@@ -33,10 +33,12 @@ pub struct RuntimeBuilder {
 
 impl RuntimeBuilder {
     pub(super) fn new() -> Self {
+        let stacks = StackClass::ALL.map(StackConfig::new);
+        let stacks_max = stacks[StackClass::Normal as usize].stacks_max as usize;
         RuntimeBuilder {
             workers: None,
-            stack_size: STACK_SIZE_DEFAULT,
-            stacks_max: STACKS_MAX as usize,
+            stacks,
+            stacks_max,
             cpus: None,
             movable: false,
             blocked_after: Some(BLOCKED_AFTER),
@@ -50,13 +52,19 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Usable bytes of a stack, rounded up to pages. Only pages that were touched take memory. Default: 1 MiB.
-    pub fn stack_size(mut self, bytes: usize) -> Self {
-        self.stack_size = bytes;
+    /// Usable bytes of a stack of the normal class, rounded up to pages, two at least, up to 1 GiB. Only pages that
+    /// were touched take memory. Default: 1 MiB.
+    pub fn stack_size(self, bytes: usize) -> Self {
+        self.stack_size_of(StackClass::Normal, bytes)
+    }
+
+    /// As [`stack_size`](Self::stack_size) for any class. Defaults: 32 KiB, 1 MiB, 8 MiB.
+    pub fn stack_size_of(mut self, class: StackClass, bytes: usize) -> Self {
+        self.stacks[class as usize].stack_size = bytes;
         self
     }
 
-    /// Most stacks at a time, and with it the bthreads that can wait at a time: from two for each worker, which is
+    /// Most stacks of the normal class at a time, and with it the bthreads that can wait at a time: from two for each worker, which is
     /// what it needs to run, to 2^24; a reservation of address space. Default: 2^20.
     pub fn stacks_max(mut self, stacks: usize) -> Self {
         self.stacks_max = stacks;
@@ -106,19 +114,16 @@ impl RuntimeBuilder {
             None => thread::available_parallelism().map_or(1, |n| n.get().min(WORKERS_MAX)),
         };
         check_workers(count)?;
-        let stacks = StackConfig {
-            stack_size: self.stack_size,
-            stacks_max: u32::try_from(self.stacks_max).unwrap_or(u32::MAX),
-            ..StackConfig::default()
-        };
+        let mut stacks = self.stacks;
+        stacks[StackClass::Normal as usize].stacks_max = u32::try_from(self.stacks_max).unwrap_or(u32::MAX);
         let too_few = |stacks| stacks < WORKER_STACKS_MIN * count;
         if too_few(self.stacks_max) {
             let message =
                 format!("{} stacks: must be {WORKER_STACKS_MIN} for each worker at least", self.stacks_max);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        let stacks = StackPool::new(&stacks)?;
-        if too_few(stacks.counts().capacity as usize) {
+        let stacks = StackPools::new(stacks)?;
+        if too_few(stacks.pool(StackClass::Normal)?.counts().capacity as usize) {
             return Err(io::Error::new(io::ErrorKind::OutOfMemory, "no address space for stacks"));
         }
         crate::stack_overflow::install(worker::describe_current)?;

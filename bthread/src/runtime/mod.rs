@@ -13,6 +13,7 @@ use crate::atomic::lock;
 use crate::join::JoinHandle;
 use crate::monitor::BlockedWorker;
 use crate::parking::WORKERS_MAX;
+use crate::stack::{StackClass, StackStats};
 use crate::worker;
 
 pub use builder::RuntimeBuilder;
@@ -112,6 +113,11 @@ impl Runtime {
     /// What the workers have done so far.
     pub fn stats(self) -> RuntimeStats {
         RuntimeStats::of(self.0)
+    }
+
+    /// The stacks of a class. Never blocks.
+    pub fn stack_stats(self, class: StackClass) -> StackStats {
+        self.0.stacks().stats(class)
     }
 
     /// The last 64 times that a worker of this runtime was held by a blocking call or a long computation, the oldest

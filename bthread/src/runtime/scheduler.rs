@@ -16,7 +16,7 @@ use crate::atomic::lock;
 use crate::monitor::Watch;
 use crate::parking::{Parking, WORKERS_MAX};
 use crate::poller::Poller;
-use crate::stack::StackPool;
+use crate::stack::StackPools;
 use crate::task::TaskRef;
 use crate::worker::{self, Worker};
 
@@ -34,7 +34,7 @@ pub(crate) struct Scheduler {
     poller: Poller,
     /// Where workers at rest wait: no descriptor is registered with it.
     quiet: Poller,
-    stacks: StackPool,
+    stacks: StackPools,
     /// Some worker found no stack for a new task.
     exhausted: AtomicBool,
     has_movable: AtomicBool,
@@ -55,7 +55,7 @@ struct Crew {
 /// What a scheduler is made of.
 pub(super) struct Parts {
     pub(super) tag: u32,
-    pub(super) stacks: StackPool,
+    pub(super) stacks: StackPools,
     pub(super) cpus: Option<CpuSet>,
     pub(super) movable: bool,
     pub(super) blocked_after: Option<Duration>,
@@ -103,7 +103,7 @@ impl Scheduler {
         &self.quiet
     }
 
-    pub(crate) fn stacks(&self) -> &StackPool {
+    pub(crate) fn stacks(&self) -> &StackPools {
         &self.stacks
     }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use super::RuntimeBuilder;
 use super::Scheduler;
 use crate::histogram::Histogram;
+use crate::stack::StackClass;
 
 /// Counts over all workers of a runtime since it started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -41,22 +42,22 @@ pub struct RuntimeStats {
     pub stacks_in_use: usize,
     /// Stacks made so far; those not in use wait for their next use.
     pub stacks_created: usize,
-    /// Most stacks there can be: as asked for, or what address space allowed.
+    /// Most stacks of the normal class there can be: as asked for, or what address space allowed.
     pub stacks_max: usize,
 }
 
 impl RuntimeStats {
     pub(super) fn of(scheduler: &Scheduler) -> Self {
-        let stacks = scheduler.stacks().counts();
+        let stacks = StackClass::ALL.map(|class| scheduler.stacks().stats(class));
         let mut stats = RuntimeStats {
             task_slots: crate::task::Pool::global().in_use(),
             sleeping_workers: scheduler.parking().sleepers(),
             blocked: scheduler.watch.blocked(),
             stand_ins: scheduler.stand_ins(),
             threads: scheduler.created(),
-            stacks_in_use: stacks.in_use as usize,
-            stacks_created: stacks.created as usize,
-            stacks_max: stacks.capacity as usize,
+            stacks_in_use: stacks.iter().map(|stacks| stacks.in_use).sum(),
+            stacks_created: stacks.iter().map(|stacks| stacks.created).sum(),
+            stacks_max: scheduler.stacks().stats(StackClass::Normal).max,
             ..RuntimeStats::default()
         };
         for worker in scheduler.workers() {

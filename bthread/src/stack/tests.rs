@@ -3,21 +3,25 @@
 #![allow(unsafe_code)]
 
 use super::child::{errors, in_child};
+use super::pool::{Guards, StackCounts};
+use super::reservation::Reservation;
 use super::*;
 use std::collections::HashSet;
 use std::io::{Read, Write, pipe};
 use std::os::fd::AsRawFd;
 
-fn config(stack_size: usize, stacks_max: u32, warm_max: u32) -> StackConfig {
-    StackConfig { stack_size, guard_size: 1, stacks_max, warm_max }
+/// With memory for `warm` free stacks, if one page of each is used.
+pub(super) fn config(stack_size: usize, stacks_max: u32, warm: usize) -> StackConfig {
+    let warm_bytes_max = warm * page();
+    StackConfig { stack_size, stacks_max, warm_bytes_max, ..StackConfig::new(StackClass::Normal) }
 }
 
-fn page() -> usize {
+pub(super) fn page() -> usize {
     page_size().unwrap()
 }
 
 /// Asks the kernel whether a byte can be read.
-fn readable(address: *const u8) -> bool {
+pub(super) fn readable(address: *const u8) -> bool {
     let (mut reader, writer) = pipe().unwrap();
     // SAFETY: the kernel copies the byte or says EFAULT.
     match unsafe { libc::write(writer.as_raw_fd(), address.cast(), 1) } {
@@ -30,7 +34,7 @@ fn readable(address: *const u8) -> bool {
 }
 
 /// Asks the kernel to write a byte.
-fn writable(address: *mut u8) -> bool {
+pub(super) fn writable(address: *mut u8) -> bool {
     let (reader, mut writer) = pipe().unwrap();
     writer.write_all(&[1]).unwrap();
     // SAFETY: the kernel copies the byte or says EFAULT; the callers name bytes of their own stacks.
@@ -38,11 +42,17 @@ fn writable(address: *mut u8) -> bool {
 }
 
 /// Whether there is memory behind the page at `address`.
-fn resident(address: *mut u8) -> bool {
+pub(super) fn resident(address: *mut u8) -> bool {
     let mut answer = 0_u8;
     // SAFETY: a page of a mapping, and room for one answer.
     assert_eq!(unsafe { libc::mincore(address.cast(), page(), &mut answer) }, 0);
     answer & 1 == 1
+}
+
+impl StackPool {
+    pub(super) fn put(&self, stack: Stack) {
+        self.put_all([stack]);
+    }
 }
 
 fn both(test: impl Fn(Guards)) {
@@ -238,13 +248,14 @@ fn threads_share_a_pool_and_no_stack() {
 }
 
 #[test]
+#[cfg_attr(feature = "sanitizers", ignore = "sanitizers take address space for themselves")]
 fn a_limit_on_address_space_is_shared_with_the_program() {
     let output = in_child(module_path!(), "a_limit_on_address_space_is_shared_with_the_program", || {
         const LIMIT: u64 = 4 << 30;
         let limit = libc::rlimit { rlim_cur: LIMIT, rlim_max: LIMIT };
         // SAFETY: lowers a limit of this process, which is the child.
         assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
-        let pool = StackPool::new(&StackConfig::default()).unwrap();
+        let pool = StackPool::new(&StackConfig::new(StackClass::Normal)).unwrap();
         assert!((64..2048).contains(&pool.capacity), "{}", pool.capacity);
         let stack = pool.get().unwrap();
         assert!(writable(stack.limit()));
@@ -256,6 +267,7 @@ fn a_limit_on_address_space_is_shared_with_the_program() {
 }
 
 #[test]
+#[cfg_attr(feature = "sanitizers", ignore = "sanitizers need mappings of their own")]
 fn too_many_mappings_are_an_error_and_no_end() {
     let output = in_child(module_path!(), "too_many_mappings_are_an_error_and_no_end", || {
         let most: u32 =
@@ -295,6 +307,7 @@ fn markers_refused_on_the_way_are_replaced_by_gaps() {
 }
 
 #[test]
+#[cfg_attr(feature = "sanitizers", ignore = "sanitizers ignore mlock")]
 fn locked_memory_gets_guards_too() {
     let output = in_child(module_path!(), "locked_memory_gets_guards_too", || {
         let pool = StackPool::new(&config(64 << 10, 8, 0)).unwrap();

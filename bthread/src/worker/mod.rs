@@ -201,7 +201,7 @@ where
 {
     let local = local();
     let Some(task) = allocate(local) else {
-        attributes.stack.into_iter().for_each(|stack| scheduler.stacks().put(stack));
+        scheduler.stacks().put_all(attributes.stack);
         return None;
     };
     // SAFETY: just allocated, queued once below; the rest is the caller's promise.

@@ -28,7 +28,7 @@ use std::time::Instant;
 use super::work::{LOOK_EVERY, STACK_RETRY};
 use super::{LOCAL, Place, Worker, count, recycle};
 use crate::context::{self, Context};
-use crate::stack::Stack;
+use crate::stack::{Stack, StackClass};
 use crate::sys::{self, WaitMask};
 use crate::task::{PHASE_STARTED, TaskRef};
 
@@ -107,7 +107,10 @@ pub(crate) fn main(worker: &'static Worker, deque: crossbeam_deque::Worker<TaskR
         departed: Cell::new(Departed::Nobody),
         stack: Cell::new(None),
         stacks: RefCell::default(),
-        stacks_max: local_stacks_max(worker.scheduler.stacks().counts().capacity, worker.scheduler.created()),
+        stacks_max: local_stacks_max(
+            worker.scheduler.stacks().stats(StackClass::Normal).max,
+            worker.scheduler.created(),
+        ),
         tasks: RefCell::default(),
         deferred_since: Cell::new(None),
         deferred_tasks: Cell::new(0),
@@ -123,21 +126,19 @@ pub(crate) fn main(worker: &'static Worker, deque: crossbeam_deque::Worker<TaskR
     }));
     LOCAL.set(local);
     let stack = loop {
-        match worker.scheduler.stacks().get() {
+        match worker.scheduler.stacks().get(StackClass::Normal) {
             Ok(stack) => break stack,
             Err(_) => std::thread::sleep(STACK_RETRY),
         }
     };
-    let mut native = Context::null();
     let runner = local.fresh_runner(stack);
     // SAFETY: (2): nothing else stands on that stack. The native stack is never returned to.
-    unsafe { context::switch(&mut native, runner) };
-    unreachable!("the native stack of a worker is left for ever")
+    unsafe { context::leave(runner) }
 }
 
 /// What one idle worker keeps must not be what another one starves for.
-fn local_stacks_max(capacity: u32, workers: usize) -> usize {
-    (capacity as usize / (LOCAL_STACKS_PART * workers)).clamp(1, LOCAL_STACKS_MAX)
+fn local_stacks_max(capacity: usize, workers: usize) -> usize {
+    (capacity / (LOCAL_STACKS_PART * workers)).clamp(1, LOCAL_STACKS_MAX)
 }
 
 extern "C" fn runner(local: *mut ()) -> ! {
@@ -159,8 +160,13 @@ impl Local {
                 this.leave_for(task);
             }
             if this.has_spare_stack() {
+                // SAFETY: (1), as above.
+                if let Some(stack) = unsafe { task.run() }.stack.take() {
+                    this.leave_to_start(task, stack);
+                }
                 this = this.start(task);
                 this.look_at_deferred();
+                this.leave_class_stack();
             } else {
                 this.deque.push(task);
                 // Another worker may have stacks.
@@ -199,11 +205,32 @@ impl Local {
         let own = self.stack.take().expect("a runner stands on a stack");
         self.keep(own);
         let target = self.enter(task);
-        let mut abandoned = Context::null();
         // SAFETY: (2): `target` is where the task waits; our stack stays untouched until the switch is done, as only
         // this thread takes from `stacks`.
-        unsafe { context::switch(&mut abandoned, target) };
-        unreachable!("a runner that left is not returned to")
+        unsafe { context::leave(target) }
+    }
+
+    /// Has a new task run on the stack of another class that it came with: the runner goes on there.
+    fn leave_to_start(&'static self, task: TaskRef, stack: Stack) -> ! {
+        let own = self.stack.take().expect("a runner stands on a stack");
+        self.keep(own);
+        self.handoff.set(Some(task));
+        let target = self.fresh_runner(stack);
+        // SAFETY: (2): as in `leave_for`; nothing else stands on the task's stack.
+        unsafe { context::leave(target) }
+    }
+
+    /// Goes back to a stack of the runner's own class after a task that came with another one.
+    fn leave_class_stack(&'static self) {
+        let own = self.stack.take().expect("a runner stands on a stack");
+        if own.class() == StackClass::Normal {
+            return self.stack.set(Some(own));
+        }
+        self.departed.set(Departed::Stack(own));
+        let spare = self.stacks.borrow_mut().pop().expect("a spare stack while a bthread runs");
+        let target = self.fresh_runner(spare);
+        // SAFETY: (2): our stack goes to its pool once it is left (`land`).
+        unsafe { context::leave(target) }
     }
 
     /// Leaves the stack of the calling bthread until somebody switches back to it, for `to` or for what is next. A
@@ -262,7 +289,7 @@ impl Local {
                 self.deque.push(task);
                 self.worker.scheduler.notify();
             }
-            Departed::Stack(stack) => self.worker.scheduler.stacks().put(stack),
+            Departed::Stack(stack) => self.worker.scheduler.stacks().put_all([stack]),
         }
     }
 
@@ -294,7 +321,9 @@ impl Local {
 
     fn fresh_runner(&self, stack: Stack) -> Context {
         // SAFETY: (2): the stack has nothing on it.
-        let context = unsafe { context::prepare(stack.top(), runner, ptr::from_ref(self).cast_mut().cast()) };
+        let context = unsafe {
+            context::prepare(stack.limit(), stack.top(), runner, ptr::from_ref(self).cast_mut().cast())
+        };
         self.stack.set(Some(stack));
         context
     }
@@ -304,8 +333,7 @@ impl Local {
     fn keep(&self, stack: Stack) {
         let mut stacks = self.stacks.borrow_mut();
         if stacks.len() >= self.stacks_max {
-            let pool = self.worker.scheduler.stacks();
-            stacks.drain(..self.stacks_max.div_ceil(2)).for_each(|stack| pool.put(stack));
+            self.worker.scheduler.stacks().put_all(stacks.drain(..self.stacks_max.div_ceil(2)));
         }
         stacks.push(stack);
     }
@@ -314,7 +342,7 @@ impl Local {
     pub(super) fn has_spare_stack(&self) -> bool {
         let mut stacks = self.stacks.borrow_mut();
         if stacks.is_empty() {
-            match self.worker.scheduler.stacks().get() {
+            match self.worker.scheduler.stacks().get(StackClass::Normal) {
                 Ok(stack) => stacks.push(stack),
                 Err(_) => {
                     self.set_starved(true);
