@@ -21,6 +21,7 @@
 
 mod atomic;
 mod butex;
+pub mod call_id;
 #[cfg(not(loom))]
 mod context;
 #[cfg(not(loom))]
@@ -43,6 +44,8 @@ pub mod slab;
 #[cfg(not(loom))]
 mod sleep;
 #[cfg(not(loom))]
+mod slots;
+#[cfg(not(loom))]
 mod stack;
 #[cfg(not(loom))]
 mod stack_overflow;
@@ -59,6 +62,7 @@ mod wait;
 mod worker;
 
 pub use butex::{Butex, WaitResult};
+pub use call_id::{CallGuard, CallId};
 #[cfg(not(loom))]
 pub use {
     defer::{Deferred, defer},
