@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use crate::local::{LocalPool, PoolRef};
 use crate::runtime::{self, Runtime, Scheduler};
 use crate::task::{Owned, TaskId};
 use crate::worker::{self, Place};
@@ -45,6 +46,7 @@ where
 #[must_use]
 pub struct Builder {
     name: Option<Box<str>>,
+    local_pool: Option<PoolRef>,
 }
 
 impl Builder {
@@ -56,6 +58,12 @@ impl Builder {
     /// A name for messages and debug pages.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into().into_boxed_str());
+        self
+    }
+
+    /// The pool whose bthread-locals the new bthread uses; see [`LocalPool`].
+    pub fn local_pool(mut self, pool: &LocalPool) -> Self {
+        self.local_pool = Some(pool.shared());
         self
     }
 
@@ -88,7 +96,16 @@ impl Builder {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let started = start(scheduler, f, self.name, false, Place::Next)?;
+        let started = match self.local_pool {
+            None => start(scheduler, f, self.name, false, Place::Next)?,
+            Some(pool) => {
+                let f = move || {
+                    pool.enter();
+                    f()
+                };
+                start(scheduler, f, self.name, false, Place::Next)?
+            }
+        };
         let (task, id) = started.expect("not detached");
         Ok(JoinHandle { task, id })
     }

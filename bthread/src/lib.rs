@@ -32,6 +32,8 @@ mod inbox;
 mod interrupt;
 #[cfg(not(loom))]
 mod join;
+#[cfg(not(loom))]
+pub mod local;
 pub mod mpsc;
 mod parker;
 mod parking;
@@ -68,6 +70,7 @@ pub use {
     defer::{Deferred, defer},
     interrupt::{interrupt, is_stopped, stop},
     join::{Batch, Builder, JoinHandle, spawn, spawn_next},
+    local::{LocalKey, LocalPool},
     poller::{EventHandler, Readiness, Registration},
     runtime::{Runtime, RuntimeBuilder, RuntimeStats},
     sleep::{Slept, current_id, is_bthread, sleep, sleep_until, yield_now},

@@ -8,6 +8,7 @@
 //! (2) `run` (context, stack) belongs to the worker that is the task's home, from the first run to the end.
 //! (3) `joiner` belongs to the holder of the join handle until it sets `LIFE_JOINER`, then to the worker that ends
 //!     the task, which reads it before it sets `LIFE_DONE`.
+//! (4) `locals` belongs to the bthread itself; see `local`. They are empty while no bthread is in the slot.
 
 #![allow(unsafe_code)]
 
@@ -23,6 +24,7 @@ use std::sync::{Mutex, OnceLock};
 
 use crate::atomic::lock;
 use crate::context::Context;
+use crate::local::Locals;
 use crate::parker::Parker;
 use crate::stack::Stack;
 use crate::timer::Key;
@@ -93,6 +95,7 @@ pub(crate) struct Task {
     run: UnsafeCell<Run>,
     joiner: UnsafeCell<Option<&'static Parker>>,
     name: UnsafeCell<Option<Box<str>>>,
+    locals: UnsafeCell<Locals>,
     work: UnsafeCell<Work>,
 }
 
@@ -171,6 +174,12 @@ impl TaskRef {
         let call = unsafe { (*self.get().work.get()).call };
         // SAFETY: (1): `prepare` put a closure of the type that `call` expects.
         unsafe { call(self) }
+        crate::local::finish(self);
+    }
+
+    /// Its bthread-locals, which (4) says who may follow to.
+    pub(crate) fn locals(self) -> *mut Locals {
+        self.get().locals.get()
     }
 
     /// Publishes the end of the task after [`call`](Self::call), still as this task. True: nobody holds a handle,
@@ -186,6 +195,7 @@ impl TaskRef {
             if life & LIFE_DETACHED != 0 {
                 // SAFETY: (1): no handle, so the result is ours.
                 unsafe { self.drop_result() };
+                crate::local::finish(self); // what the result's destructor has used
                 return true;
             }
             // SAFETY: (3): set before LIFE_JOINER, which we saw with Acquire; copied before we set LIFE_DONE.
@@ -453,6 +463,7 @@ impl Pool {
                 }),
                 joiner: UnsafeCell::new(None),
                 name: UnsafeCell::new(None),
+                locals: UnsafeCell::new(Locals::new()),
                 work: UnsafeCell::new(Work {
                     call: |_| (),
                     drop_result: |_| (),

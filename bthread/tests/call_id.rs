@@ -78,7 +78,7 @@ fn one_contender_wins() {
         let id = CallId::create(winners.clone(), destroy_on_error).unwrap();
         let held = id.lock::<Arc<AtomicUsize>>().unwrap();
         let contend = move || match id.try_lock::<Arc<AtomicUsize>>() {
-            Ok(call) => drop(call.fetch_add(1, Ordering::Relaxed)),
+            Ok(call) => assert_ne!(call.fetch_add(1, Ordering::Relaxed), usize::MAX),
             Err(error) => assert!(matches!(error, CallIdError::Busy | CallIdError::Invalid)),
         };
         let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(contend)).collect();
