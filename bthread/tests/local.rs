@@ -180,7 +180,7 @@ mod the_end {
                 bthread::sleep(Duration::from_micros(100));
                 *total += 1;
                 VALUE.set(Some(Counted(Arc::default())));
-                bthread::spawn(|| bthread::yield_now()).join().unwrap();
+                bthread::spawn(bthread::yield_now).join().unwrap();
                 self.0.1.fetch_add(1, Ordering::SeqCst);
             }
         }

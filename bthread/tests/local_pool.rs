@@ -60,24 +60,29 @@ fn the_next_bthread_finds_what_the_last_one_left() {
 
 #[test]
 fn who_outlives_the_pool_drops_at_the_end() {
-    let drops = Arc::new(AtomicUsize::new(0));
     let pool = LocalPool::new();
-    let go = Arc::new(bthread::Butex::new(0));
-    let last = Builder::new().local_pool(&pool).spawn({
-        let (drops, go) = (drops.clone(), go.clone());
-        move || {
-            KEPT.with_borrow_mut(|list| list.push(Counted(drops)));
-            while go.value().load(Ordering::Acquire) == 0 {
-                let _ = go.wait(0, None);
+    let outlive = || {
+        let (go, drops) = (Arc::new(bthread::Butex::new(0)), Arc::new(AtomicUsize::new(0)));
+        let outliving = {
+            let (go, drops) = (go.clone(), drops.clone());
+            move || {
+                KEPT.with_borrow_mut(|list| list.push(Counted(drops)));
+                while go.value().load(Ordering::Acquire) == 0 {
+                    let _ = go.wait(0, None);
+                }
             }
-        }
-    });
+        };
+        (Builder::new().local_pool(&pool).spawn(outliving).unwrap(), go, drops)
+    };
+    let outliving = [outlive(), outlive()];
     drop(pool);
-    assert_eq!(count(&drops), 0);
-    go.value().store(1, Ordering::Release);
-    go.wake_all();
-    last.unwrap().join().unwrap();
-    assert_eq!(count(&drops), 1);
+    for (bthread, go, drops) in outliving {
+        assert_eq!(count(&drops), 0);
+        go.value().store(1, Ordering::Release);
+        go.wake_all();
+        bthread.join().unwrap();
+        assert_eq!(count(&drops), 1, "not kept for the other one");
+    }
 }
 
 #[test]

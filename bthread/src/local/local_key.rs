@@ -1,4 +1,8 @@
 //! Statics of which every bthread has its own.
+//!
+//! Holds unsafe: the way from a place in the table to the value; the argument stands in `local`.
+
+#![allow(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -45,8 +49,7 @@ macro_rules! bthread_local {
 /// A static of which every bthread, and every OS thread, has its own; declared by
 /// [`bthread_local!`](crate::bthread_local). The interface is that of `std::thread::LocalKey`.
 ///
-/// No method blocks by itself; the functions that are passed in may wait. A value that was replaced or whose end has
-/// come while somebody uses it lives until that use is over.
+/// No method blocks by itself; the functions that are passed in may wait.
 ///
 /// # Panics
 /// All methods but [`try_with`](Self::try_with) panic where that gives an [`AccessError`].
@@ -98,16 +101,20 @@ impl<T: 'static> LocalKey<T> {
         let index = self.index();
         let existing = access(|locals| Ok(locals.existing()?.and_then(|table| table.get(self.kind, index))))?;
         let value = match existing {
-            Some(value) => value.downcast::<T>().expect("the index is this static's alone"),
-            None => {
-                let value = Rc::new(init());
-                let erased: Value = value.clone();
-                // What `init` has put in itself, if it came here too, is dropped as in std.
-                drop(access(|locals| Ok(locals.table()?.set(self.kind, index, erased)))?);
-                value
-            }
+            Some(value) => value.cast::<T>(),
+            None => self.make(index, init)?,
         };
-        Ok(f(&value))
+        // SAFETY: `local` (3), and the index is this static's alone, so it is a `T`.
+        Ok(f(unsafe { &*value }))
+    }
+
+    #[cold]
+    fn make(&'static self, index: usize, init: impl FnOnce() -> T) -> Result<*const T, AccessError> {
+        let value = Rc::new(init());
+        let erased: Value = value.clone(); // dropped in `access` if there is no table, and not the last one then
+        // What `init` itself has put there, if it came here too, is displaced and dropped.
+        drop(access(|locals| Ok(locals.table()?.set(self.kind, index, erased)))?);
+        Ok(Rc::as_ptr(&value))
     }
 
     fn index(&'static self) -> usize {

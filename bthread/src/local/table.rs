@@ -8,7 +8,7 @@
 use std::any::Any;
 use std::rc::Rc;
 
-/// Counted, so that a value which is replaced while it is used is dropped after the use.
+/// Counted, so that a key's value which is replaced while it is used is dropped after the use.
 pub(super) type Value = Rc<dyn Any>;
 
 /// Which part of the table a static has its index in.
@@ -52,8 +52,13 @@ impl Table {
         Retired(self)
     }
 
-    pub(super) fn get(&self, kind: Kind, index: usize) -> Option<Value> {
-        self.statics(kind).get(index)?.clone()
+    /// Where the value of a static is: until it is displaced or taken.
+    pub(super) fn get(&self, kind: Kind, index: usize) -> Option<*const ()> {
+        let statics = match kind {
+            Kind::Fresh => &self.fresh,
+            Kind::Pooled => &self.shelf.statics,
+        };
+        statics.get(index)?.as_ref().map(|value| Rc::as_ptr(value).cast())
     }
 
     /// Puts a value in, and gives the one it displaces. A `Pooled` one is `Send`.
@@ -100,13 +105,6 @@ impl Table {
             0 => self.fresh.get_mut(index)?.take(),
             1 => self.shelf.statics.get_mut(index)?.take(),
             _ => self.shelf.keyed.get_mut(index)?.take().map(|(_, value)| value),
-        }
-    }
-
-    fn statics(&self, kind: Kind) -> &[Option<Value>] {
-        match kind {
-            Kind::Fresh => &self.fresh,
-            Kind::Pooled => &self.shelf.statics,
         }
     }
 }
