@@ -24,6 +24,7 @@ mod block_on;
 #[cfg(not(loom))]
 mod blocking;
 mod butex;
+pub mod call_id;
 #[cfg(not(loom))]
 mod clock;
 #[cfg(not(loom))]
@@ -46,6 +47,8 @@ mod interrupt;
 #[cfg(not(loom))]
 mod join;
 #[cfg(not(loom))]
+pub mod local;
+#[cfg(not(loom))]
 mod monitor;
 pub mod mpsc;
 #[cfg(not(loom))]
@@ -62,6 +65,7 @@ mod scope;
 pub mod slab;
 #[cfg(not(loom))]
 mod sleep;
+mod slots;
 #[cfg(not(loom))]
 mod spawn;
 #[cfg(not(loom))]
@@ -80,6 +84,7 @@ mod worker;
 
 pub use block_on::block_on;
 pub use butex::{Butex, WaitResult};
+pub use call_id::{CallGuard, CallId};
 #[cfg(not(loom))]
 pub use {
     blocking::{
@@ -91,6 +96,7 @@ pub use {
     inspect::{BthreadInfo, BthreadState, Home, WaitsFor, bthread, bthreads},
     interrupt::{interrupt, is_stopped, stop},
     join::{JoinHandle, join, join_until},
+    local::{LocalKey, LocalPool},
     monitor::BlockedWorker,
     poller::{EventHandler, Readiness, Registration},
     runtime::{CpuSet, Runtime, RuntimeBuilder, RuntimeStats, runtimes},

@@ -7,6 +7,7 @@
 use std::io;
 
 use crate::join::JoinHandle;
+use crate::local::{LocalPool, PoolRef};
 use crate::runtime::{self, Runtime, Scheduler};
 use crate::stack::StackClass;
 use crate::task::{Attributes, Owned, TaskId};
@@ -84,6 +85,7 @@ pub struct Builder {
     tag: Option<u32>,
     urgent: bool,
     stack: StackClass,
+    local_pool: Option<PoolRef>,
     movable: Option<bool>,
 }
 
@@ -109,6 +111,12 @@ impl Builder {
     /// it makes no difference. Default: no.
     pub fn urgent(mut self, urgent: bool) -> Self {
         self.urgent = urgent;
+        self
+    }
+
+    /// The pool whose bthread-locals the new bthread uses; see [`LocalPool`].
+    pub fn local_pool(mut self, pool: &LocalPool) -> Self {
+        self.local_pool = Some(pool.shared());
         self
     }
 
@@ -192,7 +200,17 @@ impl Builder {
         let attributes = Attributes { name: self.name, movable, stack, ..Attributes::default() };
         let place = if self.urgent { Place::Urgent } else { Place::Next };
         // SAFETY: the caller's promise.
-        let started = unsafe { start(scheduler, f, attributes, place) }?;
+        let started = match self.local_pool {
+            None => unsafe { start(scheduler, f, attributes, place) },
+            Some(pool) => {
+                let f = move || {
+                    pool.enter();
+                    f()
+                };
+                // SAFETY: the caller's promise.
+                unsafe { start(scheduler, f, attributes, place) }
+            }
+        }?;
         let (task, id) = started.expect("not detached");
         Ok(JoinHandle::new(task, id))
     }

@@ -7,6 +7,7 @@
 //!     ran it. Whoever ends up with it empties it and recycles the slot.
 //! (2) `run` (context, stack) belongs to the spawner until the task is queued, then to the worker that takes
 //!     it from a queue or an inbox, until the task is parked or queued again, or has ended.
+//! (3) `locals` belongs to the bthread itself; see `local`. They are empty while no bthread is in the slot.
 
 #![allow(unsafe_code)]
 
@@ -27,6 +28,7 @@ use std::time::Instant;
 use crate::atomic::lock;
 use crate::clock;
 use crate::context::Context;
+use crate::local::Locals;
 use crate::parker::Parker;
 use crate::stack::Stack;
 use crate::worker::Worker;
@@ -105,6 +107,7 @@ pub(crate) struct Task {
     /// The next in an inbox.
     pub(crate) link: AtomicPtr<Task>,
     run: UnsafeCell<Run>,
+    locals: UnsafeCell<Locals>,
     joiner: AtomicPtr<Parker>,
     phase: AtomicU8,
     has_name: AtomicBool,
@@ -210,6 +213,12 @@ impl TaskRef {
         let call = unsafe { (*self.get().work.get()).call };
         // SAFETY: (1): `prepare` put a closure of the type that `call` expects.
         unsafe { call(self) }
+        crate::local::finish(self);
+    }
+
+    /// Its bthread-locals, which (3) says who may follow to.
+    pub(crate) fn locals(self) -> *mut Locals {
+        self.get().locals.get()
     }
 
     /// Publishes the end of the task after [`call`](Self::call), still as this task. True: nobody holds a handle,
@@ -226,6 +235,7 @@ impl TaskRef {
             if life & LIFE_DETACHED != 0 {
                 // SAFETY: (1): no handle, so the result is ours.
                 unsafe { self.drop_result() };
+                crate::local::finish(self); // what the result's destructor has used
                 return true;
             }
             // SAFETY: set before LIFE_JOINER, which we saw with Acquire; parkers live for ever. If the joiner gives up
@@ -339,6 +349,7 @@ impl Task {
             home: AtomicPtr::new(ptr::null_mut()),
             link: AtomicPtr::new(ptr::null_mut()),
             run: UnsafeCell::new(Run { started: false, context: Context::null(), stack: None, queued: None }),
+            locals: UnsafeCell::new(Locals::new()),
             joiner: AtomicPtr::new(ptr::null_mut()),
             phase: AtomicU8::new(PHASE_FREE),
             has_name: AtomicBool::new(false),

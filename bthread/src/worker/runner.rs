@@ -190,9 +190,10 @@ impl Local {
         self.worker.set_current(Some(task));
         // SAFETY: taken from a queue, not started before.
         unsafe { task.call() };
-        let here = if task.get().is_movable() { super::local().expect("on a worker") } else { self };
+        let movable = task.get().is_movable(); // no more ours once it is complete
         // SAFETY: once, after `call`, where it ended.
         let unused = unsafe { task.complete() };
+        let here = if movable { super::local().expect("on a worker") } else { self };
         here.worker.set_current(None);
         if unused {
             recycle(task);
