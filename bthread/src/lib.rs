@@ -25,6 +25,7 @@ mod butex;
 mod context;
 #[cfg(not(loom))]
 mod defer;
+pub mod exec_queue;
 #[cfg(not(loom))]
 mod inbox;
 #[cfg(not(loom))]
