@@ -47,7 +47,6 @@ mod sleep;
 mod stack;
 #[cfg(not(loom))]
 mod stack_overflow;
-#[cfg(not(loom))]
 pub mod sync;
 #[cfg(not(loom))]
 mod sys;

@@ -170,6 +170,9 @@ impl<T, S> Consumer<'_, T, S> {
             if self.end().closed {
                 return Found::Stopped;
             }
+            if self.urgent_waits() {
+                continue; // a `Look` that was passed just now told of it
+            }
             // An urgent task that is not linked yet is followed by a `Look`: no need to wait for it here.
             if !self.end().stopping {
                 if self.rest() {

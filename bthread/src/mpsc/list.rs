@@ -461,7 +461,7 @@ mod models {
                     wait::park(parker, None);
                 }
             }
-            others.map(|other| other.join().unwrap());
+            others.into_iter().for_each(|other| drop(other.join().unwrap()));
         });
     }
 
