@@ -31,6 +31,7 @@ mod clock;
 mod context;
 #[cfg(not(loom))]
 mod defer;
+pub mod exec_queue;
 #[cfg(not(loom))]
 pub mod fd;
 #[cfg(not(loom))]

@@ -7,6 +7,7 @@
 //! | [`Condvar`] | waiting under a mutex until something is the case |
 //! | [`Semaphore`] | a number of permits |
 //! | [`CountdownEvent`], [`Barrier`] | waiting for several others |
+//! | [`mpsc`], [`oneshot`] | values handed from one to another |
 //! | [`Once`], [`OnceLock`], [`LazyLock`] | what happens once |
 //!
 //! # Timeouts
@@ -34,12 +35,14 @@ mod condvar;
 mod countdown;
 #[cfg(not(loom))]
 mod lazy_lock;
+pub mod mpsc;
 #[cfg(not(loom))]
 mod mutex;
 #[cfg(not(loom))]
 mod once;
 #[cfg(not(loom))]
 mod once_lock;
+pub mod oneshot;
 #[cfg(not(loom))]
 mod poison;
 mod raw;

@@ -42,21 +42,14 @@ pub(super) struct Output {
     role: AtomicU8,
     /// The thread that has deferred it, see [`this_thread`].
     deferred_on: AtomicUsize,
-    /// The sender's alone; the lock is never waited for.
-    sending: Mutex<Sending>,
+    /// What the sender has taken from the queue; its alone, the lock is never waited for.
+    sending: Mutex<IoBuf>,
     /// KeepWrite wants to be told of writability.
     blocked: AtomicBool,
     /// Bumped when the socket is writable again or has failed.
     writable: Butex,
     /// The connection is to end as soon as everything is written.
     closing: AtomicBool,
-}
-
-#[derive(Default)]
-struct Sending {
-    bytes: IoBuf,
-    /// Taken from the queue since the sender became one.
-    taken: usize,
 }
 
 /// Whether a write counts against [`Limits::max_unwritten_bytes`](crate::Limits::max_unwritten_bytes).
@@ -262,12 +255,11 @@ impl Socket {
     fn send_turn(&self) -> Sent {
         let output = &self.output;
         let mut sending = lock(&output.sending);
-        let Sending { bytes, taken } = &mut *sending;
+        let bytes = &mut *sending;
         let mut turn = 0;
         loop {
             let writes = output.queue.drain(|more| bytes.append_buf(more));
             self.count_as_written(writes * WRITE_COST);
-            *taken += writes;
             while !bytes.is_empty() {
                 if turn >= TURN_BYTES_MAX {
                     return Sent::Enough;
@@ -292,7 +284,7 @@ impl Socket {
             }
             // Before the role is given up, as the next sender may set it. A stale `true` wakes nobody, once.
             output.blocked.store(false, Ordering::Relaxed);
-            if output.queue.release(std::mem::take(taken)) {
+            if output.queue.release() {
                 return Sent::All;
             }
         }

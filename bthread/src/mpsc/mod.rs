@@ -1,22 +1,18 @@
 //! A wait-free queue with many producers and one consumer at a time, where the producer that finds the queue
-//! idle becomes the consumer. Socket writes and execution queues stand on it (`spec/bthread.md` §10,
-//! `spec/rpc-core.md` §2.2).
+//! idle becomes the consumer. Socket writes stand on it (`spec/rpc-core.md` §2.2); execution queues and channels stand
+//! on the list below it (`spec/bthread.md` §10).
 //!
-//! Holds unsafe: the links between nodes. The argument, once:
-//! (1) A node is owned by the queue from `push` until `drain` has passed it; only the consumer frees nodes.
-//! (2) `head` is touched only between a successful `enter` and the matching `leave`, which are an exclusive lock.
-//! (3) `pending` is raised before a node is linked, so the consumer never takes more than was counted, and the one
-//!     `push` that raises it from 0 is the only one that becomes the consumer until `release` brings it to 0.
+//! Holds unsafe: the cursor, which is the right to take items, is touched only between a successful `enter` and the end
+//! of the guard it gives, which are an exclusive lock, or with `&mut self`.
 
 #![allow(unsafe_code)]
 
-use std::ptr;
+pub(crate) mod list;
+#[cfg(not(loom))]
+mod nodes;
 
-use crate::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, UnsafeCell, spin_loop, yield_now};
-
-/// Rounds that the consumer spins for a producer that has counted its node but not yet linked it, before it lets
-/// the operating system run that producer.
-const LINK_SPINS: u32 = 64;
+use crate::atomic::{AtomicBool, Ordering, UnsafeCell};
+use list::{Cursor, List, Pushed, Rest};
 
 /// What [`Queue::push`] made of the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +24,8 @@ pub enum Push {
     Queued,
 }
 
-/// A queue of `T`; see the module's text for the roles.
+/// A queue of `T`; see the module's text for the roles. Not bounded: who pushes bounds what is queued. An idle queue
+/// holds no memory beside itself.
 ///
 /// ```
 /// use bthread::mpsc::{Push, Queue};
@@ -36,56 +33,43 @@ pub enum Push {
 /// assert_eq!(queue.push(1), Push::First); // we are the consumer from here on
 /// assert_eq!(queue.push(2), Push::Queued);
 /// let mut seen = Vec::new();
-/// let taken = queue.drain(|item| seen.push(item));
-/// assert!(queue.release(taken), "nothing more has come, the queue is idle");
+/// queue.drain(|item| seen.push(item));
+/// assert!(queue.release(), "nothing more has come, the queue is idle");
 /// assert_eq!(seen, [1, 2]);
 /// ```
 pub struct Queue<T> {
-    tail: AtomicPtr<Node<T>>,
-    pending: AtomicUsize,
+    list: List<T>,
     consuming: AtomicBool,
-    head: UnsafeCell<Head<T>>,
+    end: UnsafeCell<End<T>>,
 }
 
 /// The consumer's end.
-struct Head<T> {
-    node: *mut Node<T>,
+struct End<T> {
+    cursor: Cursor<T>,
     /// Items handed over by a `drain` that a panic ended; nobody has heard of them yet.
     untold: usize,
 }
 
-struct Node<T> {
-    next: AtomicPtr<Node<T>>,
-    value: Option<T>,
-}
-
 // SAFETY: items move between threads by value, which `T: Send` allows; nothing hands out `&T`.
 unsafe impl<T: Send> Send for Queue<T> {}
-// SAFETY: as above; `head` is under the `consuming` lock (2).
+// SAFETY: as above; `end` is under the `consuming` lock.
 unsafe impl<T: Send> Sync for Queue<T> {}
 
 impl<T> Queue<T> {
-    /// An idle queue; allocates one node.
+    /// An idle queue. Allocates nothing.
     pub fn new() -> Self {
-        let stub = Node::boxed(None);
-        Queue {
-            tail: AtomicPtr::new(stub),
-            pending: AtomicUsize::new(0),
-            consuming: AtomicBool::new(false),
-            head: UnsafeCell::new(Head { node: stub, untold: 0 }),
-        }
+        let (list, cursor) = List::new();
+        let end = UnsafeCell::new(End { cursor, untold: 0 });
+        Queue { list, consuming: AtomicBool::new(false), end }
     }
 
-    /// Appends an item. Wait-free, never blocks, allocates one node. May run in parallel with every method.
-    pub fn push(&self, value: T) -> Push {
-        let node = Node::boxed(Some(value));
-        // Before the link (3). Acquire pairs with the Release of `release`: a new consumer sees what the last one did.
-        let was_idle = self.pending.fetch_add(1, Ordering::AcqRel) == 0;
-        let previous = self.tail.swap(node, Ordering::AcqRel); // pairs with itself: the next pusher sees our node
-        // SAFETY: (1): `previous` is still owned by the queue: the consumer passes a node only once its `next` is
-        // set, which is this store.
-        unsafe { (*previous).next.store(node, Ordering::Release) }; // pairs with the Acquire in `drain`
-        if was_idle { Push::First } else { Push::Queued }
+    /// Appends an item. Wait-free, never blocks. May run in parallel with every method.
+    pub fn push(&self, item: T) -> Push {
+        match self.list.push(item) {
+            Ok(Pushed::First) => Push::First,
+            Ok(Pushed::Queued) => Push::Queued,
+            Err(_) => unreachable!("a queue is never closed"),
+        }
     }
 
     /// Hands every item that is linked now to `f`, in the order of the pushes, and returns how many there were.
@@ -98,56 +82,44 @@ impl<T> Queue<T> {
     pub fn drain(&self, mut f: impl FnMut(T)) -> usize {
         let _lock = self.enter();
         loop {
-            // SAFETY: (2): we hold `consuming`, and `f`, which could come back here, is refused by it.
-            let state = unsafe { &mut *self.head.get() };
-            let head = state.node;
-            // SAFETY: (1): `head` was not freed: only this loop frees it, below.
-            let next = unsafe { (*head).next.load(Ordering::Acquire) }; // pairs with the Release in `push`
-            if next.is_null() {
-                return std::mem::take(&mut state.untold);
-            }
-            // SAFETY: (1), (2): `next` is linked and ours; its value is untouched since its push.
-            let value = unsafe { (*next).value.take() };
-            state.node = next;
-            state.untold += 1;
-            // SAFETY: (1): `head` has been passed and no producer holds it: its `next` is set.
-            drop(unsafe { Box::from_raw(head) });
-            f(value.expect("a linked node has a value until the consumer takes it"));
+            // SAFETY: we hold `consuming`, and `f`, which could come back here, is refused by it.
+            let end = unsafe { &mut *self.end.get() };
+            // SAFETY: the cursor is the list's.
+            let Some(item) = (unsafe { self.list.pop(&mut end.cursor) }) else {
+                return std::mem::take(&mut end.untold);
+            };
+            end.untold += 1;
+            f(item);
         }
     }
 
-    /// Ends the consumer's turn after it has handled `taken` items (the sum of its `drain`s since it became the
-    /// consumer or since the last `release` that returned false). True: the queue is idle, the next `push` makes a
-    /// new consumer. False: more has been pushed and the caller is still the consumer.
-    pub fn release(&self, taken: usize) -> bool {
-        // Release pairs with the Acquire in `push`; Acquire with pushes that were counted meanwhile.
-        let idle = self.pending.fetch_sub(taken, Ordering::AcqRel) == taken;
-        if !idle && taken == 0 {
-            self.wait_for_a_link();
+    /// Ends the consumer's turn after it has handled what its `drain`s gave it. True: the queue is idle, the next
+    /// `push` makes a new consumer. False: more has been pushed and the caller is still the consumer. Waits for a
+    /// producer that is within its push, if at all.
+    ///
+    /// # Panics
+    /// As [`drain`](Self::drain).
+    pub fn release(&self) -> bool {
+        let lock = self.enter();
+        // SAFETY: we hold `consuming`.
+        let cursor = unsafe { (*self.end.get()).cursor.take() };
+        drop(lock); // the next consumer may enter as soon as the list is at rest
+        // SAFETY: the cursor is the list's, which is never closed nor waited on, and a fresh one is in its place.
+        let Err(cursor) = (unsafe { self.list.rest(cursor, Rest::Idle) }) else { return true };
+        let linked = self.list.is_linked(&cursor);
+        {
+            let _lock = self.enter();
+            // SAFETY: we hold `consuming`.
+            unsafe { (*self.end.get()).cursor = cursor };
         }
-        idle
-    }
-
-    /// Items pushed and not yet released; a snapshot.
-    pub fn len(&self) -> usize {
-        self.pending.load(Ordering::Relaxed) // a hint; pairs with nothing
-    }
-
-    /// Whether the queue was idle a moment ago.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// A producer is between its count and its link, a window of two instructions; let it pass.
-    fn wait_for_a_link(&self) {
-        for _ in 0..LINK_SPINS {
-            spin_loop();
+        if !linked {
+            self.list.wait_for_a_link();
         }
-        yield_now();
+        false
     }
 
     fn enter(&self) -> Consuming<'_> {
-        // Acquire pairs with the Release in Consuming::drop: we see the head that the last consumer left.
+        // Acquire pairs with the Release in Consuming::drop: we see the cursor that the last consumer left.
         assert!(!self.consuming.swap(true, Ordering::Acquire), "two consumers of one queue at a time");
         Consuming(&self.consuming)
     }
@@ -161,19 +133,14 @@ impl<T> Default for Queue<T> {
 
 impl<T> std::fmt::Debug for Queue<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Queue").field("len", &self.len()).finish_non_exhaustive()
+        f.debug_struct("Queue").finish_non_exhaustive()
     }
 }
 
 impl<T> Drop for Queue<T> {
     fn drop(&mut self) {
-        // SAFETY: (2): `&mut self` excludes everybody.
-        let mut node = unsafe { (*self.head.get()).node };
-        while !node.is_null() {
-            // SAFETY: (1): with no producer left, every node up to the tail is linked and owned by the queue.
-            let boxed = unsafe { Box::from_raw(node) };
-            node = boxed.next.load(Ordering::Relaxed); // exclusive access, as above
-        }
+        // SAFETY: `&mut self` excludes everybody; the cursor is the list's.
+        unsafe { self.list.clear(&mut (*self.end.get()).cursor) };
     }
 }
 
@@ -182,12 +149,6 @@ struct Consuming<'a>(&'a AtomicBool);
 impl Drop for Consuming<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release); // pairs with the Acquire in `enter`
-    }
-}
-
-impl<T> Node<T> {
-    fn boxed(value: Option<T>) -> *mut Self {
-        Box::into_raw(Box::new(Node { next: AtomicPtr::new(ptr::null_mut()), value }))
     }
 }
 
@@ -207,8 +168,8 @@ mod tests {
                     for n in 0..each {
                         if queue.push((producer, n)) == Push::First {
                             loop {
-                                let taken = queue.drain(|item| seen.lock().unwrap().push(item));
-                                if queue.release(taken) {
+                                queue.drain(|item| seen.lock().unwrap().push(item));
+                                if queue.release() {
                                     break;
                                 }
                             }
@@ -218,7 +179,6 @@ mod tests {
             })
             .collect();
         threads.into_iter().for_each(|t| t.join().unwrap());
-        assert!(queue.is_empty());
         Arc::into_inner(seen).unwrap().into_inner().unwrap()
     }
 
@@ -254,7 +214,7 @@ mod tests {
         let mut rest = Vec::new();
         let taken = queue.drain(|item| rest.push(item));
         assert_eq!((rest, taken), (vec![2, 3], 4));
-        assert!(queue.release(taken));
+        assert!(queue.release());
         assert_eq!(queue.push(4), Push::First);
     }
 
@@ -294,10 +254,10 @@ mod models {
                     if role.queue.push(value) == Push::First {
                         loop {
                             let mut found = 0;
-                            let taken = role.queue.drain(|item| found += item);
+                            role.queue.drain(|item| found += item);
                             // SAFETY: the consumer's alone.
                             role.sum.with_mut(|sum| unsafe { *sum += found });
-                            if role.queue.release(taken) {
+                            if role.queue.release() {
                                 break;
                             }
                         }
@@ -307,7 +267,6 @@ mod models {
             let other = loom::thread::spawn(producer(role.clone(), 1));
             producer(role.clone(), 10)();
             other.join().unwrap();
-            assert!(role.queue.is_empty());
             // SAFETY: both have ended.
             assert_eq!(role.sum.with(|sum| unsafe { *sum }), 11);
         });
