@@ -76,7 +76,7 @@ impl CountdownEvent {
     pub fn add(&self, n: u32) {
         // Relaxed: it publishes nothing; the signals do.
         let added = self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |state| {
-            (state % ROUND + u64::from(n) < ROUND).then_some(state + u64::from(n))
+            (state % ROUND + u64::from(n) < ROUND).then(|| state + u64::from(n))
         });
         assert!(added.is_ok(), "a countdown of more than u32::MAX");
     }
@@ -88,7 +88,7 @@ impl CountdownEvent {
     pub fn reset(&self, count: u32) {
         // AcqRel pairs with the signals of the last round, and those of the next with it: that one comes after this.
         let reset = self.state.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |state| {
-            state.is_multiple_of(ROUND).then_some(state + u64::from(count))
+            state.is_multiple_of(ROUND).then(|| state + u64::from(count))
         });
         assert!(reset.is_ok(), "a countdown is reset before it has reached zero");
     }

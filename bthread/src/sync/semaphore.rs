@@ -48,7 +48,7 @@ impl Semaphore {
 
     /// Takes a permit if there is one. Never blocks.
     pub fn try_acquire(&self) -> Option<Permit<'_>> {
-        self.try_take().then_some(Permit { semaphore: self })
+        self.try_take().then(|| Permit { semaphore: self }) // lazily: it would give back what was not taken
     }
 
     /// Takes a permit unless the deadline passes first. *Blocking*: as [`acquire`](Self::acquire).
