@@ -54,6 +54,11 @@ mod sys;
 mod task;
 #[cfg(not(loom))]
 pub mod timer;
+#[cfg(not(loom))]
+pub mod trace;
+#[cfg(loom)]
+#[path = "trace/slot.rs"]
+mod trace_slot;
 mod wait;
 #[cfg(not(loom))]
 mod worker;

@@ -112,6 +112,11 @@ impl Context {
         Context { sp: ptr::null_mut() }
     }
 
+    /// The saved stack pointer, for who looks at the stack without resuming it.
+    pub(crate) fn sp(&self) -> usize {
+        self.sp.addr()
+    }
+
     /// Whether nothing has been stored here yet.
     pub(crate) fn is_null(&self) -> bool {
         self.sp.is_null()
