@@ -173,7 +173,7 @@ fn send(thread: i32, ticket: Ticket) -> Result<(), TraceError> {
     }
 }
 
-/// The signal handler. Async-signal-safe: one system call and plain stores.
+/// The signal handler. Async-signal-safe: system calls and plain stores.
 extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the kernel passes a valid description; every signal that is queued carries what `Queued` has.
     let queued = unsafe { &*info.cast::<Queued>() };
@@ -185,14 +185,12 @@ extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
     if !AREA.slot.begin(ticket) {
         return;
     }
-    // SAFETY: begun, so the content is ours until `finish`; the kernel passes the context. `errno` is this thread's.
+    // SAFETY: begun, so the content is ours until `finish`; the kernel passes the context.
     unsafe {
-        let error = *libc::__errno_location();
         let content = &mut *AREA.content.get();
         content.registers = Registers::of_signal(context);
         let sp = content.registers.get(SP).unwrap_or(0);
-        content.length = memory::copy_in_handler(sp, &mut content.stack).unwrap_or(0);
-        *libc::__errno_location() = error;
+        content.length = memory::copy(sp, &mut content.stack);
     }
     AREA.slot.finish(ticket);
 }

@@ -4,51 +4,54 @@
 //! arrives is any mixture of old and new bytes, and whoever reads must be ready for that. Must never write anywhere
 //! but into the buffer it was given.
 //!
-//! Holds unsafe: one system call, with a buffer that is borrowed for as long as it lasts.
+//! Holds unsafe: system calls, with a buffer that is borrowed for as long as they last.
 
 #![allow(unsafe_code)]
 
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
+use std::ptr;
 
 /// Copies what lies at `address` until `into` is full or the first page that cannot be read; how many bytes that was.
+/// Async-signal-safe.
 ///
 /// *Blocking*: neither, but for the kernel bringing in pages that were swapped out.
 pub(super) fn copy(address: usize, into: &mut [u8]) -> usize {
-    match copy_in_handler(address, into) {
-        Ok(count) => count,
-        // Filters of system calls may refuse the first way, as those of old container runtimes do.
-        Err(libc::EPERM | libc::ENOSYS) => copy_from_file(address, into).unwrap_or(0),
-        Err(_) => 0,
-    }
-}
-
-/// As [`copy`], by one system call: async-signal-safe, but for `errno`, which the caller keeps.
-///
-/// # Errors
-/// The system's error number; `EFAULT` when nothing at all could be read.
-pub(super) fn copy_in_handler(address: usize, into: &mut [u8]) -> Result<usize, i32> {
+    // SAFETY: the address of this thread's own `errno`, which interrupted code may be about to read.
+    let (errno, before) = unsafe { (libc::__errno_location(), *libc::__errno_location()) };
     let local = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
-    let remote = libc::iovec { iov_base: std::ptr::without_provenance_mut(address), iov_len: into.len() };
+    let remote = libc::iovec { iov_base: ptr::without_provenance_mut(address), iov_len: into.len() };
     // SAFETY: `local` is the buffer borrowed here, `remote` is only read, by the kernel, which checks each page.
     let count = unsafe { libc::process_vm_readv(libc::getpid(), &local, 1, &remote, 1, 0) };
-    // SAFETY: the address of this thread's own `errno`.
-    usize::try_from(count).map_err(|_| unsafe { *libc::__errno_location() })
+    // SAFETY: as above.
+    let error = unsafe { *errno };
+    let count = match usize::try_from(count) {
+        Ok(count) => count,
+        // Filters of system calls may refuse the first way, as those of old container runtimes do; emulators lack it.
+        Err(_) if matches!(error, libc::EPERM | libc::ENOSYS) => copy_from_file(address, into),
+        Err(_) => 0,
+    };
+    // SAFETY: as above.
+    unsafe { *errno = before };
+    count
 }
 
-fn copy_from_file(address: usize, into: &mut [u8]) -> io::Result<usize> {
-    let memory = File::open("/proc/self/mem")?;
+/// As [`copy`], from the file that shows this memory.
+fn copy_from_file(address: usize, into: &mut [u8]) -> usize {
+    // SAFETY: a path that ends with 0.
+    let file = unsafe { libc::open(c"/proc/self/mem".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
     let mut done = 0;
-    while done < into.len() {
-        match memory.read_at(&mut into[done..], (address + done) as u64) {
-            Ok(0) => break,
-            Ok(count) => done += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => break,
+    while file >= 0 && done < into.len() {
+        let (rest, from) = (&mut into[done..], address.wrapping_add(done) as libc::off_t);
+        // SAFETY: `rest` is as long as it says.
+        match unsafe { libc::pread(file, rest.as_mut_ptr().cast(), rest.len(), from) } {
+            ..=0 => break,
+            count => done += count as usize,
         }
     }
-    Ok(done)
+    if file >= 0 {
+        // SAFETY: opened here, and not used afterwards.
+        unsafe { libc::close(file) };
+    }
+    done
 }
 
 /// The `N` bytes at `address`, if all of them can be read.
@@ -79,9 +82,9 @@ mod tests {
         assert_eq!(&buffer[..3], b"end");
         // This way asks for a mapping only, and not for the right to read it.
         buffer.fill(0);
-        assert_eq!(copy_from_file(start + page - 3, &mut buffer).unwrap(), 8);
+        assert_eq!(copy_from_file(start + page - 3, &mut buffer), 8);
         assert_eq!(&buffer[..3], b"end");
-        assert_eq!(copy_from_file(0, &mut buffer).unwrap(), 0);
+        assert_eq!(copy_from_file(0, &mut buffer), 0);
         assert_eq!(copy(start + page, &mut buffer), 0);
         assert_eq!(copy(0, &mut buffer), 0);
         assert_eq!(bytes::<4>(start + page - 3), None);

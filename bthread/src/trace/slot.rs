@@ -51,9 +51,9 @@ impl Slot {
 
     /// Asks for the buffer to be filled. None: a handler is still filling it for an earlier request. By the asker.
     pub(crate) fn ask(&self) -> Option<Ticket> {
-        // Relaxed: nothing of the buffer is touched for it. Others leave only ASKED, where the asker never asks, and
-        // FILLING, so the word is ours.
-        let word = self.0.load(Ordering::Relaxed);
+        // Acquire pairs with the Release in `finish`: what a late handler wrote comes before what the next one will.
+        // Others change the word only in ASKED, where the asker never asks, and in FILLING; so it is ours.
+        let word = self.0.load(Ordering::Acquire);
         if word & STATE_MASK == FILLING {
             return None;
         }
@@ -91,6 +91,7 @@ impl Slot {
 }
 
 #[cfg(all(test, loom))]
+#[allow(unsafe_code)]
 mod models {
     use super::*;
     use loom::cell::UnsafeCell;
@@ -114,33 +115,35 @@ mod models {
         }
     }
 
-    /// A request that is withdrawn or not, then another one: the first one's handler may come at any time.
+    fn look(area: &Area, expected: u32) {
+        if area.slot.is_full() {
+            // SAFETY: loom checks it.
+            area.content.with(|content| assert_eq!(unsafe { *content }, expected));
+        }
+    }
+
+    /// A request that is withdrawn or not, then another one; both handlers may come at any time. They know their
+    /// tickets beforehand, so that the slot alone orders what they do.
     #[test]
-    fn loom_a_late_handler_touches_nothing_of_others() {
+    fn loom_a_handler_touches_the_buffer_only_while_it_is_asked_for() {
         crate::atomic::model(|| {
             let area = Arc::new(Area { slot: Slot::new(), content: UnsafeCell::new(0) });
-            let first = area.slot.ask().unwrap();
-            let late = loom::thread::spawn({
+            let tickets = [Ticket(TICKET_STEP), Ticket(2 * TICKET_STEP)];
+            let handlers = tickets.map(|ticket| {
                 let area = area.clone();
-                move || handler(area, first, 1)
+                loom::thread::spawn(move || handler(area, ticket, ticket.0))
             });
-            if !area.slot.withdraw(first) && area.slot.is_full() {
-                // SAFETY: loom checks it.
-                area.content.with(|content| assert_eq!(unsafe { *content }, 1));
+            assert_eq!(area.slot.ask(), Some(tickets[0]));
+            if !area.slot.withdraw(tickets[0]) {
+                look(&area, tickets[0].0);
             }
             if let Some(second) = area.slot.ask() {
-                let prompt = loom::thread::spawn({
-                    let area = area.clone();
-                    move || handler(area, second, 2)
-                });
-                if area.slot.is_full() {
-                    // SAFETY: loom checks it.
-                    area.content.with(|content| assert_eq!(unsafe { *content }, 2));
-                }
-                prompt.join().unwrap();
-                assert!(area.slot.is_full());
+                assert_eq!(second, tickets[1]);
+                look(&area, second.0);
             }
-            late.join().unwrap();
+            for handler in handlers {
+                handler.join().unwrap();
+            }
         });
     }
 }
