@@ -355,10 +355,14 @@ impl StackPool {
 
     fn protect(&self, start: NonNull<u8>, bytes: usize, protection: libc::c_int) -> io::Result<()> {
         // SAFETY: the callers name whole pages of slots that have not been handed out yet.
-        match unsafe { libc::mprotect(start.as_ptr().cast(), bytes, protection) } {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
+        if unsafe { libc::mprotect(start.as_ptr().cast(), bytes, protection) } != 0 {
+            return Err(io::Error::last_os_error());
         }
+        if protection != libc::PROT_NONE {
+            // SAFETY: as above. A refusal costs a core file its stacks, and nothing else.
+            unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_DODUMP) };
+        }
+        Ok(())
     }
 
     fn mark_guard(&self, index: u32) -> io::Result<()> {
@@ -435,6 +439,8 @@ impl Reservation {
         }
         // SAFETY: the mapping just made. A kernel without huge pages refuses, and needs no telling.
         unsafe { libc::madvise(start, bytes, libc::MADV_NOHUGEPAGE) };
+        // SAFETY: as above. What is not open yet holds nothing, and gcore would write all of it into a core file.
+        unsafe { libc::madvise(start, bytes, libc::MADV_DONTDUMP) };
         let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))?;
         Ok(Reservation { start, bytes })
     }

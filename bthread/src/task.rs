@@ -11,6 +11,8 @@
 
 #![allow(unsafe_code)]
 
+mod layout;
+
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::fmt;
@@ -41,6 +43,8 @@ const LIFE_DONE: u32 = 1;
 const LIFE_DETACHED: u32 = 2;
 /// The holder of the join handle waits; `joiner` is set.
 const LIFE_JOINER: u32 = 4;
+/// The slot is not in use. For debuggers alone.
+const LIFE_FREE: u32 = 8;
 
 /// Somebody has interrupted the bthread, and no wait has taken notice yet.
 const INTERRUPTED: u64 = 1;
@@ -440,7 +444,7 @@ impl Pool {
             let task = TaskRef(unsafe { first.add(offset) });
             slot.write(Task {
                 parker: Parker::of_bthread(task),
-                life: AtomicU32::new(0),
+                life: AtomicU32::new(LIFE_FREE),
                 index: (start + offset) as u32,
                 identity: AtomicU64::new(1 << 32),
                 home: AtomicPtr::new(ptr::null_mut()),
@@ -467,9 +471,10 @@ impl Pool {
 
 /// Readies a slot for its next use: its old id names nothing from here on.
 pub(crate) fn recycle(task: TaskRef) {
+    // Relaxed, here and below: the slot is ours until it goes through the pool, which publishes it.
+    task.get().life.store(LIFE_FREE, Ordering::Relaxed);
     let identity = &task.get().identity;
     let next = |identity: u64| Some(u64::from(((identity >> 32) as u32).checked_add(1).unwrap_or(1)) << 32);
-    // Relaxed: the slot is ours until it goes through the pool, which publishes it. Not a plain store: somebody may
-    // be setting a flag.
+    // Not a plain store: somebody may be setting a flag.
     let _ = identity.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
 }

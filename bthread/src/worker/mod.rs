@@ -37,10 +37,10 @@ const LOCAL_TASKS_MAX: usize = 512;
 /// What others may touch of a worker; lives for ever.
 pub(crate) struct Worker {
     scheduler: &'static Scheduler,
-    index: usize,
+    pub(crate) index: usize,
     inbox: Inbox,
     stealer: Stealer<TaskRef>,
-    thread: AtomicI32,
+    pub(crate) thread: AtomicI32,
     remote_timers: Mutex<Vec<(Instant, Arc<Callback>)>>,
     has_remote_timers: AtomicBool,
     tombstones: Arc<AtomicUsize>,
