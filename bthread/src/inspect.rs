@@ -9,7 +9,9 @@ use std::time::Duration;
 use crate::clock;
 use crate::parking::WORKERS_MAX;
 use crate::runtime;
-use crate::task::{self, PHASE_FREE, PHASE_QUEUED, Task, TaskId};
+use crate::stack_overflow;
+use crate::task::{self, PHASE_FREE, PHASE_QUEUED, PHASE_STARTED, Task, TaskId};
+use crate::trace::{self, StackCopy, StackTrace};
 use crate::wait::Reason;
 
 /// What a bthread does.
@@ -114,6 +116,34 @@ pub fn bthread(id: TaskId) -> Option<BthreadInfo> {
     let slot = task::slot_of(id)?;
     let running = slot.get().home().and_then(|home| home.current()) == Some(slot);
     info(slot.get(), running, clock::coarse()).filter(|info| info.id == id)
+}
+
+/// Where a bthread waits: the calls that led there. It is not stopped: its stack is copied, and the copy counts if it
+/// waited all the time. None if it does not wait, or is gone. Blocks the thread for a few microseconds, the first time
+/// longer.
+///
+/// ```
+/// fn takes_a_nap() { bthread::sleep(std::time::Duration::MAX); }
+/// let sleeper = bthread::spawn(takes_a_nap);
+/// let trace = loop {
+///     if let Some(trace) = bthread::stack_trace(sleeper.id()) { break trace; }
+///     std::thread::yield_now();
+/// };
+/// assert!(trace.to_string().contains("takes_a_nap"));
+/// bthread::stop(sleeper.id());
+/// ```
+pub fn stack_trace(id: TaskId) -> Option<StackTrace> {
+    let task = task::slot_of(id)?.get();
+    let waits = || {
+        let parked = task.id() == id && task.phase() == PHASE_STARTED && task.parker().is_parked();
+        let since = task.waits_since.load(std::sync::atomic::Ordering::Relaxed);
+        // The last word that a switch writes; null before.
+        parked.then(|| StackCopy::of_word(task.sp_address())).flatten().filter(|sp| *sp != 0).zip(Some(since))
+    };
+    let before = waits()?;
+    let (_, top) = stack_overflow::stack_around(before.0)?;
+    let copy = trace::copy_parked(before.0, top)?;
+    (waits() == Some(before)).then(|| copy.unwind())
 }
 
 fn info(task: &'static Task, running: bool, now: u64) -> Option<BthreadInfo> {

@@ -79,6 +79,11 @@ mod sys;
 #[cfg(not(loom))]
 mod task;
 pub mod timer;
+#[cfg(not(loom))]
+pub mod trace;
+#[cfg(loom)]
+#[path = "trace/slot.rs"]
+mod trace_slot;
 mod wait;
 #[cfg(not(loom))]
 mod worker;
@@ -94,7 +99,7 @@ pub use {
     },
     defer::{Deferred, defer},
     histogram::Histogram,
-    inspect::{BthreadInfo, BthreadState, Home, WaitsFor, bthread, bthreads},
+    inspect::{BthreadInfo, BthreadState, Home, WaitsFor, bthread, bthreads, stack_trace},
     interrupt::{interrupt, is_stopped, stop},
     join::{JoinHandle, join, join_until},
     local::{LocalKey, LocalPool},

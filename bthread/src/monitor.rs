@@ -13,7 +13,7 @@
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use crate::atomic::lock;
 use crate::clock;
 use crate::runtime::{self, Scheduler};
 use crate::task::TaskId;
+use crate::trace::{self, ThreadTrace};
 use crate::worker::Worker;
 
 /// Looks during the shortest threshold of all runtimes.
@@ -59,6 +60,9 @@ pub struct BlockedWorker {
     pub lasted: Duration,
     /// Whether it still lasts.
     pub ongoing: bool,
+    /// What the thread did a moment after it was noticed, and the calls that led there; none if that could not be
+    /// seen, or if it was over by then.
+    pub trace: Option<Arc<ThreadTrace>>,
 }
 
 /// What the monitor knows of one runtime.
@@ -74,6 +78,8 @@ struct State {
     workers: Vec<Seen>,
     reports: std::collections::VecDeque<BlockedWorker>,
     calm_looks: u32,
+    /// Reports at the end that have no trace yet.
+    untraced: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -148,7 +154,33 @@ impl Watch {
         // Code of users runs in here, so the lock is not held.
         relieved.into_iter().for_each(Worker::relieve);
         self.call_stand_ins(scheduler, free, held_now);
+        self.trace_one(scheduler);
         awake
+    }
+
+    /// Takes the trace of one culprit: it may take a while, so not of more at a look, and after all that helps.
+    fn trace_one(&self, scheduler: &'static Scheduler) {
+        let (noticed, worker, progress) = {
+            let mut state = lock(&self.state);
+            let Some(index) = state.reports.len().checked_sub(state.untraced).filter(|_| state.untraced > 0)
+            else {
+                return;
+            };
+            state.untraced -= 1;
+            let report = &state.reports[index];
+            if !report.ongoing {
+                return;
+            }
+            (report.noticed, scheduler.worker(report.worker), state.workers[report.worker].progress)
+        };
+        let trace = trace::of_thread(worker.thread()).ok().map(Arc::new);
+        let mut state = lock(&self.state);
+        let report =
+            state.reports.iter_mut().find(|one| one.noticed == noticed && one.worker == worker.index());
+        // If the worker has got on, the trace may show what came after.
+        if let Some(report) = report.filter(|_| worker.progress() == progress) {
+            report.trace = trace;
+        }
     }
 
     fn call_stand_ins(&self, scheduler: &'static Scheduler, free: usize, held: usize) {
@@ -179,6 +211,7 @@ impl State {
     fn open_report(&mut self, worker: &'static Worker, now: Instant) {
         if self.reports.len() == REPORTS_MAX {
             self.reports.pop_front();
+            self.untraced = self.untraced.min(REPORTS_MAX - 1);
         }
         let culprit = worker.current();
         self.reports.push_back(BlockedWorker {
@@ -190,7 +223,9 @@ impl State {
             noticed: now,
             lasted: Duration::ZERO,
             ongoing: true,
+            trace: None,
         });
+        self.untraced += 1;
     }
 
     fn close_report(&mut self, worker: usize, now: Instant) {

@@ -35,6 +35,12 @@ enum Sleeper {
 }
 
 impl Parker {
+    /// For debuggers: where the state lies, and its value while the owner is asleep.
+    #[cfg(not(loom))]
+    pub(crate) const STATE_OFFSET: usize = std::mem::offset_of!(Parker, state);
+    #[cfg(not(loom))]
+    pub(crate) const STATE_PARKED: u32 = PARKED;
+
     #[cfg(not(loom))]
     pub(crate) fn of_bthread(task: TaskRef) -> Self {
         Parker { state: AtomicU32::new(EMPTY), sleeper: Sleeper::Bthread(task) }

@@ -71,6 +71,16 @@ impl GuardedRange {
     }
 }
 
+/// The stack of a bthread that `address` lies in: its lowest usable byte and the one past its highest.
+pub(crate) fn stack_around(address: usize) -> Option<(usize, usize)> {
+    PLACES.iter().filter_map(Place::range).find_map(|range| {
+        let inside = (range.start..range.end).contains(&address);
+        let slot = range.start + inside.then(|| (address - range.start) / range.slot_size)? * range.slot_size;
+        let (limit, top) = (slot + range.guard_size, slot + range.slot_size);
+        (limit..top).contains(&address).then_some((limit, top))
+    })
+}
+
 /// A place for a range. All zero while free.
 struct Place {
     taken: AtomicBool,

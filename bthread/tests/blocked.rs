@@ -49,6 +49,32 @@ fn a_new_bthread_starts_while_every_worker_is_held() {
     );
 }
 
+#[inline(never)]
+fn holds_its_worker(until: &mpsc::Receiver<()>) {
+    until.recv().unwrap_err();
+    std::hint::black_box(until);
+}
+
+#[test]
+fn the_culprit_is_recorded_with_its_stack() {
+    let runtime = runtime(1);
+    let (tx, rx) = mpsc::channel();
+    let held =
+        bthread::Builder::new().name("culprit").spawn_on(runtime, move || holds_its_worker(&rx)).unwrap();
+    let trace = loop {
+        if let Some(trace) = runtime.blocked_workers().into_iter().find_map(|report| report.trace) {
+            break trace;
+        }
+        std::thread::yield_now();
+    };
+    assert!(matches!(trace.held, bthread::trace::Held::Blocked { .. }), "{:?}", trace.held);
+    assert!(trace.stack.to_string().contains("holds_its_worker"), "{}", trace.stack);
+    let report = runtime.blocked_workers().pop().unwrap();
+    assert_eq!((report.name.as_deref(), report.bthread), (Some("culprit"), Some(held.id())));
+    drop(tx);
+    held.join().unwrap();
+}
+
 #[test]
 fn the_next_slot_of_a_held_worker_is_emptied() {
     let child = runtime(1).spawn(|| {

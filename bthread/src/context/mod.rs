@@ -125,6 +125,10 @@ impl Context {
         }
     }
 
+    /// Where in it the saved stack pointer lies, for who looks at the stack without resuming it. Null while the flow
+    /// runs.
+    pub(crate) const SP_OFFSET: usize = std::mem::offset_of!(Context, sp);
+
     /// Whether nothing has been stored here yet.
     pub(crate) fn is_null(&self) -> bool {
         self.sp.is_null()

@@ -362,10 +362,14 @@ impl StackPool {
         protection: libc::c_int,
     ) -> io::Result<()> {
         // SAFETY: the callers name whole pages of slots that are in nobody else's hand.
-        match unsafe { libc::mprotect(start.as_ptr().cast(), bytes, protection) } {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
+        if unsafe { libc::mprotect(start.as_ptr().cast(), bytes, protection) } != 0 {
+            return Err(io::Error::last_os_error());
         }
+        if protection != libc::PROT_NONE {
+            // SAFETY: as above. A refusal costs a core file its stacks, and nothing else.
+            unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_DODUMP) };
+        }
+        Ok(())
     }
 
     fn mark_guard(&self, index: u32) -> io::Result<()> {

@@ -50,6 +50,8 @@ impl Reservation {
         }
         // SAFETY: the mapping just made. A kernel without huge pages refuses, and needs no telling.
         unsafe { libc::madvise(start, bytes, libc::MADV_NOHUGEPAGE) };
+        // SAFETY: as above. What is not open yet holds nothing, and gcore would write all of it into a core file.
+        unsafe { libc::madvise(start, bytes, libc::MADV_DONTDUMP) };
         let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))?;
         Ok(Reservation { start, bytes })
     }

@@ -11,6 +11,7 @@
 
 #![allow(unsafe_code)]
 
+mod layout;
 mod pool;
 mod value;
 
@@ -454,10 +455,10 @@ impl Task {
         name.as_deref().map(f)
     }
 
-    /// Where the context is kept while the task waits: an address to read from outside, see `inspect`.
-    pub(crate) fn context_address(&self) -> usize {
+    /// Where the saved stack pointer is kept while the task waits: an address to read from outside, see `inspect`.
+    pub(crate) fn sp_address(&self) -> usize {
         // SAFETY: makes an address only.
-        unsafe { (&raw const (*self.run.get()).context).addr() }
+        unsafe { (&raw const (*self.run.get()).context).addr() + Context::SP_OFFSET }
     }
 }
 

@@ -15,10 +15,10 @@ use crate::atomic::lock;
 /// Task slots in a process: spawning beyond fails with `OutOfMemory`.
 pub(crate) const TASKS_MAX: usize = 1 << 22;
 /// Slots allocated at a time.
-const CHUNK: usize = 64;
+pub(super) const CHUNK: usize = 64;
 
 /// Where each chunk of slots lies, so that an id leads to its slot.
-static CHUNKS: [AtomicPtr<Task>; TASKS_MAX / CHUNK] =
+pub(super) static CHUNKS: [AtomicPtr<Task>; TASKS_MAX / CHUNK] =
     [const { AtomicPtr::new(ptr::null_mut()) }; TASKS_MAX / CHUNK];
 
 /// The slot that `id` points to, whichever bthread is in it now.

@@ -39,10 +39,10 @@ const LOCAL_TASKS_MAX: usize = 512;
 /// What others may touch of a worker; lives for ever.
 pub(crate) struct Worker {
     scheduler: &'static Scheduler,
-    index: usize,
+    pub(crate) index: usize,
     inbox: Inbox,
     stealer: Stealer<TaskRef>,
-    thread: AtomicI32,
+    pub(crate) thread: AtomicI32,
     /// The task to run before all others.
     next: AtomicPtr<Task>,
     /// The bthread that runs; none while the runner does.
