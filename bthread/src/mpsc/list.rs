@@ -117,6 +117,7 @@ impl<T> List<T> {
 
     /// Appends a value, or gives it back when the list is closed. Wait-free unless the list is being closed, then never
     /// longer than other pushes take.
+    #[inline]
     pub(crate) fn push(&self, value: T) -> Result<Pushed, T> {
         let node = Node::new(value);
         // Release publishes the node to the pusher behind us. Acquire pairs with the Release of that pusher before us
@@ -175,10 +176,11 @@ impl<T> List<T> {
             self.tail.compare_exchange(node.as_ptr(), sentinel(CLOSED), Ordering::AcqRel, Ordering::Relaxed)
         {
             debug_assert!(tail.addr() > CLOSED);
-            // SAFETY: (1): we stand in for the consumer of this chain.
             let next = loop {
-                match NonNull::new(unsafe { node.as_ref() }.next.load(Ordering::Acquire)) {
-                    Some(next) => break next, // Acquire pairs with the Release in `follow`
+                // SAFETY: (1): we stand in for the consumer of this chain.
+                let link = unsafe { node.as_ref() }.next.load(Ordering::Acquire); // pairs with `follow`
+                match NonNull::new(link) {
+                    Some(next) => break next,
                     None => self.wait_for_a_link(),
                 }
             };
@@ -195,6 +197,7 @@ impl<T> List<T> {
     ///
     /// # Safety
     /// The cursor is this list's.
+    #[inline]
     pub(crate) unsafe fn pop(&self, cursor: &mut Cursor<T>) -> Option<T> {
         let next = match NonNull::new(cursor.0) {
             None => {
@@ -222,6 +225,7 @@ impl<T> List<T> {
     }
 
     /// Whether [`pop`](Self::pop) would find a value.
+    #[inline]
     pub(crate) fn is_linked(&self, cursor: &Cursor<T>) -> bool {
         match NonNull::new(cursor.0) {
             None => self.has_first(),
