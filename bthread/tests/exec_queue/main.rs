@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use bthread::Butex;
-use bthread::exec_queue::{Batch, Builder, Cancel, ExecutionQueue, Stopped, TaskHandle, TaskOptions, stats};
+use bthread::exec_queue::{Batch, Builder, Cancel, ExecutionQueue, Stopped, TaskOptions, stats};
 use bthread::sync::mpsc;
 
 /// Closed until it is opened.
