@@ -188,17 +188,41 @@ impl<T, S> Consumer<'_, T, S> {
     }
 
     /// The next task of a kind, if there is one right now. A normal one only while no urgent one waits.
+    #[inline]
     pub(super) fn next(&mut self, kind: Kind) -> Option<T> {
         match kind {
-            Kind::Urgent => self.has_urgent().then(|| self.end().urgent_front.take())?,
+            Kind::Urgent => self.next_urgent(),
             Kind::Normal if self.urgent_waits() => None,
             Kind::Normal => self.next_in_order(),
         }
     }
 
+    fn next_urgent(&mut self) -> Option<T> {
+        let list = &self.0.urgent;
+        let end = self.end();
+        // SAFETY: the cursor is the list's. It is used until the list is closed.
+        end.urgent_front
+            .take()
+            .or_else(|| (!end.urgent_closed).then(|| unsafe { list.pop(&mut end.urgent) })?)
+    }
+
     /// As [`next`](Self::next) for a normal task, even while an urgent one waits.
+    #[inline]
     pub(super) fn next_in_order(&mut self) -> Option<T> {
-        self.has_normal().then(|| self.end().front.take())?
+        let list = &self.0.normal;
+        let end = self.end();
+        if let Some(front) = end.front.take() {
+            return Some(front);
+        }
+        while !end.closed {
+            // SAFETY: the cursor is the list's.
+            match unsafe { list.pop(&mut end.normal) }? {
+                Entry::Task(task) => return Some(task),
+                Entry::Look => {}
+                Entry::Stop => end.stopping = true,
+            }
+        }
+        None
     }
 
     /// The task that [`next`](Self::next) would take, after a [`find`](Self::find) of that kind.
@@ -210,30 +234,19 @@ impl<T, S> Consumer<'_, T, S> {
     }
 
     fn has_urgent(&mut self) -> bool {
-        let list = &self.0.urgent;
-        let end = self.end();
-        if end.urgent_front.is_none() && !end.urgent_closed {
-            // SAFETY: the cursor is the list's.
-            end.urgent_front = unsafe { list.pop(&mut end.urgent) };
-        }
-        end.urgent_front.is_some()
+        let next = self.next_urgent();
+        self.end().urgent_front = next;
+        self.end().urgent_front.is_some()
     }
 
     fn has_normal(&mut self) -> bool {
-        let list = &self.0.normal;
-        let end = self.end();
-        while end.front.is_none() && !end.closed {
-            // SAFETY: the cursor is the list's.
-            match unsafe { list.pop(&mut end.normal) } {
-                Some(Entry::Task(task)) => end.front = Some(task),
-                Some(Entry::Look) => {}
-                Some(Entry::Stop) => end.stopping = true,
-                None => break,
-            }
-        }
-        end.front.is_some()
+        let next = self.next_in_order();
+        self.end().front = next;
+        self.end().front.is_some()
     }
 
+    /// Whether an urgent task could be taken.
+    #[inline]
     fn urgent_waits(&mut self) -> bool {
         let list = &self.0.urgent;
         let end = self.end();

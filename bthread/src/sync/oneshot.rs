@@ -188,7 +188,7 @@ impl<T> Receiver<T> {
 
     fn wait(&mut self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
         let shared = &*self.0;
-        let mut announced = false;
+        let mut announced = None;
         loop {
             match shared.look() {
                 Ok(value) => return Ok(value),
@@ -196,17 +196,22 @@ impl<T> Receiver<T> {
                 Err(TryRecvError::Empty) => {}
             }
             if wait::is_over(deadline) {
-                if !announced || shared.retract() {
+                if announced.is_none() || shared.retract() {
                     return Err(RecvTimeoutError::Timeout);
                 }
                 continue;
             }
-            let parker = wait::current_parker();
-            // A waker that a poll left is taken back first.
-            if !announced && !(shared.retract() && shared.announce(Waiter::Parker(parker))) {
-                continue;
-            }
-            announced = true;
+            let parker = match announced {
+                Some(parker) => parker,
+                None => {
+                    let parker = wait::current_parker();
+                    // A waker that a poll left is taken back first.
+                    if !shared.retract() || !shared.announce(Waiter::Parker(parker)) {
+                        continue;
+                    }
+                    *announced.insert(parker)
+                }
+            };
             wait::park(parker, deadline);
         }
     }

@@ -205,11 +205,11 @@ impl<T> Inlet<T> {
             let cursor = unsafe { (*self.cursor.get()).take() };
             // SAFETY: the cursor is the list's, which is not closed yet, and a fresh one is in its place.
             let Err(cursor) = (unsafe { list.rest(cursor, Rest::Closed) }) else { return };
-            // SAFETY: the receiver's.
-            unsafe { *self.cursor.get() = cursor };
-            if !list.is_linked(unsafe { &*self.cursor.get() }) {
+            if !list.is_linked(&cursor) {
                 list.wait_for_a_link();
             }
+            // SAFETY: the receiver's.
+            unsafe { *self.cursor.get() = cursor };
         }
     }
 }
