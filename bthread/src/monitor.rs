@@ -321,9 +321,10 @@ impl Trimming {
     fn now_and_then(&mut self) {
         if self.last.elapsed() >= TRIM_EVERY {
             self.last = Instant::now();
-            self.more = runtime::runtimes()
-                .into_iter()
-                .fold(false, |more, runtime| runtime.scheduler().stacks().trim() || more);
+            self.more = false;
+            for runtime in runtime::runtimes() {
+                self.more |= runtime.scheduler().stacks().trim();
+            }
         }
     }
 }

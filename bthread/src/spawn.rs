@@ -199,8 +199,8 @@ impl Builder {
         };
         let attributes = Attributes { name: self.name, movable, stack, ..Attributes::default() };
         let place = if self.urgent { Place::Urgent } else { Place::Next };
-        // SAFETY: the caller's promise.
         let started = match self.local_pool {
+            // SAFETY: the caller's promise.
             None => unsafe { start(scheduler, f, attributes, place) },
             Some(pool) => {
                 let f = move || {

@@ -80,7 +80,6 @@ pub(crate) fn is_over(deadline: Option<Instant>) -> bool {
 }
 
 /// As [`park_for`], for a wait that has no better name.
-#[cfg(not(loom))]
 pub(crate) fn park(parker: &'static Parker, deadline: Option<Instant>) {
     park_for(parker, deadline, Reason::Butex(0));
 }

@@ -143,7 +143,7 @@ fn notify_all_reaches_everybody_while_others_use_the_mutex() {
 }
 
 /// A waiter that is about to sleep when somebody else is notified may come back for no reason, and is the last again;
-/// that is why the counts are not exactly the same.
+/// that is why the counts are not the same.
 #[test]
 fn notifications_go_round_among_the_waiters() {
     const ROUNDS: usize = 400;
@@ -172,7 +172,7 @@ fn notifications_go_round_among_the_waiters() {
     shared.1.notify_all();
     let taken = join_all(takers);
     assert_eq!(taken.iter().sum::<usize>(), ROUNDS);
-    assert!(taken.iter().all(|&taken| taken.abs_diff(ROUNDS / 4) <= ROUNDS / 20), "{taken:?}");
+    assert!(taken.iter().all(|&taken| taken >= ROUNDS / 8), "{taken:?}");
 }
 
 #[test]
