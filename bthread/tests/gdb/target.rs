@@ -29,7 +29,7 @@ fn named<T: Send + 'static>(
 }
 
 fn main() {
-    let runtime = Runtime::builder().workers(1).start().expect("a runtime");
+    let runtime = Runtime::builder().workers(1).blocked_after(None).start().expect("a runtime");
     let butex = Arc::new(Butex::new(0));
     let waiters: Vec<_> = (0..100)
         .map(|number| {
