@@ -4,11 +4,9 @@
 //! use of it an id names.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crossbeam_utils::CachePadded;
-
-use crate::atomic::lock;
 
 /// log2 of the places in the first chunk; each later chunk is twice the one before it.
 const FIRST_CHUNK_BITS: u32 = 6;
@@ -45,7 +43,7 @@ impl<S> Slots<S> {
     /// The index of a place that nobody uses; `new` makes places that were not there before.
     pub(crate) fn allocate(&self, new: impl Fn() -> S) -> Option<u32> {
         let home = shard();
-        if let Some(index) = lock(&self.free[home]).pop() {
+        if let Some(index) = self.free_list(home).pop() {
             return Some(index);
         }
         let carved = self.carved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |carved| {
@@ -55,15 +53,20 @@ impl<S> Slots<S> {
             let end = self.capacity.min(start + CARVE);
             self.make_chunk_of(end - 1, &new);
             self.make_chunk_of(start, &new);
-            lock(&self.free[home]).extend((start + 1..end).rev());
+            self.free_list(home).extend((start + 1..end).rev());
             return Some(start);
         }
-        (1..SHARDS).find_map(|step| lock(&self.free[(home + step) % SHARDS]).pop())
+        (1..SHARDS).find_map(|step| self.free_list((home + step) % SHARDS).pop())
     }
 
     /// Takes back what `allocate` gave.
     pub(crate) fn free(&self, index: u32) {
-        lock(&self.free[shard()]).push(index);
+        self.free_list(shard()).push(index);
+    }
+
+    fn free_list(&self, shard: usize) -> MutexGuard<'_, Vec<u32>> {
+        // Nothing in here panics while it is held. std's, in models too: they are about what is in the places.
+        self.free[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The place with this index, used or not; none if it was never made.
