@@ -25,7 +25,7 @@ FRAMES_MAX = 256
 
 FIELDS = (
     "version size chunks chunks_len chunk_tasks task_size index identity phase phase_free life life_done "
-    "parker_state parker_parked home started context name worker_index worker_thread"
+    "parker_state parker_parked home phase_started context name worker_index worker_thread"
 ).split()
 
 # By architecture: pc, sp, bytes of the saved frame, and offset of each saved register in it (bthread/src/context).
@@ -84,7 +84,7 @@ class Bthread:
             self.state = None
         elif life & table["life_done"]:
             self.state = "ended"
-        elif not data[table["started"]]:
+        elif data[table["phase"]] != table["phase_started"]:
             self.state = "queued"
         elif self.sp == 0:
             self.state = "running"

@@ -114,8 +114,9 @@ impl Watch {
         reports
     }
 
-    /// One look at the workers of `scheduler`. True: one of them is awake.
-    fn look(&self, scheduler: &'static Scheduler, now: Instant) -> bool {
+    /// One look at the workers of `scheduler`, `pause` later than it was due: for so long the workers cannot be blamed,
+    /// since the process was stopped or the machine is short of CPUs. True: one of them is awake.
+    fn look(&self, scheduler: &'static Scheduler, now: Instant, pause: Duration) -> bool {
         let mut awake = false;
         let (mut free, mut held_now) = (0, 0);
         let mut relieved = Vec::new();
@@ -130,13 +131,17 @@ impl Watch {
                     state.workers.resize(index + 1, Seen { progress, since: now, held: false });
                 }
                 let seen = &mut state.workers[index];
+                seen.since += pause;
                 if asleep || seen.progress != progress {
                     let was_held = seen.held;
                     *seen = Seen { progress, since: now, held: false };
                     if was_held {
                         state.close_report(index, now);
                     }
-                } else if self.threshold.is_some_and(|threshold| now - seen.since >= threshold) {
+                } else if self
+                    .threshold
+                    .is_some_and(|threshold| now.saturating_duration_since(seen.since) >= threshold)
+                {
                     if !seen.held {
                         seen.held = true;
                         self.blocked.fetch_add(1, Ordering::Relaxed); // a count for people
@@ -279,9 +284,12 @@ fn run() {
     let mut idle_looks = 0;
     let mut trimming = Trimming { last: Instant::now(), more: true };
     loop {
-        thread::sleep(Duration::from_nanos(INTERVAL.load(Ordering::Relaxed)));
+        let interval = Duration::from_nanos(INTERVAL.load(Ordering::Relaxed));
+        let before = Instant::now();
+        thread::sleep(interval);
         trimming.now_and_then();
-        idle_looks = if look() { 0 } else { idle_looks + 1 };
+        let pause = before.elapsed().saturating_sub(2 * interval);
+        idle_looks = if look(pause) { 0 } else { idle_looks + 1 };
         if idle_looks == IDLE_LOOKS {
             idle_looks = 0;
             sleep(&mut trimming);
@@ -293,7 +301,7 @@ fn run() {
 fn sleep(trimming: &mut Trimming) {
     let mut guard = lock(&WAKE.0);
     ASLEEP.store(true, Ordering::SeqCst); // pairs with the load in `worker_woke`
-    if look() {
+    if look(Duration::ZERO) {
         ASLEEP.store(false, Ordering::SeqCst); // who cleared it meanwhile wanted no more
         return;
     }
@@ -329,14 +337,14 @@ impl Trimming {
     }
 }
 
-/// Looks at all runtimes. True: some worker is awake.
-fn look() -> bool {
+/// Looks at all runtimes, as [`Watch::look`]. True: some worker is awake.
+fn look(pause: Duration) -> bool {
     let now = Instant::now();
     clock::advance(now);
     let mut awake = false;
     for runtime in runtime::runtimes() {
         let scheduler = runtime.scheduler();
-        awake |= scheduler.watch.look(scheduler, now);
+        awake |= scheduler.watch.look(scheduler, now, pause);
     }
     awake
 }

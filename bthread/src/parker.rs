@@ -83,6 +83,12 @@ impl Parker {
         self.state.load(Ordering::Acquire) == PARKED // pairs with the Release in `announce`
     }
 
+    /// Whether a wake-up was pending a moment ago: cheaper than to try and take it.
+    #[cfg(not(loom))]
+    pub(crate) fn is_notified(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == NOTIFIED
+    }
+
     /// Takes a pending wake-up. Owner only.
     pub(crate) fn consume(&self) -> bool {
         // Acquire pairs with the Release in `unpark`.

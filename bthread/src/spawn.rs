@@ -181,6 +181,18 @@ impl Builder {
         F: FnOnce() -> T + Send,
         T: Send,
     {
+        let place = if self.urgent { Place::Urgent } else { Place::Next };
+        // SAFETY: the caller's promise.
+        unsafe { self.start_at(place, f) }
+    }
+
+    /// # Safety
+    /// As [`start`](Self::start).
+    unsafe fn start_at<F, T>(self, place: Place, f: F) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + Send,
+        T: Send,
+    {
         let scheduler = match self.tag {
             None => runtime::current(),
             Some(tag) => {
@@ -198,7 +210,6 @@ impl Builder {
             class => Some(scheduler.stacks().get(class)?),
         };
         let attributes = Attributes { name: self.name, movable, stack, ..Attributes::default() };
-        let place = if self.urgent { Place::Urgent } else { Place::Next };
         let started = match self.local_pool {
             // SAFETY: the caller's promise.
             None => unsafe { start(scheduler, f, attributes, place) },
@@ -277,6 +288,22 @@ impl Batch {
         unsafe { start::<_, ()>(scheduler, f, attributes, Place::Quiet) }?;
         self.pending += 1;
         Ok(())
+    }
+
+    /// As [`spawn`](Self::spawn), with options and a handle. The runtime and the urgency that the options name count
+    /// for nothing.
+    ///
+    /// # Errors
+    /// As [`Builder::spawn`].
+    pub fn spawn_with<F, T>(&mut self, builder: Builder, f: F) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        // SAFETY: 'static.
+        let handle = unsafe { builder.tag(self.runtime.tag()).start_at(Place::Quiet, f) }?;
+        self.pending += 1;
+        Ok(handle)
     }
 
     /// Lets other workers know. Never blocks. Dropping the batch does it too.

@@ -387,3 +387,19 @@ fn a_panic_on_a_large_stack_leaves_the_worker_whole() {
         assert_eq!(runtime.spawn(|| 2).join().unwrap(), 2);
     }
 }
+
+#[test]
+fn a_batch_gives_handles_and_starts_with_its_flush() {
+    let runtime = runtime(2);
+    let sum: u32 = runtime
+        .spawn(|| {
+            let mut batch = bthread::Batch::new();
+            let handles: Vec<_> =
+                (0..1000).map(|n| batch.spawn_with(Builder::new(), move || n).unwrap()).collect();
+            batch.flush();
+            handles.into_iter().map(|handle| handle.join().unwrap()).sum()
+        })
+        .join()
+        .unwrap();
+    assert_eq!(sum, 499_500);
+}

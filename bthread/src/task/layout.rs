@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicPtr;
 use std::sync::Mutex;
 
 use super::pool::{CHUNK, CHUNKS, TASKS_MAX};
-use super::{LIFE_DONE, PHASE_FREE, Run, Task};
+use super::{LIFE_DONE, PHASE_FREE, PHASE_STARTED, Run, Task};
 use crate::context::Context;
 use crate::parker::Parker;
 use crate::worker::Worker;
@@ -46,8 +46,8 @@ pub(crate) struct Layout {
     parker_parked: usize,
     /// Offset of the pointer to the home worker.
     home: usize,
-    /// Offset of a byte that is 1 once the bthread has started.
-    started: usize,
+    /// The value of that byte once the bthread has started.
+    phase_started: usize,
     /// Offset of the saved stack pointer, 0 while the bthread is not suspended.
     context: usize,
     /// Offset of pointer and length of the name; both are without meaning where the pointer is 0.
@@ -79,7 +79,7 @@ pub(crate) static BOBBIN_BTHREAD_LAYOUT: Layout = Layout {
     parker_state: offset_of!(Task, parker) + Parker::STATE_OFFSET,
     parker_parked: Parker::STATE_PARKED as usize,
     home: offset_of!(Task, home),
-    started: offset_of!(Task, run) + offset_of!(Run, started),
+    phase_started: PHASE_STARTED as usize,
     context: offset_of!(Task, run) + offset_of!(Run, context) + Context::SP_OFFSET,
     name: offset_of!(Task, name) + NAME_IN_LOCK,
     worker_index: offset_of!(Worker, index),

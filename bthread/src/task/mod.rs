@@ -51,7 +51,7 @@ const STOPPED: u64 = 2;
 /// Somebody waits for the end by id (`join_by_id`).
 const WATCHED: u64 = 4;
 
-/// How far a slot has come: for lists of bthreads, nothing depends on it.
+/// How far a slot has come.
 pub(crate) const PHASE_FREE: u8 = 0;
 pub(crate) const PHASE_QUEUED: u8 = 1;
 pub(crate) const PHASE_STARTED: u8 = 2;
@@ -97,7 +97,8 @@ unsafe impl Send for TaskRef {}
 // SAFETY: as above.
 unsafe impl Sync for TaskRef {}
 
-#[repr(align(128))]
+/// The order of the fields is that of their use: a bthread that never waits touches the first two cache lines.
+#[repr(C, align(128))]
 pub(crate) struct Task {
     parker: Parker,
     life: AtomicU32,
@@ -105,27 +106,28 @@ pub(crate) struct Task {
     /// Version in the high half, flags below. One word, so that a flag reaches this use of the slot or none.
     identity: AtomicU64,
     home: AtomicPtr<Worker>,
-    /// The next in an inbox.
-    pub(crate) link: AtomicPtr<Task>,
-    run: UnsafeCell<Run>,
-    locals: UnsafeCell<Locals>,
     joiner: AtomicPtr<Parker>,
     phase: AtomicU8,
     has_name: AtomicBool,
     /// May go on on another worker than the one where it stopped.
     movable: AtomicBool,
+    /// `run` has something that the start needs.
+    pub(crate) comes_with: AtomicBool,
+    work: UnsafeCell<Work>,
+    locals: UnsafeCell<Locals>,
+    /// The next in an inbox.
+    pub(crate) link: AtomicPtr<Task>,
+    run: UnsafeCell<Run>,
     /// When it was spawned, and when its current or last wait began, by `clock::coarse`.
     pub(crate) spawned: AtomicU64,
     pub(crate) waits_since: AtomicU64,
     /// What it waits for (`wait::Reason`).
     pub(crate) reason: AtomicU64,
     name: Mutex<Option<Box<str>>>,
-    work: UnsafeCell<Work>,
 }
 
-/// What a task takes along when it waits; empty while it runs and before it started.
+/// What a task takes along when it waits; empty while it runs and in slots that are not used.
 pub(crate) struct Run {
-    pub(crate) started: bool,
     pub(crate) context: Context,
     /// The stack it waits on; before the start, the one of another class that it asked for.
     pub(crate) stack: Option<Stack>,
@@ -191,12 +193,13 @@ impl TaskRef {
             task.has_name.store(name.is_some(), Ordering::Relaxed);
             *lock(&task.name) = name;
         }
-        // SAFETY: (1), (2): a slot from the pool is ours alone.
+        if stack.is_some() {
+            // SAFETY: (2): a slot from the pool is ours alone.
+            unsafe { self.run() }.stack = stack;
+            task.comes_with.store(true, Ordering::Relaxed);
+        }
+        // SAFETY: (1): as above.
         unsafe {
-            let run = &mut *task.run.get();
-            run.started = false;
-            run.stack = stack;
-            run.queued = None;
             let work = &mut *task.work.get();
             work.call = call::<F, T>;
             work.drop_result = drop_result::<T>;
@@ -349,12 +352,13 @@ impl Task {
             identity: AtomicU64::new(1 << 32),
             home: AtomicPtr::new(ptr::null_mut()),
             link: AtomicPtr::new(ptr::null_mut()),
-            run: UnsafeCell::new(Run { started: false, context: Context::null(), stack: None, queued: None }),
+            run: UnsafeCell::new(Run { context: Context::null(), stack: None, queued: None }),
             locals: UnsafeCell::new(Locals::new()),
             joiner: AtomicPtr::new(ptr::null_mut()),
             phase: AtomicU8::new(PHASE_FREE),
             has_name: AtomicBool::new(false),
             movable: AtomicBool::new(false),
+            comes_with: AtomicBool::new(false),
             spawned: AtomicU64::new(0),
             waits_since: AtomicU64::new(0),
             reason: AtomicU64::new(0),
@@ -441,11 +445,16 @@ impl Task {
     }
 
     pub(crate) fn phase(&self) -> u8 {
-        self.phase.load(Ordering::Relaxed)
+        self.phase.load(Ordering::Relaxed) // the queue that a task comes from has published it
+    }
+
+    /// Whether it has a stack to go on on. Exact for the worker that has taken it from a queue.
+    pub(crate) fn has_started(&self) -> bool {
+        self.phase() == PHASE_STARTED
     }
 
     pub(crate) fn set_phase(&self, phase: u8) {
-        self.phase.store(phase, Ordering::Relaxed); // for lists; pairs with nothing
+        self.phase.store(phase, Ordering::Relaxed); // as in `phase`; from elsewhere it is a snapshot
     }
 
     /// Hands the name given at the spawn to `f`, if there is one and nobody else reads or changes it at the moment.

@@ -94,9 +94,11 @@ pub(crate) fn all_slots() -> impl Iterator<Item = TaskRef> {
 pub(crate) fn recycle(task: TaskRef) {
     let task = task.get();
     task.set_phase(PHASE_FREE);
-    let next = |identity: u64| Some(u64::from(((identity >> 32) as u32).checked_add(1).unwrap_or(1)) << 32);
+    // Relaxed: the version is changed here only.
+    let version = (task.identity.load(Ordering::Relaxed) >> 32) as u32;
+    let next = u64::from(version.checked_add(1).unwrap_or(1)) << 32;
     // Not a plain store: somebody may be setting a flag. Release pairs with the Acquire in `has_ended`.
-    let old = task.identity.fetch_update(Ordering::Release, Ordering::Relaxed, next).unwrap_or_default();
+    let old = task.identity.swap(next, Ordering::AcqRel);
     if old & WATCHED != 0 {
         crate::join::wake_watchers(TaskId(old >> 32 << 32 | u64::from(task.index)));
     }

@@ -105,7 +105,7 @@ pub(crate) fn current_scheduler() -> Option<&'static Scheduler> {
 /// Parks the calling bthread until its parker is notified or the deadline has passed; may return early.
 pub(crate) fn park(task: TaskRef, deadline: Option<Instant>, reason: Reason) {
     let parker = task.get().parker();
-    if parker.consume() {
+    if parker.is_notified() && parker.consume() {
         return;
     }
     // For lists of bthreads; they pair with nothing.
@@ -354,7 +354,12 @@ impl Worker {
 
     /// Fills the next-slot; returns what it held. By the worker itself.
     fn replace_next(&self, task: TaskRef) -> Option<TaskRef> {
-        // Release pairs with the Acquire in `take_next`; Acquire: nobody else fills it, but what comes out is ours.
+        if self.next.load(Ordering::Relaxed).is_null() {
+            // Nobody else fills it, so it stays empty. Release pairs with the Acquire in `take_next`.
+            self.next.store(task.as_ptr(), Ordering::Release);
+            return None;
+        }
+        // As above, and what comes out is ours.
         let old = ptr::NonNull::new(self.next.swap(task.as_ptr(), Ordering::AcqRel))?;
         // SAFETY: as in `take_next`.
         Some(unsafe { TaskRef::from_ptr(old) })

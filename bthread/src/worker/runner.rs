@@ -78,7 +78,7 @@ pub(super) struct Local {
     pub(super) deferred_tasks: Cell<u32>,
     pub(super) tick: Cell<u32>,
     /// Whose turn it is when both `ready` and the deque have something.
-    pub(super) deque_turn: Cell<bool>,
+    pub(super) turn: Cell<u32>,
     pub(super) searching: Cell<bool>,
     /// Events are being handed to their handlers: what they spawn is announced once, at the end.
     pub(super) delivering: Cell<bool>,
@@ -115,7 +115,7 @@ pub(crate) fn main(worker: &'static Worker, deque: crossbeam_deque::Worker<TaskR
         deferred_since: Cell::new(None),
         deferred_tasks: Cell::new(0),
         tick: Cell::new(0),
-        deque_turn: Cell::new(false),
+        turn: Cell::new(0),
         searching: Cell::new(false),
         delivering: Cell::new(false),
         starved: Cell::new(false),
@@ -155,14 +155,12 @@ impl Local {
                 Some(task) => task,
                 None => this.find_work(),
             };
-            // SAFETY: (1): taken from a queue, so it is ours.
-            if unsafe { task.run() }.started {
+            if task.get().has_started() {
                 this.leave_for(task);
             }
             if this.has_spare_stack() {
-                // SAFETY: (1), as above.
-                if let Some(stack) = unsafe { task.run() }.stack.take() {
-                    this.leave_to_start(task, stack);
+                if task.get().comes_with.load(Ordering::Relaxed) {
+                    this.unpack(task);
                 }
                 this = this.start(task);
                 this.look_at_deferred();
@@ -181,12 +179,6 @@ impl Local {
         count(&self.worker.counters.tasks);
         task.get().set_home(self.worker);
         task.get().set_phase(PHASE_STARTED);
-        // SAFETY: (1): it is ours.
-        let run = unsafe { task.run() };
-        run.started = true;
-        if let Some(queued) = run.queued.take() {
-            self.worker.counters.queue_wait.record(queued.elapsed());
-        }
         self.worker.set_current(Some(task));
         // SAFETY: taken from a queue, not started before.
         unsafe { task.call() };
@@ -209,6 +201,20 @@ impl Local {
         // SAFETY: (2): `target` is where the task waits; our stack stays untouched until the switch is done, as only
         // this thread takes from `stacks`.
         unsafe { context::leave(target) }
+    }
+
+    /// Sees to what a new task comes with.
+    #[cold]
+    fn unpack(&'static self, task: TaskRef) {
+        task.get().comes_with.store(false, Ordering::Relaxed); // the task is ours
+        // SAFETY: (1): taken from a queue, so it is ours.
+        let run = unsafe { task.run() };
+        if let Some(queued) = run.queued.take() {
+            self.worker.counters.queue_wait.record(queued.elapsed());
+        }
+        if let Some(stack) = run.stack.take() {
+            self.leave_to_start(task, stack);
+        }
     }
 
     /// Has a new task run on the stack of another class that it came with: the runner goes on there.
@@ -255,8 +261,7 @@ impl Local {
             self.worker.set_current(Some(task));
             return;
         }
-        // SAFETY: (1): a task from our own queues is ours.
-        let next_started = next.is_some_and(|next| unsafe { next.run() }.started);
+        let next_started = next.is_some_and(|next| next.get().has_started());
         // SAFETY: (1): the task is ours until it is landed.
         unsafe { task.run() }.stack = self.stack.take();
         if leave != Leave::Findable {
@@ -313,6 +318,7 @@ impl Local {
         self.until_stamp.set(STAMP_EVERY - 1);
         // SAFETY: (1): not queued yet, so it is ours.
         unsafe { task.run() }.queued = Some(Instant::now());
+        task.get().comes_with.store(true, Ordering::Relaxed); // published with the task
     }
 
     /// Whether only started tasks are run here.

@@ -15,6 +15,9 @@ use crate::task::{TaskRef, contained};
 pub(super) const LOOK_EVERY: u32 = 61;
 /// Times in a row that the next-slot may overtake the queues.
 const NEXT_RUNS_MAX: u32 = 16;
+/// Picks in a row that prefer new tasks, and then as many that prefer those that were woken; a power of two. Somebody
+/// who joins many finds several ended each time he comes to run, which saves as many switches.
+const TURN_PICKS: u32 = 8;
 /// Tasks after which deferred work is looked at again, and how old it may be then.
 const DEFER_LOOK_TASKS: u32 = 4;
 const DEFER_AGE_MAX: Duration = Duration::from_micros(50);
@@ -42,7 +45,9 @@ impl Local {
         self.next_runs.set(0);
         let ready = || self.ready.borrow_mut().pop_front();
         // A turn of its own, not that of the tick: some patterns of spawning and yielding come here at even ticks only.
-        if self.deque_turn.replace(!self.deque_turn.get()) {
+        let turn = self.turn.get().wrapping_add(1);
+        self.turn.set(turn);
+        if turn & TURN_PICKS != 0 {
             self.deque.pop().or_else(ready)
         } else {
             ready().or_else(|| self.deque.pop())
@@ -54,8 +59,7 @@ impl Local {
         let scheduler = self.worker.scheduler;
         let mut given = false;
         while let Some(task) = self.worker.take_next().or_else(|| self.deque.pop()) {
-            // SAFETY: taken from our own queues.
-            if unsafe { task.run() }.started {
+            if task.get().has_started() {
                 self.ready.borrow_mut().push_back(task);
             } else {
                 scheduler.injector().push(task);
@@ -126,8 +130,7 @@ impl Local {
         }
         for _ in 0..injector.len() {
             let Steal::Success(task) = injector.steal() else { break };
-            // SAFETY: taken from a queue.
-            if unsafe { task.run() }.started {
+            if task.get().has_started() {
                 return Some(task);
             }
             injector.push(task);
