@@ -6,7 +6,7 @@
 //! | [`Butex::wait`](crate::Butex::wait) | gives [`WaitResult::Interrupted`](crate::WaitResult::Interrupted) |
 //! | a condition variable | a wake-up for no reason, as those may happen at any time |
 //! | sockets and other descriptors (`net`) | `io::ErrorKind::Interrupted` |
-//! | locks, semaphores, joins, channels, countdowns, barriers | nothing: it stays pending |
+//! | locks, semaphores, joins, channels, countdowns, barriers, call ids, blocking calls and files, futures | nothing: it stays pending |
 //!
 //! An interruption is kept: if the bthread does not wait, the next wait of the first kinds takes it. Waits of OS
 //! threads are not interrupted.

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::butex::Butex;
+use crate::butex::{Butex, Manner};
 use crate::task::{self, Owned, TaskId};
 use crate::worker;
 
@@ -100,7 +100,8 @@ fn wait_for_end(id: TaskId, deadline: Option<Instant>) -> io::Result<bool> {
         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return Ok(false);
         }
-        let _ = end.wait(seen, deadline); // the loop looks at what there is to see
+        // An interruption stays pending; the loop looks at what there is to see.
+        let _ = end.wait_as(seen, Manner { deadline, ..Manner::default() });
     }
 }
 

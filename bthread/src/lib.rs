@@ -8,7 +8,7 @@
 //! assert_eq!(sum, 499_500);
 //! ```
 //!
-//! Every call also works on a plain OS thread, which it then blocks.
+//! Every call also works on a plain OS thread, which it then blocks. The [`guide`] has a chapter for each facility.
 //!
 //! A bthread that has started stays on its worker; only those that have not started are taken by other workers. So
 //! references to thread-locals, `Rc` and the like stay sound, as between functions that one thread runs in turn. What
@@ -37,6 +37,7 @@ pub mod fd;
 #[cfg(not(loom))]
 pub mod fs;
 mod gate;
+pub mod guide;
 #[cfg(not(loom))]
 mod histogram;
 #[cfg(not(loom))]

@@ -138,7 +138,9 @@ impl Parker {
 }
 
 /// The parker of the calling OS thread: leased from a list of idle ones, given back when the thread ends.
+/// Never inlined, so that no compiler keeps the thread-local's address across a wait.
 #[cfg(not(loom))]
+#[inline(never)]
 pub(crate) fn of_this_thread() -> &'static Parker {
     static IDLE: Mutex<Vec<&'static Parker>> = Mutex::new(Vec::new());
 

@@ -13,14 +13,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::atomic::lock;
-use crate::butex::Butex;
+use crate::butex::{Butex, Manner};
 use crate::join::JoinHandle;
 use crate::spawn::Builder;
 use crate::task::{TaskId, contained};
 
 /// Runs `f`, which may start bthreads that borrow what outlives this call, and waits until all of them have ended.
 ///
-/// *Blocking*: parks the calling bthread, or blocks the calling thread.
+/// *Blocking*: parks the calling bthread, or blocks the calling thread. An interruption does not end the wait and stays
+/// pending.
 ///
 /// # Panics
 /// When `f` panics, and when a bthread panicked that nobody joined.
@@ -49,7 +50,7 @@ where
         if now == 0 {
             break;
         }
-        let _ = running.wait(now, None); // the loop looks
+        let _ = running.wait_as(now, Manner::default()); // an interruption stays pending; the loop looks
     }
     match result {
         Err(payload) => resume_unwind(payload),

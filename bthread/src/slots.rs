@@ -93,7 +93,9 @@ fn locate(index: u32) -> (usize, usize) {
     (chunk as usize, (shifted - (1 << (chunk + FIRST_CHUNK_BITS))) as usize)
 }
 
-/// A number below [`SHARDS`] that is the calling thread's own as long as there are few threads.
+/// A number below [`SHARDS`] that is the calling thread's own as long as there are few threads. Never inlined, so that
+/// no compiler keeps the thread-local's address across a wait.
+#[inline(never)]
 pub(crate) fn shard() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local!(static SHARD: usize = NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS);

@@ -37,7 +37,8 @@ fn everywhere(f: impl Fn(u64) + Send + Copy + 'static) {
     all.into_iter().for_each(|one| one.join().unwrap());
 }
 
-/// A reference into a thread-local that is held over a wait still leads into this thread's own (may, issue 6).
+/// A reference into a thread-local that is held over a wait still leads into this thread's own (coroutine-rs,
+/// issue 31).
 #[test]
 fn a_thread_local_borrow_may_span_a_wait() {
     everywhere(|n| {
@@ -52,7 +53,7 @@ fn a_thread_local_borrow_may_span_a_wait() {
     });
 }
 
-/// Clones of an `Rc` are counted by one thread, also when they live across waits (coroutine-rs, issue 31).
+/// Clones of an `Rc` are counted by one thread, also when they live across waits (may, issue 6).
 #[test]
 fn an_rc_may_be_shared_through_a_thread_local() {
     everywhere(|n| {
@@ -74,8 +75,8 @@ fn bump() -> u64 {
     })
 }
 
-/// The compiler may take the address of a thread-local once for a whole function, waits included (corosensei, issue
-/// 27): it stays right, as the thread does.
+/// The compiler may take the address of a thread-local once for a whole function, waits included (rust-lang/rust,
+/// issue 33368; llvm-project, issue 47179): it stays right, as the thread does.
 #[test]
 fn a_cached_thread_local_address_stays_right() {
     static BUMPS: AtomicU32 = AtomicU32::new(0);

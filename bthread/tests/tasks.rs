@@ -259,6 +259,33 @@ fn an_interruption_ends_a_wait_on_a_butex_and_no_lock() {
     assert_eq!(butex.waiters(), 0);
 }
 
+/// Interrupts itself, waits, and sees whether the interruption is still there for a sleep.
+fn keeps_its_interruption(wait: impl FnOnce() + Send + 'static) -> bool {
+    let waiter = spawn(|| {
+        bthread::interrupt(current_id().unwrap());
+        wait();
+        bthread::sleep(Duration::from_millis(1)) == Slept::Interrupted
+    });
+    waiter.join().unwrap()
+}
+
+#[test]
+fn waits_for_an_end_leave_an_interruption_pending() {
+    let nap = || {
+        bthread::sleep(Duration::from_millis(2));
+    };
+    assert!(keeps_its_interruption(move || spawn(nap).join().unwrap()));
+    assert!(keeps_its_interruption(move || bthread::join(spawn(nap).id()).unwrap()));
+    assert!(keeps_its_interruption(move || bthread::scope(|scope| drop(scope.spawn(nap)))));
+    assert!(keeps_its_interruption(move || {
+        let queue =
+            bthread::exec_queue::ExecutionQueue::start(move |batch| batch.by_ref().for_each(|()| nap()));
+        queue.submit(()).unwrap();
+        queue.stop();
+        queue.join();
+    }));
+}
+
 #[test]
 fn ids_are_unique_and_known_to_their_bthread_alone() {
     assert_eq!(current_id(), None);

@@ -16,7 +16,7 @@ use super::consumer::{self, Executor, Place};
 use super::handover::{Handover, Kind};
 use super::stats::COUNTERS;
 use super::task::{Task, TaskHandle, Ticket};
-use crate::butex::Butex;
+use crate::butex::{Butex, Manner};
 use crate::runtime::Runtime;
 use crate::slab::Slab;
 
@@ -301,7 +301,9 @@ impl<T: Send + 'static> ExecutionQueue<T> {
 
     fn join_until(&self, deadline: Option<Instant>) -> bool {
         while !self.shared.is_ended() {
-            if self.shared.ended.wait(0, deadline) == crate::WaitResult::TimedOut {
+            // An interruption stays pending.
+            let manner = Manner { deadline, ..Manner::default() };
+            if self.shared.ended.wait_as(0, manner) == crate::WaitResult::TimedOut {
                 return self.shared.is_ended();
             }
         }

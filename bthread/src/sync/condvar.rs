@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use super::mutex::MutexGuard;
 use super::raw::RawCondvar;
 
-/// A condition that bthreads and OS threads wait for under a [`Mutex`]. Waiters are woken in the order in which they
-/// came. A wait may end early for no reason, or because the bthread was interrupted: look at the condition again, or use
-/// [`wait_while`](Self::wait_while).
+/// A condition that bthreads and OS threads wait for under a [`Mutex`](super::Mutex). Waiters are woken in the order in
+/// which they came. A wait may end early for no reason, or because the bthread was interrupted: look at the condition
+/// again, or use [`wait_while`](Self::wait_while).
 ///
 /// [`notify_all`](Self::notify_all) makes one waiter run and has the others wait for the mutex at once, as all of them
 /// need it. For that, all should wait with the same mutex; those who wait with another one are just woken.
