@@ -137,6 +137,7 @@ impl Builder {
     /// libraries included. So across a wait nothing may be kept that belongs to an OS thread:
     /// - no reference into a `thread_local!`, nor a value that is tied to one;
     /// - no guard of a lock that knows its thread (`std::sync::MutexGuard` and the like);
+    /// - no wait of std's own for a thread (`std::thread::park`, the end of `std::thread::scope`) around one;
     /// - no `Rc` or other value without `Send`, if anybody on the old thread shares it;
     /// - and no function that touches a thread-local may be inlined around a wait, since the compiler takes the
     ///   address of a thread-local for constant within a function: put such accesses into functions that are

@@ -4,15 +4,13 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
-use super::scheduler::{Parts, Scheduler};
+use super::scheduler::{Parts, Scheduler, WORKER_STACKS_MIN};
 use super::{CpuSet, RUNTIMES, RUNTIMES_MAX, Runtime, WORKERS_MAX, global_cell};
 use crate::atomic::lock;
 use crate::monitor;
 use crate::stack::{StackClass, StackConfig, StackPools};
 use crate::worker;
 
-/// Stacks without which a worker runs nothing: one to stand on, one for when the bthread on that one waits.
-const WORKER_STACKS_MIN: usize = 2;
 /// How long a worker may be held before somebody stands in for it, unless configured.
 const BLOCKED_AFTER: Duration = Duration::from_millis(10);
 /// Stand-ins that one runtime has at a time, unless configured.
@@ -116,16 +114,10 @@ impl RuntimeBuilder {
         check_workers(count)?;
         let mut stacks = self.stacks;
         stacks[StackClass::Normal as usize].stacks_max = u32::try_from(self.stacks_max).unwrap_or(u32::MAX);
-        let too_few = |stacks| stacks < WORKER_STACKS_MIN * count;
-        if too_few(self.stacks_max) {
-            let message =
-                format!("{} stacks: must be {WORKER_STACKS_MIN} for each worker at least", self.stacks_max);
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-        }
+        check_stacks(self.stacks_max, count)?;
         let stacks = StackPools::new(stacks)?;
-        if too_few(stacks.pool(StackClass::Normal)?.counts().capacity as usize) {
-            return Err(io::Error::new(io::ErrorKind::OutOfMemory, "no address space for stacks"));
-        }
+        let granted = stacks.pool(StackClass::Normal)?.counts().capacity as usize;
+        check_stacks(granted, count).map_err(|error| io::Error::new(io::ErrorKind::OutOfMemory, error))?;
         crate::stack_overflow::install(worker::describe_current)?;
         let runtime = {
             let mut runtimes = lock(&RUNTIMES);
@@ -169,5 +161,13 @@ pub(super) fn check_workers(count: usize) -> io::Result<()> {
         return Ok(());
     }
     let message = format!("{count} workers: must be 1 to {WORKERS_MAX}");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+}
+
+pub(super) fn check_stacks(stacks: usize, workers: usize) -> io::Result<()> {
+    if stacks >= WORKER_STACKS_MIN * workers {
+        return Ok(());
+    }
+    let message = format!("{stacks} stacks: must be {WORKER_STACKS_MIN} for each worker at least");
     Err(io::Error::new(io::ErrorKind::InvalidInput, message))
 }

@@ -104,9 +104,11 @@ impl Runtime {
     /// again. Blocks the thread for the start of threads.
     ///
     /// # Errors
-    /// `InvalidInput` for a number outside of 1 to 1024; what the system says when it gives no thread.
+    /// `InvalidInput` for a number outside of 1 to 1024, or above half of the stacks there can be; what the system says
+    /// when it gives no thread.
     pub fn set_workers(self, workers: usize) -> io::Result<()> {
         builder::check_workers(workers)?;
+        builder::check_stacks(self.0.stack_capacity(), workers)?;
         self.0.set_wanted(workers)
     }
 

@@ -16,9 +16,12 @@ use crate::atomic::lock;
 use crate::monitor::Watch;
 use crate::parking::{Parking, WORKERS_MAX};
 use crate::poller::Poller;
-use crate::stack::StackPools;
+use crate::stack::{StackClass, StackPools};
 use crate::task::TaskRef;
 use crate::worker::{self, Worker};
+
+/// Stacks without which a worker runs nothing: one to stand on, one for when the bthread on that one waits.
+pub(super) const WORKER_STACKS_MIN: usize = 2;
 
 /// What the workers share; lives for ever.
 pub(crate) struct Scheduler {
@@ -107,6 +110,11 @@ impl Scheduler {
         &self.stacks
     }
 
+    /// Most stacks of the class that workers stand on.
+    pub(super) fn stack_capacity(&self) -> usize {
+        self.stacks.stats(StackClass::Normal).max
+    }
+
     /// Workers made so far, those at rest included.
     pub(crate) fn created(&self) -> usize {
         self.created.load(Ordering::Acquire) // pairs with the Release in `make_worker`
@@ -186,6 +194,8 @@ impl Scheduler {
     /// Makes as many workers active as there shall be.
     fn adjust(&'static self, crew: &Crew) -> io::Result<()> {
         let goal = (crew.wanted + crew.stand_ins).min(WORKERS_MAX);
+        // Stand-ins without a stack would help nobody.
+        let goal = goal.min(self.stack_capacity() / WORKER_STACKS_MIN).max(crew.wanted);
         let mut active = self.workers().filter(|worker| !worker.is_dormant()).count();
         let mut result = Ok(());
         while active < goal {
