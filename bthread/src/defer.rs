@@ -8,7 +8,8 @@ use crate::worker;
 /// Something to do at the end of a batch.
 pub trait Deferred: Send + Sync + 'static {
     /// Called once for each [`defer`], on the worker that deferred it, possibly on the stack of a bthread that is
-    /// about to wait, but never as that bthread: a wait in it blocks the thread. Deferring the same target twice in a
+    /// about to wait, but never as that bthread: a wait in it blocks the thread. If that worker is held by a blocking
+    /// call, a bthread on another one calls it, perhaps while an earlier call for the same target still runs. Deferring the same target twice in a
     /// row counts once. Must not block and should be short. A panic is caught and reported like that of a thread.
     fn run(self: Arc<Self>);
 }

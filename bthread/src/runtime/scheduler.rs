@@ -178,7 +178,11 @@ impl Scheduler {
     pub(crate) fn set_wanted(&'static self, wanted: usize) -> io::Result<()> {
         let mut crew = lock(&self.crew);
         crew.wanted = wanted;
-        self.adjust(&crew)
+        let result = self.adjust(&crew);
+        if result.is_err() {
+            crew.wanted = self.active().saturating_sub(crew.stand_ins); // what was reached
+        }
+        result
     }
 
     pub(crate) fn stand_ins(&self) -> usize {
@@ -187,8 +191,12 @@ impl Scheduler {
 
     pub(crate) fn set_stand_ins(&'static self, stand_ins: usize) -> io::Result<()> {
         let mut crew = lock(&self.crew);
-        crew.stand_ins = stand_ins;
-        self.adjust(&crew)
+        let before = std::mem::replace(&mut crew.stand_ins, stand_ins);
+        let result = self.adjust(&crew);
+        if result.is_err() {
+            crew.stand_ins = before;
+        }
+        result
     }
 
     /// Makes as many workers active as there shall be.

@@ -242,11 +242,6 @@ impl TaskRef {
                 crate::local::finish(self); // what the result's destructor has used
                 return true;
             }
-            // SAFETY: set before LIFE_JOINER, which we saw with Acquire; parkers live for ever. If the joiner gives up
-            // meanwhile, the exchange below fails.
-            let joiner = (life & LIFE_JOINER != 0)
-                .then(|| unsafe { task.joiner.load(Ordering::Relaxed).as_ref() })
-                .flatten();
             // Release pairs with the Acquire in `is_done`: the joiner sees the result. SeqCst pairs with
             // `set_watched`: either we see its mark below, or it sees that we are done.
             match task.life.compare_exchange(life, life | LIFE_DONE, Ordering::SeqCst, Ordering::Acquire) {
@@ -256,8 +251,13 @@ impl TaskRef {
                     if task.identity.load(Ordering::SeqCst) & WATCHED != 0 {
                         crate::join::wake_watchers(id);
                     }
-                    if let Some(joiner) = joiner {
-                        joiner.unpark();
+                    // Read only now: the joiner of a moment ago may have given up for another. One that comes later
+                    // sees that we are done.
+                    if life & LIFE_JOINER != 0 {
+                        // SAFETY: parkers live for ever, and the pointer is of one.
+                        if let Some(joiner) = unsafe { task.joiner.load(Ordering::Relaxed).as_ref() } {
+                            joiner.unpark();
+                        }
                     }
                     return false;
                 }

@@ -12,7 +12,7 @@ use std::cell::UnsafeCell;
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::ptr;
-use std::sync::{LazyLock, OnceLock, PoisonError};
+use std::sync::{LazyLock, OnceLock, TryLockError};
 use std::time::{Duration, Instant};
 
 use super::memory;
@@ -85,7 +85,12 @@ fn value_of(ticket: Ticket) -> usize {
 ///
 /// *Blocking*: parks the bthread or blocks the thread while another one asks, and up to twice [`ANSWER_MAX`].
 pub(super) fn of_running(thread: i32) -> Result<StackTrace, TraceError> {
-    let asker = ASKER.lock().unwrap_or_else(PoisonError::into_inner);
+    // Its holder may be a bthread whose worker is held.
+    let asker = match ASKER.try_lock_until(Instant::now() + ANSWER_MAX) {
+        Ok(asker) => asker,
+        Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        Err(TryLockError::WouldBlock) => return Err(TraceError::TimedOut),
+    };
     install()?;
     let ticket = AREA.slot.ask().ok_or(TraceError::TimedOut)?;
     if let Err(error) = send(thread, ticket) {

@@ -21,6 +21,7 @@ use std::fmt;
 use registers::{Registers, SAVED_FRAME_BYTES};
 
 pub use thread::{Held, ThreadTrace, TraceError, of_thread};
+pub(crate) use thread::{is_running, of_held};
 
 /// Frames of a trace; outer ones are left out.
 pub const FRAMES_MAX: usize = 64;

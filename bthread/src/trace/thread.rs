@@ -10,6 +10,8 @@ use std::io;
 use super::registers::Registers;
 use super::{STACK_COPY_BYTES_MAX, StackCopy, StackTrace, interrupted, unwind};
 
+/// A thread that has not given its processor up for so long is taken to compute.
+const COMPUTES_FOR: std::time::Duration = std::time::Duration::from_millis(2);
 /// Copies of a blocked thread's stack that are thrown away because it ran meanwhile, before it counts as running.
 const ATTEMPTS_MAX: usize = 3;
 
@@ -103,12 +105,36 @@ pub fn of_thread(thread: i32) -> Result<ThreadTrace, TraceError> {
     Ok(ThreadTrace { held: Held::Running, stack: interrupted::of_running(thread)? })
 }
 
+/// As [`of_thread`], of a thread that has been doing one thing for long, and careful with it: a signal is sent only to
+/// one that seems to compute, since some system calls do not go on after one. Blocks the thread for a few milliseconds.
+pub(crate) fn of_held(thread: i32) -> Result<ThreadTrace, TraceError> {
+    let before = State::of(thread)?;
+    if before.blocked.is_none() {
+        std::thread::sleep(COMPUTES_FOR);
+        let after = State::of(thread)?;
+        let computes = after.blocked.is_none() && after.voluntary() == before.voluntary();
+        if !(computes && after.can_block && is_running(thread)) && after.blocked.is_none() {
+            return Err(TraceError::TimedOut);
+        }
+    }
+    of_thread(thread)
+}
+
+/// Whether a thread of this process computes, or waits for nothing but a processor; false if the system does not say.
+pub(crate) fn is_running(thread: i32) -> bool {
+    let stat = read(thread, "stat").ok().flatten();
+    // The state follows the name, which is in parentheses and may hold any.
+    stat.is_some_and(|stat| stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('R')))
+}
+
 /// Two equal ones tell that the thread has not run in between.
 #[derive(PartialEq, Eq)]
 struct State {
     /// How often it was taken off a processor, in the kernel's words.
     switches: Vec<String>,
     blocked: Option<Blocked>,
+    /// The system says whether it is blocked.
+    can_block: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -124,8 +150,14 @@ impl State {
         let switches = status.lines().filter(|line| line.contains("ctxt_switches:"));
         let switches = switches.map(str::to_owned).collect();
         // A kernel without this file leaves the signal.
-        let blocked = read(thread, "syscall")?.and_then(|line| Blocked::parse(&line));
-        Ok(State { switches, blocked })
+        let syscall = read(thread, "syscall")?;
+        let blocked = syscall.as_deref().and_then(Blocked::parse);
+        Ok(State { switches, blocked, can_block: syscall.is_some() })
+    }
+
+    /// How often it gave its processor up by itself.
+    fn voluntary(&self) -> Option<&String> {
+        self.switches.iter().find(|line| line.starts_with("voluntary"))
     }
 }
 

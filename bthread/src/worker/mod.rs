@@ -49,6 +49,8 @@ pub(crate) struct Worker {
     current: AtomicPtr<Task>,
     /// Only its own started bthreads shall run here.
     dormant: AtomicBool,
+    /// A bthread on another worker does its work.
+    is_relieved: AtomicBool,
     deferred: Mutex<Vec<Arc<dyn Deferred>>>,
     /// Whether `deferred` has something; changed under its lock.
     has_deferred: AtomicBool,
@@ -75,11 +77,7 @@ fn count(counter: &AtomicU64) {
     counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
 }
 
-thread_local! {
-    static LOCAL: Cell<*const Local> = const { Cell::new(ptr::null()) };
-    /// On the monitor's thread: whose work it does at the moment.
-    static RELIEVES: Cell<Option<&'static Scheduler>> = const { Cell::new(None) };
-}
+thread_local!(static LOCAL: Cell<*const Local> = const { Cell::new(ptr::null()) });
 
 /// The calling worker's own part. Never inlined, so that no compiler keeps the thread-local's address across a wait:
 /// a bthread that may move gets it anew after each.
@@ -94,12 +92,9 @@ pub(crate) fn current_task() -> Option<TaskRef> {
     local()?.worker.current()
 }
 
-/// The scheduler of the calling worker, or of the one that the monitor works for.
+/// The scheduler of the calling worker.
 pub(crate) fn current_scheduler() -> Option<&'static Scheduler> {
-    match local() {
-        Some(local) => Some(local.worker.scheduler),
-        None => RELIEVES.try_with(Cell::get).ok().flatten(),
-    }
+    Some(local()?.worker.scheduler)
 }
 
 /// Parks the calling bthread until its parker is notified or the deadline has passed; may return early.
@@ -310,6 +305,7 @@ impl Worker {
             next: AtomicPtr::new(ptr::null_mut()),
             current: AtomicPtr::new(ptr::null_mut()),
             dormant: AtomicBool::new(false),
+            is_relieved: AtomicBool::new(false),
             deferred: Mutex::new(Vec::new()),
             has_deferred: AtomicBool::new(false),
             timers: CachePadded::new(Timers::new()),
@@ -390,17 +386,28 @@ impl Worker {
             .fold(0, |sum: u64, counter| sum.wrapping_add(counter.load(Ordering::Relaxed))) // a hint
     }
 
-    /// Does for a worker that is held what must not wait for it: its next task goes to others, its deferred work is
-    /// done, its timers fire. From the monitor.
-    pub(crate) fn relieve(&self) {
-        RELIEVES.set(Some(self.scheduler));
+    /// Sees to what must not wait for a worker that is held: its next task goes to others, and a bthread on one of them
+    /// does its deferred work and fires its timers. From the monitor.
+    pub(crate) fn relieve(&'static self) {
         if let Some(task) = self.take_next() {
             self.scheduler.injector().push(task);
             self.scheduler.notify();
         }
-        self.run_deferred();
-        self.fire_timers();
-        RELIEVES.set(None);
+        let has_work = self.has_deferred.load(Ordering::Relaxed) || self.timers.next() <= Time::now();
+        // Relaxed: the queue orders the rest.
+        if !has_work || self.is_relieved.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let work = move || {
+            self.run_deferred();
+            self.fire_timers();
+            self.is_relieved.store(false, Ordering::Relaxed);
+        };
+        let attributes = Attributes { detached: true, ..Attributes::default() };
+        // SAFETY: it borrows from what lives for ever.
+        if unsafe { start::<_, ()>(self.scheduler, work, attributes, Place::Next) }.is_none() {
+            self.is_relieved.store(false, Ordering::Relaxed); // the next look tries again
+        }
     }
 
     fn run_deferred(&self) {

@@ -125,6 +125,7 @@ pub(crate) fn main(worker: &'static Worker, deque: crossbeam_deque::Worker<TaskR
         mask,
     }));
     LOCAL.set(local);
+    crate::monitor::worker_woke(); // it begins awake
     let stack = loop {
         match worker.scheduler.stacks().get(StackClass::Normal) {
             Ok(stack) => break stack,

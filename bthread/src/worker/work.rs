@@ -184,6 +184,7 @@ impl Local {
         }
         if self.could_take_something() {
             self.searching.set(!parking.retract(self.worker.index));
+            crate::monitor::worker_woke(); // it may have taken us for asleep
             return;
         }
         let mut timeout = self.worker.timers.arm().left();
