@@ -46,7 +46,7 @@ impl Signal {
     fn wait(&self) {
         // Acquire pairs with the Release in `wake_by_ref`: the poll sees what came before the wake-up.
         while !self.woken.swap(false, Ordering::Acquire) {
-            wait::park(self.parker, None);
+            wait::park_for(self.parker, None, wait::Reason::Future);
         }
     }
 }

@@ -69,8 +69,17 @@ pub(crate) struct Manner<'a> {
     pub(crate) first: bool,
     /// Ends when the bthread is interrupted; otherwise the interruption stays pending.
     pub(crate) interruptible: bool,
+    /// What lists of bthreads say, if not the address of the word.
+    pub(crate) reason: Option<wait::Reason>,
     /// The butex to which a requeue may move the waiter.
     pub(crate) target: Option<&'a Butex>,
+}
+
+impl Manner<'_> {
+    /// A wait for a descriptor.
+    pub(crate) fn io(deadline: Option<Instant>) -> Self {
+        Manner { deadline, interruptible: true, reason: Some(wait::Reason::Io), ..Manner::default() }
+    }
 }
 
 impl Butex {
@@ -104,7 +113,7 @@ impl Butex {
     /// *Blocking*: as [`wait`](Self::wait).
     pub fn wait_movable(&self, expected: u32, deadline: Option<Instant>, target: &Butex) -> WaitResult {
         let target = Some(target);
-        self.wait_as(expected, Manner { deadline, interruptible: true, target, first: false })
+        self.wait_as(expected, Manner { deadline, interruptible: true, target, ..Manner::default() })
     }
 
     pub(crate) fn wait_as(&self, expected: u32, manner: Manner<'_>) -> WaitResult {
@@ -137,7 +146,8 @@ impl Butex {
         // Queued, we must not leave before we are out: `park` does not unwind, and if it did, this aborts.
         let bomb = AbortOnUnwind;
         let result = loop {
-            wait::park_for(parker, manner.deadline, wait::Reason::Butex(std::ptr::from_ref(self).addr()));
+            let reason = manner.reason.unwrap_or(wait::Reason::Butex(std::ptr::from_ref(self).addr()));
+            wait::park_for(parker, manner.deadline, reason);
             let Some(mut list) = waiter.find(self, manner.target) else { break WaitResult::Woken };
             // In the list, and it is ours: nobody wakes us from here on. So an interruption that is used up here is
             // also what the caller gets to know.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use crate::butex::{Butex, WaitResult};
+use crate::butex::{Butex, Manner, WaitResult};
 use crate::gate::{Gate, Passed};
 use crate::poller::{self, EventHandler, Readiness, Registration};
 use crate::{sys, worker};
@@ -99,7 +99,7 @@ pub fn wait(fd: impl AsFd, interest: Interest, deadline: Option<Instant>) -> io:
         if ready != 0 {
             return Ok(Readiness::from_flags(ready));
         }
-        match once.ready.wait(0, deadline) {
+        match once.ready.wait_as(0, Manner::io(deadline)) {
             WaitResult::Woken | WaitResult::Mismatch => {}
             WaitResult::TimedOut => return Err(io::ErrorKind::TimedOut.into()),
             WaitResult::Interrupted => return Err(io::ErrorKind::Interrupted.into()),

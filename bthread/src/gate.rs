@@ -12,7 +12,7 @@ use std::io;
 use std::time::Instant;
 
 use crate::atomic::Ordering;
-use crate::butex::{Butex, WaitResult};
+use crate::butex::{Butex, Manner, WaitResult};
 
 /// Nobody gets through any more. The other bits are the count.
 const CLOSED: u32 = 1;
@@ -48,7 +48,7 @@ impl Gate {
     /// Waits for an edge, or the close, since the look that gave `seen`. *Blocking*: parks the bthread or blocks the
     /// thread.
     pub(crate) fn wait(&self, seen: u32, deadline: Option<Instant>) -> Passed {
-        match self.0.wait(seen, deadline) {
+        match self.0.wait_as(seen, Manner::io(deadline)) {
             WaitResult::Woken | WaitResult::Mismatch => Passed::Edge,
             WaitResult::TimedOut => Passed::TimedOut,
             WaitResult::Interrupted => Passed::Interrupted,

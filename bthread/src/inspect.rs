@@ -32,12 +32,20 @@ pub enum BthreadState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WaitsFor {
-    /// A butex, or what stands on one (locks, conditions, channels, sockets): the address of its word.
+    /// A butex, or what stands on one (locks, conditions and the like): the address of its word.
     Butex(usize),
     /// A time.
     Sleep,
     /// The end of another bthread.
     Join(TaskId),
+    /// A channel to have a value, or room for one.
+    Channel,
+    /// A future, in [`block_on`](crate::block_on).
+    Future,
+    /// A call on the pool of [`blocking`](crate::blocking), or room there.
+    Blocking,
+    /// A socket or another descriptor.
+    Io,
 }
 
 /// One bthread, as it was at one moment.
@@ -55,7 +63,7 @@ pub struct BthreadInfo {
     /// Time since it was spawned, a few milliseconds more or less.
     pub age: Duration,
     /// How long it has been waiting, a few milliseconds more or less; zero if it does not wait.
-    pub waits: Duration,
+    pub waited: Duration,
     /// Somebody has interrupted it, and it has not noticed yet.
     pub interrupted: bool,
     /// It was told to stop.
@@ -89,6 +97,10 @@ impl fmt::Display for WaitsFor {
             WaitsFor::Butex(address) => write!(f, "butex {address:#x}"),
             WaitsFor::Sleep => f.write_str("a time"),
             WaitsFor::Join(id) => write!(f, "the end of {id}"),
+            WaitsFor::Channel => f.write_str("a channel"),
+            WaitsFor::Future => f.write_str("a future"),
+            WaitsFor::Blocking => f.write_str("a blocking call"),
+            WaitsFor::Io => f.write_str("a descriptor"),
         }
     }
 }
@@ -153,17 +165,21 @@ fn info(task: &'static Task, running: bool, now: u64) -> Option<BthreadInfo> {
     if phase == PHASE_FREE || task.is_done() {
         return None;
     }
-    let mut waits = Duration::ZERO;
+    let mut waited = Duration::ZERO;
     let state = if phase == PHASE_QUEUED {
         BthreadState::Queued
     } else if running {
         BthreadState::Running
     } else if task.parker().is_parked() {
-        waits = Duration::from_nanos(now.saturating_sub(task.waits_since.load(Relaxed)));
+        waited = Duration::from_nanos(now.saturating_sub(task.waits_since.load(Relaxed)));
         BthreadState::Waiting(match Reason::unpack(task.reason.load(Relaxed)) {
             Reason::Butex(address) => WaitsFor::Butex(address),
             Reason::Sleep => WaitsFor::Sleep,
             Reason::Join(id) => WaitsFor::Join(id),
+            Reason::Channel => WaitsFor::Channel,
+            Reason::Future => WaitsFor::Future,
+            Reason::Blocking => WaitsFor::Blocking,
+            Reason::Io => WaitsFor::Io,
         })
     } else {
         BthreadState::Ready
@@ -176,7 +192,7 @@ fn info(task: &'static Task, running: bool, now: u64) -> Option<BthreadInfo> {
         state,
         home: home.map(|worker| Home { tag: worker.scheduler().tag(), worker: worker.index() }),
         age: Duration::from_nanos(now.saturating_sub(task.spawned.load(Relaxed))),
-        waits,
+        waited,
         interrupted,
         stopped,
     };

@@ -23,8 +23,7 @@ pub fn interrupt(id: TaskId) -> bool {
 ///
 /// ```
 /// let worker = bthread::spawn(|| {
-///     let me = bthread::current_id().unwrap();
-///     while !bthread::is_stopped(me) {
+///     while !bthread::stop_requested() {
 ///         bthread::sleep(std::time::Duration::from_secs(3600));
 ///     }
 /// });
@@ -38,6 +37,11 @@ pub fn stop(id: TaskId) -> bool {
 /// Whether a bthread was told to stop, or is gone. Never blocks.
 pub fn is_stopped(id: TaskId) -> bool {
     task::slot_of(id).is_none_or(|task| task.get().is_stopped(id))
+}
+
+/// Whether the calling bthread was told to [`stop`]; false outside of bthreads. Never blocks.
+pub fn stop_requested() -> bool {
+    crate::current_id().is_some_and(is_stopped)
 }
 
 fn mark(id: TaskId, stop: bool) -> bool {

@@ -101,7 +101,7 @@ pub use {
     defer::{Deferred, defer},
     histogram::Histogram,
     inspect::{BthreadInfo, BthreadState, Home, WaitsFor, bthread, bthreads, stack_trace},
-    interrupt::{interrupt, is_stopped, stop},
+    interrupt::{interrupt, is_stopped, stop, stop_requested},
     join::{JoinHandle, join, join_until},
     local::{LocalKey, LocalPool},
     monitor::BlockedWorker,

@@ -83,6 +83,7 @@ where
 pub struct Builder {
     name: Option<Box<str>>,
     tag: Option<u32>,
+    runtime: Option<Runtime>,
     urgent: bool,
     stack: StackClass,
     local_pool: Option<PoolRef>,
@@ -104,6 +105,12 @@ impl Builder {
     /// The runtime to start in, by its [tag](Runtime::tag). Default: the caller's.
     pub fn tag(mut self, tag: u32) -> Self {
         self.tag = Some(tag);
+        self
+    }
+
+    /// The runtime to start in; it counts more than a [tag](Self::tag). Default: the caller's.
+    pub fn runtime(mut self, runtime: Runtime) -> Self {
+        self.runtime = Some(runtime);
         self
     }
 
@@ -153,7 +160,7 @@ impl Builder {
     ///
     /// # Errors
     /// `OutOfMemory` when there are no bthreads (2^22 in a process) or stacks left; `InvalidInput` when no runtime has
-    /// the tag. `f` is dropped then.
+    /// the tag; `Unsupported` in the child of a fork. `f` is dropped then.
     pub fn spawn<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
     where
         F: FnOnce() -> T + Send + 'static,
@@ -172,7 +179,7 @@ impl Builder {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.tag(runtime.tag()).spawn(f)
+        self.runtime(runtime).spawn(f)
     }
 
     /// # Safety
@@ -194,9 +201,10 @@ impl Builder {
         F: FnOnce() -> T + Send,
         T: Send,
     {
-        let scheduler = match self.tag {
-            None => runtime::current(),
-            Some(tag) => {
+        let scheduler = match (self.runtime, self.tag) {
+            (Some(runtime), _) => runtime.scheduler(),
+            (None, None) => runtime::current(),
+            (None, Some(tag)) => {
                 let no_such =
                     || io::Error::new(io::ErrorKind::InvalidInput, format!("no runtime has the tag {tag}"));
                 Runtime::by_tag(tag).ok_or_else(no_such)?.scheduler()
@@ -242,7 +250,10 @@ where
 {
     if scheduler.is_exhausted() {
         scheduler.stacks().put_all(attributes.stack);
-        return Err(io::Error::new(io::ErrorKind::OutOfMemory, "no stacks left for bthreads"));
+        return Err(match runtime::is_forked() {
+            true => io::Error::new(io::ErrorKind::Unsupported, "the child of a fork has no workers"),
+            false => io::Error::new(io::ErrorKind::OutOfMemory, "no stacks left for bthreads"),
+        });
     }
     // SAFETY: the caller's promise.
     unsafe { worker::start(scheduler, f, attributes, place) }
@@ -302,7 +313,7 @@ impl Batch {
         T: Send + 'static,
     {
         // SAFETY: 'static.
-        let handle = unsafe { builder.tag(self.runtime.tag()).start_at(Place::Quiet, f) }?;
+        let handle = unsafe { builder.runtime(self.runtime).start_at(Place::Quiet, f) }?;
         self.pending += 1;
         Ok(handle)
     }

@@ -18,7 +18,7 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use alt_stack::alt_stack_for_this_thread;
+pub(crate) use alt_stack::{AltStack, alt_stack_for_this_thread};
 
 use std::io;
 use std::mem::MaybeUninit;

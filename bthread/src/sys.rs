@@ -14,6 +14,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -135,6 +136,20 @@ pub(crate) fn borrow(poll: &mio::Poll) -> BorrowedFd<'_> {
 pub(crate) fn thread_id() -> i32 {
     // SAFETY: takes and gives plain numbers.
     unsafe { libc::gettid() }
+}
+
+/// Has `f` called in the children that this process forks off, once for all; a later call changes nothing. `f` must be
+/// async-signal-safe.
+pub(crate) fn in_forked_child(f: fn()) -> io::Result<()> {
+    static CHILD: OnceLock<(fn(), libc::c_int)> = OnceLock::new();
+    extern "C" fn child() {
+        if let Some((f, _)) = CHILD.get() {
+            f();
+        }
+    }
+    // SAFETY: a function that lives for ever.
+    let (_, error) = *CHILD.get_or_init(|| (f, unsafe { libc::pthread_atfork(None, None, Some(child)) }));
+    if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
 }
 
 /// Binds the calling thread to one CPU.

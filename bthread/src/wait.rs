@@ -11,6 +11,15 @@ use crate::task::TaskId;
 pub(crate) enum Reason {
     /// A word at this address.
     Butex(usize),
+    /// A channel to have a value, or room.
+    Channel,
+    /// A future.
+    Future,
+    /// A call on the blocking pool, or room there.
+    #[cfg(not(loom))]
+    Blocking,
+    /// A descriptor.
+    Io,
     #[cfg(not(loom))]
     Sleep,
     #[cfg(not(loom))]
@@ -22,12 +31,20 @@ impl Reason {
     const KIND_SHIFT: u32 = 60;
     const SLEEP: u64 = 1;
     const JOIN: u64 = 2;
+    const CHANNEL: u64 = 3;
+    const FUTURE: u64 = 4;
+    const BLOCKING: u64 = 5;
+    const IO: u64 = 6;
 
     /// In one word; addresses leave the top bits free. Of a joined id only the slot is kept.
     pub(crate) fn pack(self) -> u64 {
         match self {
             Reason::Butex(address) => address as u64,
             Reason::Sleep => Self::SLEEP << Self::KIND_SHIFT,
+            Reason::Channel => Self::CHANNEL << Self::KIND_SHIFT,
+            Reason::Future => Self::FUTURE << Self::KIND_SHIFT,
+            Reason::Blocking => Self::BLOCKING << Self::KIND_SHIFT,
+            Reason::Io => Self::IO << Self::KIND_SHIFT,
             Reason::Join(id) => Self::JOIN << Self::KIND_SHIFT | id.index() as u64,
         }
     }
@@ -35,6 +52,10 @@ impl Reason {
     pub(crate) fn unpack(word: u64) -> Self {
         match word >> Self::KIND_SHIFT {
             Self::SLEEP => Reason::Sleep,
+            Self::CHANNEL => Reason::Channel,
+            Self::FUTURE => Reason::Future,
+            Self::BLOCKING => Reason::Blocking,
+            Self::IO => Reason::Io,
             Self::JOIN => match crate::task::slot_of(TaskId::from_u64(u64::from(word as u32))) {
                 Some(task) => Reason::Join(task.get().id()),
                 None => Reason::Sleep,
@@ -77,11 +98,6 @@ pub(crate) fn park_for(parker: &'static Parker, deadline: Option<Instant>, reaso
 /// explore is giving up against being woken, and there is no clock that could tell them when.
 pub(crate) fn is_over(deadline: Option<Instant>) -> bool {
     deadline.is_some_and(|deadline| cfg!(loom) || deadline <= Instant::now())
-}
-
-/// As [`park_for`], for a wait that has no better name.
-pub(crate) fn park(parker: &'static Parker, deadline: Option<Instant>) {
-    park_for(parker, deadline, Reason::Butex(0));
 }
 
 /// Takes notice of an interruption of the calling bthread ([`interrupt`](crate::interrupt)): for waits that end on one.

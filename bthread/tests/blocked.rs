@@ -71,6 +71,8 @@ fn the_culprit_is_recorded_with_its_stack() {
     assert!(trace.stack.to_string().contains("holds_its_worker"), "{}", trace.stack);
     let report = runtime.blocked_workers().pop().unwrap();
     assert_eq!((report.name.as_deref(), report.bthread), (Some("culprit"), Some(held.id())));
+    let text = report.to_string();
+    assert!(text.contains("'culprit'") && text.contains("holds_its_worker"), "{text}");
     drop(tx);
     held.join().unwrap();
 }

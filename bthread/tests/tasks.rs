@@ -403,3 +403,24 @@ fn a_batch_gives_handles_and_starts_with_its_flush() {
         .unwrap();
     assert_eq!(sum, 499_500);
 }
+
+/// The race of a joiner that gives up with one that takes over and with the end.
+#[test]
+fn a_joiner_that_takes_over_is_woken() {
+    let runtime = runtime(2);
+    let (tx, rx) = mpsc::channel::<bthread::JoinHandle<u64>>();
+    let second = std::thread::spawn(move || rx.into_iter().map(|handle| handle.join().unwrap()).sum::<u64>());
+    let mut sum = 0;
+    for n in 0..20_000u64 {
+        let handle = runtime.spawn(move || {
+            (0..n % 5).for_each(|_| std::hint::spin_loop());
+            1
+        });
+        match handle.join_timeout(Duration::from_nanos(n % 3000)) {
+            Ok(result) => sum += result.unwrap(),
+            Err(handle) => tx.send(handle).unwrap(),
+        }
+    }
+    drop(tx);
+    assert_eq!(sum + second.join().unwrap(), 20_000);
+}

@@ -130,3 +130,32 @@ fn runtimes_are_found_by_their_tag() {
     assert!(bthread::runtimes().iter().any(|one| one.tag() == runtime.tag()));
     assert!(Runtime::by_tag(u32::MAX).is_none());
 }
+
+#[test]
+fn a_cpu_that_is_not_there_is_refused() {
+    assert!(Runtime::builder().workers(1).cpus("1023".parse().unwrap()).start().is_err());
+    let threads = bthread::runtimes().len();
+    assert!(Runtime::builder().workers(1).cpus("1023".parse().unwrap()).start().is_err());
+    assert!(bthread::runtimes().len() >= threads && bthread::runtimes().iter().all(|one| one.workers() > 0));
+}
+
+/// There are no workers in the child of a fork: it is told so, instead of waiting for them.
+#[test]
+#[allow(unsafe_code)]
+fn the_child_of_a_fork_gets_an_error() {
+    let runtime = Runtime::builder().workers(1).start().unwrap();
+    // SAFETY: the child spawns nothing and leaves by _exit.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let refused = bthread::Builder::new().spawn_on(runtime, || ());
+        let code =
+            refused.map_or_else(|error| i32::from(error.kind() != std::io::ErrorKind::Unsupported), |_| 2);
+        // SAFETY: ends the child.
+        unsafe { libc::_exit(code) };
+    }
+    let mut status = 0;
+    // SAFETY: waits for our own child.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert_eq!(status, 0);
+    assert_eq!(runtime.spawn(|| 1).join().unwrap(), 1);
+}

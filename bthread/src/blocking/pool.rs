@@ -90,7 +90,7 @@ impl Pool {
         loop {
             state.waiting.push_back(parker);
             drop(state);
-            wait::park(parker, None);
+            wait::park_for(parker, None, wait::Reason::Blocking);
             state = lock(&self.state);
             // Still there after a wake-up for some other reason.
             state.waiting.retain(|waiting| !ptr::eq(*waiting, parker));

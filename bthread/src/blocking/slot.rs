@@ -44,7 +44,7 @@ impl<T> Slot<T> {
                 }
                 state.taker = Some(parker);
             }
-            wait::park(parker, None);
+            wait::park_for(parker, None, wait::Reason::Blocking);
         }
     }
 

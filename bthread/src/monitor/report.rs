@@ -1,6 +1,7 @@
 //! What the monitor remembers of workers that were held.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,24 @@ pub struct BlockedWorker {
     /// What the thread did soon after it was noticed, and the calls that led there; none if that could not be seen, or
     /// was over by then.
     pub trace: Option<Arc<ThreadTrace>>,
+}
+
+impl fmt::Display for BlockedWorker {
+    /// One line, and the trace below it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "worker {}-{} (thread {}) ", self.tag, self.worker, self.thread)?;
+        f.write_str(if self.ongoing { "is held by " } else { "was held by " })?;
+        match (&self.name, self.bthread) {
+            (Some(name), Some(id)) => write!(f, "bthread '{name}' (id {id})")?,
+            (None, Some(id)) => write!(f, "bthread {id}")?,
+            (_, None) => f.write_str("a timer or an event")?,
+        }
+        write!(f, " for {:?}, {} times", self.lasted, self.times)?;
+        match &self.trace {
+            None => Ok(()),
+            Some(trace) => write!(f, ", {}\n{}", trace.held, trace.stack),
+        }
+    }
 }
 
 /// The reports of one runtime.

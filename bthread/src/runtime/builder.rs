@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::scheduler::{Parts, Scheduler, WORKER_STACKS_MIN};
-use super::{CpuSet, RUNTIMES, RUNTIMES_MAX, Runtime, WORKERS_MAX, global_cell};
+use super::{CpuSet, RUNTIMES, RUNTIMES_MAX, Runtime, TAG_GLOBAL, WORKERS_MAX, global_cell};
 use crate::atomic::lock;
 use crate::monitor;
 use crate::stack::{StackClass, StackConfig, StackPools};
@@ -107,11 +107,26 @@ impl RuntimeBuilder {
     /// `InvalidInput` for a worker count, or a size or number of stacks, out of range; `OutOfMemory` beyond 64
     /// runtimes; what the system says when it gives no threads, descriptors or address space.
     pub fn start(self) -> io::Result<Runtime> {
+        self.start_as(None)
+    }
+
+    pub(super) fn start_as(self, tag: Option<u32>) -> io::Result<Runtime> {
         let count = match self.workers {
             Some(count) => count,
             None => thread::available_parallelism().map_or(1, |n| n.get().min(WORKERS_MAX)),
         };
         check_workers(count)?;
+        // Held to the end: a runtime is known once it works. What a failed start has made so far stays idle.
+        let mut runtimes = lock(&RUNTIMES);
+        if runtimes.len() == RUNTIMES_MAX {
+            return Err(io::Error::new(io::ErrorKind::OutOfMemory, "too many runtimes"));
+        }
+        if tag.is_some_and(|tag| runtimes.contains_key(&tag)) {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "the global runtime has started already",
+            ));
+        }
         let mut stacks = self.stacks;
         stacks[StackClass::Normal as usize].stacks_max = u32::try_from(self.stacks_max).unwrap_or(u32::MAX);
         check_stacks(self.stacks_max, count)?;
@@ -119,25 +134,20 @@ impl RuntimeBuilder {
         let granted = stacks.pool(StackClass::Normal)?.counts().capacity as usize;
         check_stacks(granted, count).map_err(|error| io::Error::new(io::ErrorKind::OutOfMemory, error))?;
         crate::stack_overflow::install(worker::describe_current)?;
-        let runtime = {
-            let mut runtimes = lock(&RUNTIMES);
-            if runtimes.len() == RUNTIMES_MAX {
-                return Err(io::Error::new(io::ErrorKind::OutOfMemory, "too many runtimes"));
-            }
-            let runtime = Runtime(Scheduler::new(Parts {
-                tag: runtimes.len() as u32,
-                stacks,
-                cpus: self.cpus,
-                movable: self.movable,
-                blocked_after: self.blocked_after,
-                stand_ins_max: self.stand_ins_max,
-            })?);
-            runtimes.push(runtime);
-            runtime
-        };
-        // A runtime without all its threads stays, with those it got: they live for ever.
-        runtime.0.set_wanted(count)?;
+        crate::sys::in_forked_child(super::note_fork)?;
         monitor::watch(self.blocked_after)?;
+        let next = runtimes.keys().next_back().map_or(TAG_GLOBAL, |last| *last) + 1;
+        let tag = tag.unwrap_or(next);
+        let runtime = Runtime(Scheduler::new(Parts {
+            tag,
+            stacks,
+            cpus: self.cpus,
+            movable: self.movable,
+            blocked_after: self.blocked_after,
+            stand_ins_max: self.stand_ins_max,
+        })?);
+        runtime.0.set_wanted(count)?;
+        runtimes.insert(tag, runtime);
         Ok(runtime)
     }
 
@@ -146,12 +156,8 @@ impl RuntimeBuilder {
     /// # Errors
     /// `AlreadyExists` when the global runtime has started; else as [`start`](Self::start).
     pub fn install(self) -> io::Result<Runtime> {
-        let taken = || io::Error::new(io::ErrorKind::AlreadyExists, "the global runtime has started already");
-        if global_cell().get().is_some() {
-            return Err(taken());
-        }
-        let runtime = self.start()?;
-        global_cell().set(runtime).map_err(|_| taken())?;
+        let runtime = self.start_as(Some(TAG_GLOBAL))?;
+        let _ = global_cell().set(runtime); // a caller that came in between has the same one
         Ok(runtime)
     }
 }

@@ -5,8 +5,10 @@ mod cpus;
 mod scheduler;
 mod stats;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use crate::atomic::lock;
@@ -36,16 +38,40 @@ fn global_cell() -> &'static OnceLock<Runtime> {
 
 fn global() -> Runtime {
     *global_cell().get_or_init(|| {
-        RuntimeBuilder::new().start().expect("starting the global runtime: no threads or no address space")
+        match RuntimeBuilder::new().start_as(Some(TAG_GLOBAL)) {
+            Ok(runtime) => runtime,
+            // Installed by somebody a moment ago.
+            Err(error) => Runtime::by_tag(TAG_GLOBAL)
+                .unwrap_or_else(|| panic!("the global runtime cannot be started: {error}")),
+        }
     })
 }
 
-/// All runtimes, in the order of their tags.
-static RUNTIMES: Mutex<Vec<Runtime>> = Mutex::new(Vec::new());
+/// The tag of the global runtime.
+const TAG_GLOBAL: u32 = 0;
 
-/// All runtimes of this process, in the order of their tags.
+/// The runtimes that have started, by their tags.
+static RUNTIMES: Mutex<BTreeMap<u32, Runtime>> = Mutex::new(BTreeMap::new());
+
+/// All runtimes of this process that have started, in the order of their tags.
 pub fn runtimes() -> Vec<Runtime> {
-    lock(&RUNTIMES).clone()
+    lock(&RUNTIMES).values().copied().collect()
+}
+
+/// In the child of a fork there are no workers: it must not be given bthreads.
+pub(crate) fn note_fork() {
+    FORKED.store(true, Ordering::Relaxed); // there is one thread
+    // Somebody else may have held the lock at the fork, and holds it for ever then.
+    if let Ok(runtimes) = RUNTIMES.try_lock() {
+        runtimes.values().for_each(|runtime| runtime.0.set_exhausted(true));
+    }
+}
+
+static FORKED: AtomicBool = AtomicBool::new(false);
+
+/// Whether this process is a fork of one that had runtimes.
+pub(crate) fn is_forked() -> bool {
+    FORKED.load(Ordering::Relaxed) // set before there was a second thread
 }
 
 /// A set of workers that run bthreads; a cheap handle to it. A runtime is never stopped: it lives as long as the
@@ -74,10 +100,10 @@ impl Runtime {
 
     /// The runtime with this tag.
     pub fn by_tag(tag: u32) -> Option<Runtime> {
-        lock(&RUNTIMES).get(tag as usize).copied()
+        lock(&RUNTIMES).get(&tag).copied()
     }
 
-    /// The number of this runtime in the process: 0 for the one that was started first.
+    /// The number of this runtime in the process: 0 for the global one, 1 and up for others in the order of their start.
     pub fn tag(self) -> u32 {
         self.0.tag()
     }
@@ -91,7 +117,7 @@ impl Runtime {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        crate::Builder::new().spawn_on(self, f).expect("no bthread to be had")
+        crate::Builder::new().runtime(self).spawn(f).expect("no bthread to be had")
     }
 
     /// How many workers there are to be, as set; stand-ins and workers at rest are not counted.

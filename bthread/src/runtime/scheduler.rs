@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
@@ -239,17 +240,22 @@ impl Scheduler {
         let deque = crossbeam_deque::Worker::new_fifo();
         let cpu = cpus.map(|cpus| cpus.of_worker(index));
         let (tag, stealer) = (self.tag, deque.stealer());
-        // The thread waits for its `Worker`, which others may see only once there is a thread.
-        let (send, receive) = std::sync::mpsc::sync_channel::<&'static Worker>(1);
+        // The thread waits for its `Worker`, which others may see only once there is a thread that works.
+        let (send, receive) = sync_channel::<&'static Worker>(1);
+        let (tell, hear) = sync_channel(1);
         thread::Builder::new().name(format!("bthread:{tag}-{index}")).spawn(move || {
-            if let Some(cpu) = cpu {
-                // A CPU that has gone offline meanwhile: the worker runs anywhere.
-                let _ = crate::sys::bind_to_cpu(cpu);
-            }
-            if let Ok(worker) = receive.recv() {
-                worker::main(worker, deque)
+            let prepared = cpu.map_or(Ok(()), crate::sys::bind_to_cpu).and_then(|()| worker::prepare());
+            match prepared {
+                Err(error) => drop(tell.send(Err(error))),
+                Ok(prepared) => {
+                    let _ = tell.send(Ok(()));
+                    if let Ok(worker) = receive.recv() {
+                        worker::main(worker, deque, prepared)
+                    }
+                }
             }
         })?;
+        hear.recv().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))?;
         let worker: &'static Worker = Box::leak(Box::new(Worker::new(self, index, stealer)));
         let _ = self.workers[index].set(worker); // only here, once for each index
         self.parking.admit(index);

@@ -212,7 +212,7 @@ impl<T> Receiver<T> {
                     *announced.insert(parker)
                 }
             };
-            wait::park(parker, deadline);
+            wait::park_for(parker, deadline, wait::Reason::Channel);
         }
     }
 }

@@ -479,8 +479,24 @@ where
     // SAFETY: (1): `prepare::<F, T>` put the closure; it is taken once.
     let f = unsafe { take::<F>(&mut (*work).value) };
     let outcome: Outcome<T> = catch_unwind(AssertUnwindSafe(f));
+    if outcome.is_err() {
+        tell_of_panic(task);
+    }
     // SAFETY: (1): the place is empty since `take`.
     unsafe { put(&mut (*work).value, outcome) };
+}
+
+/// The panic hook has named the worker's thread only. Of one whose handle is gone nobody else will hear.
+#[cold]
+fn tell_of_panic(task: TaskRef) {
+    let (task, id) = (task.get(), task.get().id());
+    // Relaxed: which message there is, nothing depends on it.
+    if task.life.load(Ordering::Relaxed) & LIFE_DETACHED != 0 || task.has_name.load(Ordering::Relaxed) {
+        match task.with_name(str::to_owned) {
+            Some(name) => eprintln!("bthread '{name}' (id {id}) panicked"),
+            None => eprintln!("bthread {id} panicked, and nobody holds its handle"),
+        }
+    }
 }
 
 unsafe fn drop_result<T>(task: TaskRef) {

@@ -110,7 +110,7 @@ pub(super) fn of_running(thread: i32) -> Result<StackTrace, TraceError> {
             withdrawn = true;
             deadline = now + ANSWER_MAX;
         }
-        crate::wait::park(parker, Some(now + LOOK_EVERY));
+        crate::wait::park_for(parker, Some(now + LOOK_EVERY), crate::wait::Reason::Sleep);
     }
     // SAFETY: full, so the content is ours until we ask again, and we are the only asker.
     let (registers, copy) = unsafe {

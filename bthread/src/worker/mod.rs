@@ -29,7 +29,7 @@ use crate::timer::{Action, Key, SLOTS_MAX, Time, Timers};
 use crate::wait::Reason;
 use runner::{Leave, Local};
 
-pub(crate) use runner::main;
+pub(crate) use runner::{main, prepare};
 
 /// Deferred targets that a worker holds; beyond, `defer` refuses.
 const DEFERRED_MAX: usize = 1024;

@@ -21,6 +21,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::io;
 use std::ptr;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -29,6 +30,7 @@ use super::work::{LOOK_EVERY, STACK_RETRY};
 use super::{LOCAL, Place, Worker, count, recycle};
 use crate::context::{self, Context};
 use crate::stack::{Stack, StackClass};
+use crate::stack_overflow::AltStack;
 use crate::sys::{self, WaitMask};
 use crate::task::{PHASE_STARTED, TaskRef};
 
@@ -92,11 +94,26 @@ pub(super) struct Local {
     pub(super) mask: WaitMask,
 }
 
+/// What a thread needs to be a worker.
+pub(crate) struct Prepared {
+    mask: WaitMask,
+    _alt_stack: AltStack,
+}
+
+/// Makes a worker of the calling thread, as far as the system has to agree.
+pub(crate) fn prepare() -> io::Result<Prepared> {
+    Ok(Prepared {
+        mask: sys::prepare_waiter()?,
+        _alt_stack: crate::stack_overflow::alt_stack_for_this_thread()?,
+    })
+}
+
 /// Runs the worker on the calling thread for ever.
-pub(crate) fn main(worker: &'static Worker, deque: crossbeam_deque::Worker<TaskRef>) -> ! {
-    let mask = sys::prepare_waiter().expect("setting up the wake-up signal of a worker");
-    let _alt_stack =
-        crate::stack_overflow::alt_stack_for_this_thread().expect("memory for a worker's signal stack");
+pub(crate) fn main(
+    worker: &'static Worker,
+    deque: crossbeam_deque::Worker<TaskRef>,
+    Prepared { mask, _alt_stack }: Prepared,
+) -> ! {
     worker.thread.store(sys::thread_id(), Ordering::Relaxed); // published by the first announce
     let local: &'static Local = Box::leak(Box::new(Local {
         worker,

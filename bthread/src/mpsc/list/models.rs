@@ -106,7 +106,7 @@ fn loom_a_waiting_consumer_is_woken() {
                 continue;
             }
             while !shared.list.has_first() {
-                wait::park(parker, None);
+                wait::park_for(parker, None, wait::Reason::Channel);
             }
         }
         others.into_iter().for_each(|other| drop(other.join().unwrap()));

@@ -148,7 +148,7 @@ impl<T> Inlet<T> {
             return;
         }
         while !list.has_first() {
-            wait::park(parker, deadline);
+            wait::park_for(parker, deadline, wait::Reason::Channel);
             if wait::is_over(deadline) {
                 if list.stop_waiting() {
                     return;

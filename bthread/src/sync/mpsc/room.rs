@@ -99,7 +99,7 @@ impl<T> Room<T> {
         offers.waiting.push_back(Offer { ticket, value, parker });
         loop {
             drop(offers);
-            wait::park(parker, deadline);
+            wait::park_for(parker, deadline, wait::Reason::Channel);
             offers = lock(&self.offers);
             let Ok(position) = offers.waiting.binary_search_by_key(&ticket, |offer| offer.ticket) else {
                 return Ok(Entry::Taken);

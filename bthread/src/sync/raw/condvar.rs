@@ -27,8 +27,9 @@ impl RawCondvar {
         let sequence = self.sequence.value().load(Ordering::Relaxed);
         mutex.unlock();
         let target = Some(mutex.butex());
-        let result =
-            self.sequence.wait_as(sequence, Manner { deadline, first: false, interruptible: true, target });
+        let result = self
+            .sequence
+            .wait_as(sequence, Manner { deadline, interruptible: true, target, ..Manner::default() });
         match result {
             // Others may have been moved to the mutex, and rely on us.
             WaitResult::Woken => mutex.lock_woken(),
