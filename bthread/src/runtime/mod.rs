@@ -61,10 +61,6 @@ pub fn runtimes() -> Vec<Runtime> {
 /// In the child of a fork there are no workers: it must not be given bthreads.
 pub(crate) fn note_fork() {
     FORKED.store(true, Ordering::Relaxed); // there is one thread
-    // Somebody else may have held the lock at the fork, and holds it for ever then.
-    if let Ok(runtimes) = RUNTIMES.try_lock() {
-        runtimes.values().for_each(|runtime| runtime.0.set_exhausted(true));
-    }
 }
 
 static FORKED: AtomicBool = AtomicBool::new(false);

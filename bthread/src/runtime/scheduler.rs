@@ -139,8 +139,9 @@ impl Scheduler {
         self.exhausted.store(exhausted, Ordering::Relaxed); // a hint to spawners; pairs with nothing
     }
 
+    /// Whether it takes no new bthreads.
     pub(crate) fn is_exhausted(&self) -> bool {
-        self.exhausted.load(Ordering::Relaxed) // as above
+        self.exhausted.load(Ordering::Relaxed) | super::is_forked() // as above
     }
 
     /// Whether bthreads may move here if nobody says otherwise.
