@@ -1,5 +1,7 @@
 //! The runtime as a user sees it: starting, waiting, waking, joining; between bthreads and threads.
 
+mod on;
+
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -7,11 +9,7 @@ use std::time::{Duration, Instant};
 
 use bthread::sync::Mutex;
 use bthread::{Batch, Butex, Runtime, WaitResult};
-
-/// Runs `f` in a bthread of a runtime with so many workers.
-fn on<T: Send + 'static>(workers: usize, f: impl FnOnce() -> T + Send + 'static) -> T {
-    Runtime::builder().workers(workers).start().unwrap().spawn(f).join().unwrap()
-}
+use on::on;
 
 #[test]
 fn a_join_gives_the_value_or_the_payload() {
