@@ -1,7 +1,7 @@
 //! The semaphore: a butex whose word is the number of free permits.
 //!
-//! It owns the count. Waiters sleep while it is 0; whoever adds permits wakes as many waiters, who then take the permits
-//! like anybody else.
+//! It owns the count. Waiters sleep while it is 0; whoever adds permits wakes as many waiters, who then take the
+//! permits like anybody else.
 
 use std::fmt;
 use std::time::{Duration, Instant};
