@@ -18,7 +18,7 @@
 //! a destructor must not wait for another bthread then.
 
 #![deny(unsafe_code)]
-#![cfg_attr(loom, allow(dead_code))]
+#![cfg_attr(loom, allow(dead_code, unused_imports))]
 
 mod atomic;
 mod block_on;
@@ -80,6 +80,9 @@ pub mod sync;
 mod sys;
 #[cfg(not(loom))]
 mod task;
+#[cfg(loom)]
+#[path = "task/life.rs"]
+mod task_life;
 pub mod timer;
 #[cfg(not(loom))]
 pub mod trace;

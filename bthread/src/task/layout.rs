@@ -12,8 +12,9 @@ use std::sync::atomic::AtomicPtr;
 
 use std::sync::Mutex;
 
+use super::life::{DONE, Life};
 use super::pool::{CHUNK, CHUNKS, TASKS_MAX};
-use super::{LIFE_DONE, PHASE_FREE, PHASE_STARTED, Run, Task};
+use super::{PHASE_FREE, PHASE_STARTED, Run, Task};
 use crate::context::Context;
 use crate::parker::Parker;
 use crate::worker::Worker;
@@ -74,8 +75,8 @@ pub(crate) static BOBBIN_BTHREAD_LAYOUT: Layout = Layout {
     identity: offset_of!(Task, identity),
     phase: offset_of!(Task, phase),
     phase_free: PHASE_FREE as usize,
-    life: offset_of!(Task, life),
-    life_done: LIFE_DONE as usize,
+    life: offset_of!(Task, life) + Life::STATE_OFFSET,
+    life_done: DONE as usize,
     parker_state: offset_of!(Task, parker) + Parker::STATE_OFFSET,
     parker_parked: Parker::STATE_PARKED as usize,
     home: offset_of!(Task, home),

@@ -3,7 +3,7 @@
 //! Holds unsafe. Task slots live for ever (`pool`), so a `TaskRef` can always be followed. What it leads to is owned
 //! as follows:
 //! (1) `work` (closure, then result) belongs to the spawner until the task is queued, then to the worker that runs
-//!     it until `LIFE_DONE` is set, then to the holder of the join handle; when there is none, to the worker that
+//!     it until its end is told (`life`), then to the holder of the join handle; when there is none, to the worker that
 //!     ran it. Whoever ends up with it empties it and recycles the slot.
 //! (2) `run` (context, stack) belongs to the spawner until the task is queued, then to the worker that takes
 //!     it from a queue or an inbox, until the task is parked or queued again, or has ended.
@@ -13,6 +13,7 @@
 
 mod id;
 mod layout;
+mod life;
 mod pool;
 mod value;
 
@@ -23,7 +24,7 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::atomic::lock;
@@ -33,17 +34,11 @@ use crate::local::Locals;
 use crate::parker::Parker;
 use crate::stack::Stack;
 use crate::worker::Worker;
+use life::Life;
 use value::{Inline, put, take};
 
 pub use id::TaskId;
 pub(crate) use pool::{Pool, TASKS_MAX, all_slots, recycle, slot_of};
-
-/// The function has returned (or panicked) and the result is in its place.
-const LIFE_DONE: u32 = 1;
-/// Nobody holds the join handle any more.
-const LIFE_DETACHED: u32 = 2;
-/// The holder of the join handle waits; `joiner` is set.
-const LIFE_JOINER: u32 = 4;
 
 /// Somebody has interrupted the bthread, and no wait has taken notice yet.
 const INTERRUPTED: u64 = 1;
@@ -70,12 +65,11 @@ unsafe impl Sync for TaskRef {}
 #[repr(C, align(128))]
 pub(crate) struct Task {
     parker: Parker,
-    life: AtomicU32,
+    life: Life,
     index: u32,
     /// Version in the high half, flags below. One word, so that a flag reaches this use of the slot or none.
     identity: AtomicU64,
     home: AtomicPtr<Worker>,
-    joiner: AtomicPtr<Parker>,
     phase: AtomicU8,
     has_name: AtomicBool,
     /// May go on on another worker than the one where it stopped.
@@ -154,7 +148,7 @@ impl TaskRef {
         let task = self.get();
         let Attributes { name, detached, movable, stack } = attributes;
         // Relaxed, here and below: the queue through which the task goes to its worker publishes it.
-        task.life.store(if detached { LIFE_DETACHED } else { 0 }, Ordering::Relaxed);
+        task.life.begin(detached);
         task.spawned.store(clock::coarse(), Ordering::Relaxed);
         task.phase.store(PHASE_QUEUED, Ordering::Relaxed);
         task.movable.store(movable, Ordering::Relaxed);
@@ -202,37 +196,20 @@ impl TaskRef {
     pub(crate) unsafe fn complete(self) -> bool {
         let task = self.get();
         let id = task.id();
-        // Acquire pairs with the AcqRel in `Owned`.
-        let mut life = task.life.load(Ordering::Acquire);
-        loop {
-            if life & LIFE_DETACHED != 0 {
-                // SAFETY: (1): no handle, so the result is ours.
-                unsafe { self.drop_result() };
-                crate::local::finish(self); // what the result's destructor has used
-                return true;
+        let joinable = task.life.end(|| {
+            // The slot may be somebody else's by now: nothing of it but atomics, and they may mislead us to one
+            // wake-up too many.
+            if task.identity.load(Ordering::SeqCst) & WATCHED != 0 {
+                crate::join::wake_watchers(id);
             }
-            // Release pairs with the Acquire in `is_done`: the joiner sees the result. SeqCst pairs with
-            // `set_watched`: either we see its mark below, or it sees that we are done.
-            match task.life.compare_exchange(life, life | LIFE_DONE, Ordering::SeqCst, Ordering::Acquire) {
-                Ok(_) => {
-                    // From here on the slot may be somebody else's: nothing of it but atomics, and they may mislead
-                    // us to one wake-up too many.
-                    if task.identity.load(Ordering::SeqCst) & WATCHED != 0 {
-                        crate::join::wake_watchers(id);
-                    }
-                    // Read only now: the joiner of a moment ago may have given up for another. One that comes later
-                    // sees that we are done.
-                    if life & LIFE_JOINER != 0 {
-                        // SAFETY: parkers live for ever, and the pointer is of one.
-                        if let Some(joiner) = unsafe { task.joiner.load(Ordering::Relaxed).as_ref() } {
-                            joiner.unpark();
-                        }
-                    }
-                    return false;
-                }
-                Err(now) => life = now,
-            }
+        });
+        if joinable {
+            return false;
         }
+        // SAFETY: (1): no handle, so the result is ours.
+        unsafe { self.drop_result() };
+        crate::local::finish(self); // what the result's destructor has used
+        true
     }
 
     /// # Safety
@@ -279,32 +256,13 @@ impl<T> Owned<T> {
     /// Waits for the end; false if the deadline came first. *Blocking*: as [`join`](Self::join).
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> bool {
         let task = self.task.get();
-        if task.is_done() {
-            return true;
-        }
-        let parker = crate::wait::current_parker();
-        // Relaxed: published by the Release below.
-        task.joiner.store(ptr::from_ref(parker).cast_mut(), Ordering::Relaxed);
-        // Release pairs with the Acquire in `complete`, which reads the joiner; Acquire with its Release.
-        if task.life.fetch_or(LIFE_JOINER, Ordering::AcqRel) & LIFE_DONE != 0 {
-            return true;
-        }
-        let reason = crate::wait::Reason::Join(task.id());
-        while !task.is_done() {
-            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                // The next wait may be somebody else's. AcqRel as above.
-                return task.life.fetch_and(!LIFE_JOINER, Ordering::AcqRel) & LIFE_DONE != 0;
-            }
-            crate::wait::park_for(parker, deadline, reason);
-        }
-        true
+        task.life.wait(deadline, crate::wait::Reason::Join(task.id()))
     }
 }
 
 impl<T> Drop for Owned<T> {
     fn drop(&mut self) {
-        // AcqRel pairs with the exchange in `complete`.
-        if self.task.get().life.fetch_or(LIFE_DETACHED, Ordering::AcqRel) & LIFE_DONE != 0 {
+        if self.task.get().life.detach() {
             // SAFETY: (1): done, so the result was ours.
             unsafe { self.task.drop_result() };
             crate::worker::recycle(self.task);
@@ -316,14 +274,13 @@ impl Task {
     fn in_slot(slot: TaskRef, index: u32) -> Self {
         Task {
             parker: Parker::of_bthread(slot),
-            life: AtomicU32::new(0),
+            life: Life::new(),
             index,
             identity: AtomicU64::new(1 << 32),
             home: AtomicPtr::new(ptr::null_mut()),
             link: AtomicPtr::new(ptr::null_mut()),
             run: UnsafeCell::new(Run { context: Context::null(), stack: None, queued: None }),
             locals: UnsafeCell::new(Locals::new()),
-            joiner: AtomicPtr::new(ptr::null_mut()),
             phase: AtomicU8::new(PHASE_FREE),
             has_name: AtomicBool::new(false),
             movable: AtomicBool::new(false),
@@ -354,8 +311,8 @@ impl Task {
 
     /// Marks the bthread `id` as watched: its end will wake the watchers. False: it has ended.
     pub(crate) fn set_watched(&self, id: TaskId) -> bool {
-        // SeqCst pairs with `complete`. A detached task has no LIFE_DONE; the exchange in `recycle` returns our mark.
-        self.mark(id, WATCHED, Ordering::SeqCst) && self.life.load(Ordering::SeqCst) & LIFE_DONE == 0
+        // SeqCst pairs with `complete`. The end of a detached task is not told; the exchange in `recycle` returns our mark.
+        self.mark(id, WATCHED, Ordering::SeqCst) && !self.life.is_done_after_mark()
     }
 
     fn mark(&self, id: TaskId, flags: u64, order: Ordering) -> bool {
@@ -369,7 +326,7 @@ impl Task {
     pub(crate) fn has_ended(&self, id: TaskId) -> bool {
         // The version is read last: if it is still `id`'s, so was the life. Acquire keeps the two in order, and pairs
         // with the Release in `complete` and in `recycle`: what the bthread did is seen.
-        let done = self.life.load(Ordering::Acquire) & LIFE_DONE != 0;
+        let done = self.life.is_done();
         self.identity.load(Ordering::Acquire) >> 32 != id.version() || done
     }
 
@@ -394,7 +351,7 @@ impl Task {
     }
 
     pub(crate) fn is_done(&self) -> bool {
-        self.life.load(Ordering::Acquire) & LIFE_DONE != 0 // pairs with the Release in `complete`
+        self.life.is_done()
     }
 
     /// The worker that runs the task, or ran it last.
@@ -460,7 +417,7 @@ where
 fn tell_of_panic(task: TaskRef) {
     let (task, id) = (task.get(), task.get().id());
     // Relaxed: which message there is, nothing depends on it.
-    if task.life.load(Ordering::Relaxed) & LIFE_DETACHED != 0 || task.has_name.load(Ordering::Relaxed) {
+    if task.life.is_detached() || task.has_name.load(Ordering::Relaxed) {
         match task.with_name(str::to_owned) {
             Some(name) => eprintln!("bthread '{name}' (id {id}) panicked"),
             None => eprintln!("bthread {id} panicked, and nobody holds its handle"),
