@@ -132,7 +132,7 @@ pub(crate) fn print(options: &Options) {
         let columns: Vec<_> = TASKS
             .iter()
             .filter(|tasks| **tasks <= most)
-            .map(|tasks| (*tasks, format!("{} tasks", number(*tasks as f64).trim_end_matches(".00"))))
+            .map(|tasks| (*tasks, format!("{tasks} tasks")))
             .collect();
         let head = format!("{}, {} workers", peer.name, options.workers);
         print_table(options, &head, BY_TASKS, &columns, |measure, tasks| {
@@ -169,10 +169,11 @@ fn cell(options: &Options, peer: &Program, measure: &Measure, count: usize, work
             Outcome::Failed => return "fails".to_owned(),
         }
     }
-    // The figure, then what every child adds: wake-ups and sleeps.
-    let median_of =
-        |index: usize| median(rounds.iter().map(|figures| figures[index]).collect()).expect("a round");
-    let (figure, wakeups, sleeps) = (median_of(0), median_of(1), median_of(2));
+    let median_of = |pick: fn(&Vec<f64>) -> f64| median(rounds.iter().map(pick).collect()).expect("a round");
+    // What every child adds comes last: wake-ups and sleeps.
+    let figure = median_of(|figures| figures[0]);
+    let wakeups = median_of(|figures| figures[figures.len() - 2]);
+    let sleeps = median_of(|figures| figures[figures.len() - 1]);
     let calls = if wakeups.is_nan() { format!("{sleeps:.3}*") } else { format!("{wakeups:.3}") };
     format!("{} ({calls})", number(figure))
 }
