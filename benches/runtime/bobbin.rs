@@ -1,113 +1,216 @@
 //! Bobbin's own side.
+//!
+//! Holds unsafe: bthreads that may move. They keep nothing of their thread across a wait.
+
+#![allow(unsafe_code)]
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use bthread::{Butex, Runtime, spawn, yield_now};
+use bthread::exec_queue::ExecutionQueue;
+use bthread::sync::{Barrier, Mutex};
+use bthread::{Builder, Butex, JoinHandle, Runtime, Slept, spawn, yield_now};
 
-use crate::{Peer, time};
+use crate::peer::{Peer, Task, per, time};
+use crate::process;
+use crate::wake::{self, Stamp};
 
-pub(crate) struct Bobbin {
-    all: Runtime,
-    one: Runtime,
-}
+pub(crate) struct Bobbin(Runtime);
 
 impl Bobbin {
     pub(crate) fn new(workers: usize) -> Self {
-        let start = |workers| Runtime::builder().workers(workers).start().expect("starting a runtime");
-        Bobbin { all: start(workers), one: start(1) }
+        Bobbin(Runtime::builder().workers(workers).install().expect("starting the runtime"))
+    }
+
+    fn on<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        Some(self.0.spawn(f).join().expect("no panic"))
     }
 }
 
-fn on<T: Send + 'static>(runtime: Runtime, f: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    Some(runtime.spawn(f).join().expect("no panic"))
+fn join_all<T>(handles: Vec<JoinHandle<T>>) {
+    handles.into_iter().for_each(|handle| drop(handle.join().expect("no panic")));
 }
 
-fn ping_pong(n: usize) -> f64 {
-    let butex = Arc::new(Butex::new(0));
-    let side = |mine: u32| {
-        let butex = butex.clone();
-        move || {
-            for _ in 0..n / 2 {
-                loop {
-                    let now = butex.value().load(Ordering::Acquire);
-                    if now % 2 == mine {
-                        break;
-                    }
-                    let _ = butex.wait(now, None);
+fn free<F: FnOnce() + Send + 'static>(f: F) -> JoinHandle<()> {
+    // SAFETY: the head of this file.
+    unsafe { Builder::new().movable(true) }.spawn(f).expect("a bthread")
+}
+
+/// One side of a pair: waits until the word is even, or odd, and makes it the other.
+fn side(butex: Arc<Butex>, mine: u32, turns: usize) -> impl FnOnce() + Send + 'static {
+    move || {
+        for _ in 0..turns {
+            loop {
+                let now = butex.value().load(Ordering::Acquire);
+                if now % 2 == mine {
+                    break;
                 }
-                butex.value().fetch_add(1, Ordering::Release);
-                butex.wake_one();
+                let _ = butex.wait(now, None);
             }
+            butex.value().fetch_add(1, Ordering::Release);
+            butex.wake_one();
         }
-    };
-    let (even, odd) = (side(0), side(1));
+    }
+}
+
+fn ping_pong(n: usize, pairs: usize, movable: bool) -> f64 {
     time(n, || {
-        let (even, odd) = (spawn(even), spawn(odd));
-        even.join().expect("no panic");
-        odd.join().expect("no panic");
+        let sides = (0..pairs).flat_map(|_| {
+            let butex = Arc::new(Butex::new(0));
+            [0, 1].map(|mine| {
+                let side = side(butex.clone(), mine, n / pairs / 2);
+                if movable { free(side) } else { spawn(side) }
+            })
+        });
+        join_all(sides.collect());
     })
 }
 
 impl Peer for Bobbin {
-    fn name(&self) -> &'static str {
-        "bobbin"
+    fn workers(&self) -> usize {
+        self.0.workers()
+    }
+
+    fn start(&self, task: Task) {
+        drop(self.0.spawn(task));
+    }
+
+    fn wakeups(&self) -> Option<u64> {
+        Some(self.0.stats().wakeups)
     }
 
     fn spawn_join(&self, n: usize) -> Option<f64> {
-        on(self.all, move || time(n, || (0..n).for_each(|_| spawn(|| ()).join().expect("no panic"))))
+        self.on(move || time(n, || (0..n).for_each(|_| spawn(|| ()).join().expect("no panic"))))
     }
 
-    fn spawn_many(&self, n: usize) -> Option<f64> {
-        on(self.all, move || {
+    fn spawn_many(&self, n: usize, at_once: usize) -> Option<f64> {
+        self.on(move || {
             time(n, || {
-                for _ in 0..n / 1000 {
-                    let handles: Vec<_> = (0..1000).map(|_| spawn(|| ())).collect();
-                    handles.into_iter().for_each(|handle| handle.join().expect("no panic"));
+                for _ in 0..n / at_once {
+                    join_all((0..at_once).map(|_| spawn(|| ())).collect());
                 }
             })
         })
     }
 
-    fn yield_two(&self, n: usize) -> Option<f64> {
-        on(self.one, move || {
-            time(n, || {
-                let pair = [(); 2].map(|()| spawn(move || (0..n / 2).for_each(|_| yield_now())));
-                pair.into_iter().for_each(|one| one.join().expect("no panic"));
-            })
+    fn yields(&self, n: usize, tasks: usize) -> Option<f64> {
+        self.on(move || {
+            let run = move || (0..n / tasks).for_each(|_| yield_now());
+            time(n, || join_all((0..tasks).map(|_| spawn(run)).collect()))
         })
     }
 
-    fn ping_pong(&self, n: usize) -> Option<f64> {
-        on(self.one, move || ping_pong(n))
+    fn ping_pong(&self, n: usize, pairs: usize) -> Option<f64> {
+        self.on(move || ping_pong(n, pairs, false))
     }
 
-    fn ping_pong_workers(&self, n: usize) -> Option<f64> {
-        on(self.all, move || ping_pong(n))
+    fn ping_pong_free(&self, n: usize, pairs: usize) -> Option<f64> {
+        self.on(move || ping_pong(n, pairs, true))
+    }
+
+    fn mutex(&self, n: usize, tasks: usize) -> Option<f64> {
+        self.on(move || {
+            let shared = Arc::new((Mutex::new(0_u64), Barrier::new(tasks as u32 + 1)));
+            let run = |shared: Arc<(Mutex<u64>, Barrier)>| {
+                move || {
+                    shared.1.wait();
+                    for _ in 0..n / tasks {
+                        *shared.0.lock().expect("not poisoned") += 1;
+                    }
+                }
+            };
+            let handles = (0..tasks).map(|_| spawn(run(shared.clone()))).collect();
+            let start = Instant::now();
+            shared.1.wait();
+            join_all(handles);
+            per(start, n)
+        })
     }
 
     fn timer(&self, n: usize) -> Option<f64> {
-        on(self.all, move || {
+        self.on(move || {
             let deadline = Instant::now() + Duration::from_secs(60);
             time(n, || (0..n).for_each(|_| assert!(bthread::timer::schedule(deadline, || ()).cancel())))
         })
     }
 
-    fn mutex(&self, n: usize) -> Option<f64> {
-        on(self.all, move || {
-            let mutex = bthread::sync::Mutex::new(0);
-            time(n, || (0..n).for_each(|_| *std::hint::black_box(&mutex).lock().expect("not poisoned") += 1))
+    fn queue(&self, n: usize, producers: usize) -> Option<f64> {
+        self.on(move || {
+            let (tx, rx) = bthread::sync::mpsc::channel();
+            let (mut sum, mut items) = (0, 0);
+            let start = Instant::now();
+            let queue = ExecutionQueue::start(move |batch| {
+                for item in batch {
+                    sum += item;
+                    items += 1;
+                }
+                if items == n / producers * producers {
+                    let _ = tx.send(sum);
+                }
+            });
+            let produce = |queue: ExecutionQueue<usize>| {
+                move || (0..n / producers).for_each(|item| queue.submit(item).expect("the queue runs"))
+            };
+            join_all((0..producers).map(|_| spawn(produce(queue.clone()))).collect());
+            std::hint::black_box(rx.recv().expect("the sum"));
+            per(start, n)
         })
     }
 
-    fn sleepers(&self, n: usize) -> Option<f64> {
-        on(self.all, move || {
-            time(n, || {
-                let handles: Vec<_> =
-                    (0..n).map(|_| spawn(|| drop(bthread::sleep(Duration::from_millis(10))))).collect();
-                handles.into_iter().for_each(|handle| handle.join().expect("no panic"));
+    fn wake(&self, n: usize) -> Option<f64> {
+        let shared = Arc::new((Butex::new(0), Stamp::new()));
+        let sleeper = shared.clone();
+        let handle = self.0.spawn(move || {
+            let (butex, stamp) = &*sleeper;
+            for round in 0..n as u32 {
+                while butex.value().load(Ordering::Acquire) == round {
+                    let _ = butex.wait(round, None);
+                }
+                stamp.set();
+            }
+        });
+        let (butex, stamp) = &*shared;
+        let figure = wake::one_way(n, stamp, |round| {
+            butex.value().store(round, Ordering::Release);
+            butex.wake_one();
+        });
+        handle.join().expect("no panic");
+        Some(figure)
+    }
+
+    fn sleepers(&self, n: usize) -> Option<Vec<f64>> {
+        self.on(move || {
+            process::sleepers(n, |sleep| {
+                join_all(
+                    (0..n).map(|_| spawn(move || assert_eq!(bthread::sleep(sleep), Slept::Full))).collect(),
+                );
             })
+        })
+    }
+
+    fn waiters(&self, n: usize) -> Option<Vec<f64>> {
+        self.on(move || {
+            let start = Instant::now();
+            let gate = Arc::new(Butex::new(0));
+            let wait = |gate: Arc<Butex>| {
+                move || {
+                    while gate.value().load(Ordering::Acquire) == 0 {
+                        let _ = gate.wait(0, None);
+                    }
+                }
+            };
+            let handles = (0..n).map(|_| spawn(wait(gate.clone()))).collect();
+            while gate.waiters() < n {
+                let _ = bthread::sleep(Duration::from_millis(1));
+            }
+            let all_wait = start.elapsed();
+            let [resident, tables] = process::memory();
+            let start = Instant::now();
+            gate.value().store(1, Ordering::Release);
+            gate.wake_all();
+            join_all(handles);
+            vec![all_wait.as_secs_f64(), resident, tables, start.elapsed().as_secs_f64()]
         })
     }
 }

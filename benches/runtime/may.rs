@@ -1,12 +1,17 @@
 //! may, the other stackful runtime for Rust. Its `spawn` is unsafe, because its coroutines move between threads.
 
+#![allow(unsafe_code)]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use may::coroutine::{self, JoinHandle};
+use may::sync::{Barrier, Mutex, Semphore, mpsc};
 
-use crate::{Peer, time};
+use crate::peer::{Peer, Task, per, time};
+use crate::process;
+use crate::wake::{self, Stamp};
 
 pub(crate) struct May {
     workers: usize,
@@ -28,91 +33,146 @@ fn on<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     Some(go(f).join().expect("no panic"))
 }
 
+fn join_all(handles: Vec<JoinHandle<()>>) {
+    handles.into_iter().for_each(|handle| handle.join().expect("no panic"));
+}
+
+/// One side of a pair, which are `turns` long together: the one whose turn comes when the count is even, or odd.
+fn side(other: &coroutine::Coroutine, turn: &AtomicUsize, mine: usize, turns: usize) {
+    for _ in 0..turns / 2 {
+        while turn.load(Ordering::Acquire) % 2 != mine {
+            coroutine::park();
+        }
+        turn.fetch_add(1, Ordering::Release);
+        other.unpark();
+    }
+}
+
 impl Peer for May {
-    fn name(&self) -> &'static str {
-        "may"
+    fn workers(&self) -> usize {
+        self.workers
+    }
+
+    fn start(&self, task: Task) {
+        drop(go(task));
     }
 
     fn spawn_join(&self, n: usize) -> Option<f64> {
         on(move || time(n, || (0..n).for_each(|_| go(|| ()).join().expect("no panic"))))
     }
 
-    fn spawn_many(&self, n: usize) -> Option<f64> {
+    fn spawn_many(&self, n: usize, at_once: usize) -> Option<f64> {
         on(move || {
             time(n, || {
-                for _ in 0..n / 1000 {
-                    let handles: Vec<_> = (0..1000).map(|_| go(|| ())).collect();
-                    handles.into_iter().for_each(|handle| handle.join().expect("no panic"));
+                for _ in 0..n / at_once {
+                    join_all((0..at_once).map(|_| go(|| ())).collect());
                 }
             })
         })
     }
 
-    fn yield_two(&self, n: usize) -> Option<f64> {
-        // Its workers are one global set: with more than one, the two would not share a worker.
-        if self.workers > 1 {
-            return None;
-        }
+    fn yields(&self, n: usize, tasks: usize) -> Option<f64> {
         on(move || {
-            time(n, || {
-                let pair = [(); 2].map(|()| go(move || (0..n / 2).for_each(|_| coroutine::yield_now())));
-                pair.into_iter().for_each(|one| one.join().expect("no panic"));
-            })
+            let run = move || (0..n / tasks).for_each(|_| coroutine::yield_now());
+            time(n, || join_all((0..tasks).map(|_| go(run)).collect()))
         })
     }
 
-    fn ping_pong(&self, n: usize) -> Option<f64> {
-        if self.workers > 1 { None } else { self.ping_pong_workers(n) }
-    }
-
-    fn ping_pong_workers(&self, n: usize) -> Option<f64> {
-        on(move || {
+    fn ping_pong(&self, n: usize, pairs: usize) -> Option<f64> {
+        let turns = n / pairs;
+        let pair = move || {
             let turn = Arc::new(AtomicUsize::new(0));
-            let (tx, rx) = may::sync::mpsc::channel::<coroutine::Coroutine>();
+            let (tx, rx) = mpsc::channel();
             let seen = turn.clone();
-            let odd = go(move || {
-                let other = rx.recv().expect("the other side's handle");
-                for _ in 0..n / 2 {
-                    while seen.load(Ordering::Acquire).is_multiple_of(2) {
-                        coroutine::park();
-                    }
-                    seen.fetch_add(1, Ordering::Release);
-                    other.unpark();
-                }
-            });
+            let odd = go(move || side(&rx.recv().expect("the other side's handle"), &seen, 1, turns));
             let other = odd.coroutine().clone();
-            time(n, || {
-                tx.send(coroutine::current()).expect("the other side lives");
-                for _ in 0..n / 2 {
-                    while turn.load(Ordering::Acquire) % 2 == 1 {
-                        coroutine::park();
+            tx.send(coroutine::current()).expect("the other side lives");
+            side(&other, &turn, 0, turns);
+            odd.join().expect("no panic");
+        };
+        on(move || time(n, || join_all((0..pairs).map(|_| go(pair)).collect())))
+    }
+
+    fn ping_pong_free(&self, n: usize, pairs: usize) -> Option<f64> {
+        self.ping_pong(n, pairs) // all its coroutines may move
+    }
+
+    fn mutex(&self, n: usize, tasks: usize) -> Option<f64> {
+        on(move || {
+            let shared = Arc::new((Mutex::new(0_u64), Barrier::new(tasks + 1)));
+            let run = |shared: Arc<(Mutex<u64>, Barrier)>| {
+                move || {
+                    shared.1.wait();
+                    for _ in 0..n / tasks {
+                        *shared.0.lock().expect("not poisoned") += 1;
                     }
-                    turn.fetch_add(1, Ordering::Release);
-                    other.unpark();
                 }
-                odd.join().expect("no panic");
+            };
+            let handles = (0..tasks).map(|_| go(run(shared.clone()))).collect();
+            let start = Instant::now();
+            shared.1.wait();
+            join_all(handles);
+            per(start, n)
+        })
+    }
+
+    fn queue(&self, n: usize, producers: usize) -> Option<f64> {
+        on(move || {
+            let start = Instant::now();
+            let (tx, rx) = mpsc::channel();
+            let consumer = go(move || std::hint::black_box(rx.iter().sum::<usize>()));
+            let produce = |tx: mpsc::Sender<usize>| {
+                move || (0..n / producers).for_each(|item| tx.send(item).expect("the consumer runs"))
+            };
+            join_all((0..producers).map(|_| go(produce(tx.clone()))).collect());
+            drop(tx);
+            consumer.join().expect("no panic");
+            per(start, n)
+        })
+    }
+
+    fn wake(&self, n: usize) -> Option<f64> {
+        let shared = Arc::new((Semphore::new(0), Stamp::new()));
+        let sleeper = shared.clone();
+        let handle = go(move || {
+            for _ in 0..n {
+                sleeper.0.wait();
+                sleeper.1.set();
+            }
+        });
+        let figure = wake::one_way(n, &shared.1, |_| shared.0.post());
+        handle.join().expect("no panic");
+        Some(figure)
+    }
+
+    fn sleepers(&self, n: usize) -> Option<Vec<f64>> {
+        on(move || {
+            process::sleepers(n, |sleep| {
+                join_all((0..n).map(|_| go(move || coroutine::sleep(sleep))).collect());
             })
         })
     }
 
-    fn timer(&self, _n: usize) -> Option<f64> {
-        None
-    }
-
-    fn mutex(&self, n: usize) -> Option<f64> {
+    fn waiters(&self, n: usize) -> Option<Vec<f64>> {
         on(move || {
-            let mutex = may::sync::Mutex::new(0);
-            time(n, || (0..n).for_each(|_| *std::hint::black_box(&mutex).lock().expect("not poisoned") += 1))
-        })
-    }
-
-    fn sleepers(&self, n: usize) -> Option<f64> {
-        on(move || {
-            time(n, || {
-                let handles: Vec<_> =
-                    (0..n).map(|_| go(|| coroutine::sleep(Duration::from_millis(10)))).collect();
-                handles.into_iter().for_each(|handle| handle.join().expect("no panic"));
-            })
+            let start = Instant::now();
+            let shared = Arc::new((Semphore::new(0), AtomicUsize::new(0)));
+            let run = |shared: Arc<(Semphore, AtomicUsize)>| {
+                move || {
+                    shared.1.fetch_add(1, Ordering::Relaxed);
+                    shared.0.wait();
+                }
+            };
+            let handles = (0..n).map(|_| go(run(shared.clone()))).collect();
+            while shared.1.load(Ordering::Relaxed) < n {
+                coroutine::sleep(Duration::from_millis(1));
+            }
+            let all_wait = start.elapsed();
+            let [resident, tables] = process::memory();
+            let start = Instant::now();
+            (0..n).for_each(|_| shared.0.post());
+            join_all(handles);
+            vec![all_wait.as_secs_f64(), resident, tables, start.elapsed().as_secs_f64()]
         })
     }
 }

@@ -2,114 +2,134 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::Notify;
-use tokio::task::yield_now;
+use tokio::sync::{Barrier, Mutex, Notify, Semaphore, mpsc};
+use tokio::task::{JoinHandle, yield_now};
 
-use crate::{Peer, time};
+use crate::peer::{Peer, Task, per};
+use crate::process;
+use crate::wake::{self, Stamp};
 
 pub(crate) struct Tokio {
-    all: Runtime,
-    one: Runtime,
+    runtime: Runtime,
+    workers: usize,
 }
 
 impl Tokio {
     pub(crate) fn new(workers: usize) -> Self {
-        let start = |workers| {
-            Builder::new_multi_thread()
-                .worker_threads(workers)
-                .enable_time()
-                .build()
-                .expect("starting a runtime")
-        };
-        Tokio { all: start(workers), one: start(1) }
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(workers)
+            .enable_all()
+            .build()
+            .expect("starting a runtime");
+        Tokio { runtime, workers }
+    }
+
+    /// Runs the future as a task, so that what it spawns is spawned from a worker.
+    fn on<F>(&self, future: F) -> Option<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        Some(self.runtime.block_on(self.runtime.spawn(future)).expect("no panic"))
     }
 }
 
-/// Runs the future as a task, so that what it spawns is spawned from a worker.
-fn on<F>(runtime: &Runtime, future: F) -> Option<F::Output>
-where
-    F: Future<Output: Send> + Send + 'static,
-{
-    Some(runtime.block_on(runtime.spawn(future)).expect("no panic"))
-}
-
-async fn ping_pong(n: usize) -> f64 {
-    let start = Instant::now();
-    let notify = Arc::new([Notify::new(), Notify::new()]);
-    let pair = [0, 1].map(|mine| {
-        let notify = notify.clone();
-        tokio::spawn(async move {
-            for _ in 0..n / 2 {
-                notify[mine].notified().await;
-                notify[1 - mine].notify_one();
-            }
-        })
-    });
-    notify[0].notify_one();
-    for one in pair {
-        one.await.expect("no panic");
+async fn join_all(handles: Vec<JoinHandle<()>>) {
+    for handle in handles {
+        handle.await.expect("no panic");
     }
-    start.elapsed().as_nanos() as f64 / n as f64
 }
 
 impl Peer for Tokio {
-    fn name(&self) -> &'static str {
-        "tokio"
+    fn workers(&self) -> usize {
+        self.workers
+    }
+
+    fn start(&self, task: Task) {
+        self.runtime.spawn(async move { task() });
     }
 
     fn spawn_join(&self, n: usize) -> Option<f64> {
-        on(&self.all, async move {
+        self.on(async move {
             let start = Instant::now();
             for _ in 0..n {
                 tokio::spawn(async {}).await.expect("no panic");
             }
-            start.elapsed().as_nanos() as f64 / n as f64
+            per(start, n)
         })
     }
 
-    fn spawn_many(&self, n: usize) -> Option<f64> {
-        on(&self.all, async move {
+    fn spawn_many(&self, n: usize, at_once: usize) -> Option<f64> {
+        self.on(async move {
             let start = Instant::now();
-            for _ in 0..n / 1000 {
-                let handles: Vec<_> = (0..1000).map(|_| tokio::spawn(async {})).collect();
-                for handle in handles {
-                    handle.await.expect("no panic");
-                }
+            for _ in 0..n / at_once {
+                join_all((0..at_once).map(|_| tokio::spawn(async {})).collect()).await;
             }
-            start.elapsed().as_nanos() as f64 / n as f64
+            per(start, n)
         })
     }
 
-    fn yield_two(&self, n: usize) -> Option<f64> {
-        on(&self.one, async move {
+    fn yields(&self, n: usize, tasks: usize) -> Option<f64> {
+        self.on(async move {
             let start = Instant::now();
-            let pair = [(); 2].map(|()| {
-                tokio::spawn(async move {
-                    for _ in 0..n / 2 {
-                        yield_now().await;
-                    }
+            let run = move || async move {
+                for _ in 0..n / tasks {
+                    yield_now().await;
+                }
+            };
+            join_all((0..tasks).map(|_| tokio::spawn(run())).collect()).await;
+            per(start, n)
+        })
+    }
+
+    fn ping_pong(&self, n: usize, pairs: usize) -> Option<f64> {
+        self.on(async move {
+            let start = Instant::now();
+            let sides = (0..pairs).flat_map(|_| {
+                let turns = Arc::new([Notify::new(), Notify::new()]);
+                turns[0].notify_one();
+                [0, 1].map(|mine| {
+                    let turns = turns.clone();
+                    tokio::spawn(async move {
+                        for _ in 0..n / pairs / 2 {
+                            turns[mine].notified().await;
+                            turns[1 - mine].notify_one();
+                        }
+                    })
                 })
             });
-            for one in pair {
-                one.await.expect("no panic");
-            }
-            start.elapsed().as_nanos() as f64 / n as f64
+            join_all(sides.collect()).await;
+            per(start, n)
         })
     }
 
-    fn ping_pong(&self, n: usize) -> Option<f64> {
-        on(&self.one, ping_pong(n))
+    fn ping_pong_free(&self, n: usize, pairs: usize) -> Option<f64> {
+        self.ping_pong(n, pairs) // all its tasks may move
     }
 
-    fn ping_pong_workers(&self, n: usize) -> Option<f64> {
-        on(&self.all, ping_pong(n))
+    fn mutex(&self, n: usize, tasks: usize) -> Option<f64> {
+        self.on(async move {
+            let shared = Arc::new((Mutex::new(0_u64), Barrier::new(tasks + 1)));
+            let run = |shared: Arc<(Mutex<u64>, Barrier)>| async move {
+                shared.1.wait().await;
+                for _ in 0..n / tasks {
+                    *shared.0.lock().await += 1;
+                }
+            };
+            let handles = (0..tasks).map(|_| tokio::spawn(run(shared.clone()))).collect();
+            let start = Instant::now();
+            shared.1.wait().await;
+            join_all(handles).await;
+            per(start, n)
+        })
     }
 
     fn timer(&self, n: usize) -> Option<f64> {
-        on(&self.all, async move {
+        self.on(async move {
             let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
             let start = Instant::now();
             for _ in 0..n {
@@ -117,35 +137,77 @@ impl Peer for Tokio {
                 let mut sleep = std::pin::pin!(tokio::time::sleep_until(deadline));
                 std::future::poll_fn(|context| {
                     assert!(sleep.as_mut().poll(context).is_pending());
-                    std::task::Poll::Ready(())
+                    Poll::Ready(())
                 })
                 .await;
             }
-            start.elapsed().as_nanos() as f64 / n as f64
+            per(start, n)
         })
     }
 
-    fn mutex(&self, n: usize) -> Option<f64> {
-        on(&self.all, async move {
-            let mutex = tokio::sync::Mutex::new(0);
+    fn queue(&self, n: usize, producers: usize) -> Option<f64> {
+        self.on(async move {
             let start = Instant::now();
-            for _ in 0..n {
-                *std::hint::black_box(&mutex).lock().await += 1;
-            }
-            start.elapsed().as_nanos() as f64 / n as f64
+            let (tx, mut rx) = mpsc::unbounded_channel();
+            let consumer = tokio::spawn(async move {
+                let mut sum = 0;
+                while let Some(item) = rx.recv().await {
+                    sum += item;
+                }
+                std::hint::black_box(sum);
+            });
+            let produce = |tx: mpsc::UnboundedSender<usize>| async move {
+                (0..n / producers).for_each(|item| tx.send(item).expect("the consumer runs"));
+            };
+            let handles = (0..producers).map(|_| tokio::spawn(produce(tx.clone()))).collect();
+            drop(tx);
+            join_all(handles).await;
+            consumer.await.expect("no panic");
+            per(start, n)
         })
     }
 
-    fn sleepers(&self, n: usize) -> Option<f64> {
-        let runtime = &self.all;
-        Some(time(n, || {
-            on(runtime, async move {
-                let handles: Vec<_> =
-                    (0..n).map(|_| tokio::spawn(tokio::time::sleep(Duration::from_millis(10)))).collect();
-                for handle in handles {
-                    handle.await.expect("no panic");
-                }
+    fn wake(&self, n: usize) -> Option<f64> {
+        let shared = Arc::new((Notify::new(), Stamp::new()));
+        let sleeper = shared.clone();
+        let handle = self.runtime.spawn(async move {
+            for _ in 0..n {
+                sleeper.0.notified().await;
+                sleeper.1.set();
+            }
+        });
+        let figure = wake::one_way(n, &shared.1, |_| shared.0.notify_one());
+        self.runtime.block_on(handle).expect("no panic");
+        Some(figure)
+    }
+
+    fn sleepers(&self, n: usize) -> Option<Vec<f64>> {
+        Some(process::sleepers(n, |sleep| {
+            self.on(async move {
+                let run = |sleep| async move { tokio::time::sleep(sleep).await };
+                join_all((0..n).map(|_| tokio::spawn(run(sleep))).collect()).await;
             });
         }))
+    }
+
+    fn waiters(&self, n: usize) -> Option<Vec<f64>> {
+        self.on(async move {
+            let start = Instant::now();
+            let shared = Arc::new((Semaphore::new(0), AtomicUsize::new(0)));
+            let run = |shared: Arc<(Semaphore, AtomicUsize)>| async move {
+                shared.1.fetch_add(1, Ordering::Relaxed);
+                shared.0.acquire().await.expect("not closed").forget();
+            };
+            let handles = (0..n).map(|_| tokio::spawn(run(shared.clone()))).collect();
+            while shared.1.load(Ordering::Relaxed) < n {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let all_wait = start.elapsed();
+            let [resident, tables] = process::memory();
+            let start = Instant::now();
+            shared.0.add_permits(n);
+            join_all(handles).await;
+            vec![all_wait.as_secs_f64(), resident, tables, start.elapsed().as_secs_f64()]
+        })
     }
 }
