@@ -43,11 +43,11 @@ struct Options {
 fn main() {
     let mut args: Vec<String> = std::env::args().skip(1).collect();
     args.retain(|arg| arg != "--bench"); // cargo bench passes it
-    if let [child, key, peer, count, workers] = &args[..] {
-        if child == run::CHILD {
-            let number = |text: &str| text.parse().expect("a number");
-            return run::child(key, peer, number(count), number(workers));
-        }
+    if let [child, key, peer, count, workers] = &args[..]
+        && child == run::CHILD
+    {
+        let number = |text: &str| text.parse().expect("a number");
+        return run::child(key, peer, number(count), number(workers));
     }
     let options = Options::of(args);
     if options.scaling { scaling::print(&options) } else { table::print(&options) }

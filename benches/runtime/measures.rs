@@ -208,8 +208,8 @@ pub(crate) const MEASURES: &[Measure] = &[
     },
     Measure {
         key: "tail",
-        count: 100_000,
-        quick: 20_000,
+        count: 60_000,
+        quick: 12_000,
         warm_up: 0,
         rows: &[
             Row { name: "1% burn 5 ms, load 60%: start delay of the others, p50, µs", targets: &[] },

@@ -93,8 +93,8 @@ pub(crate) fn child(key: &str, name: &str, count: usize, workers: usize) {
     }));
     let measure = measures::by_key(key).unwrap_or_else(|| panic!("no measure {key}"));
     let peer = peer::by_name(name, workers);
-    if measure.warm_up != 0 {
-        (measure.run)(&*peer, (count / measure.warm_up).max(1));
+    if let Some(count) = count.checked_div(measure.warm_up) {
+        (measure.run)(&*peer, count.max(1));
     }
     let before = (peer.wakeups(), process::switches());
     let figures = (measure.run)(&*peer, count);

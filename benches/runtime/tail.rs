@@ -11,7 +11,8 @@ use crate::process;
 /// One task in so many is long.
 const LONG_ONE_IN: u64 = 100;
 const LONG: Duration = Duration::from_millis(5);
-const SHORT: Duration = Duration::from_micros(10);
+/// Long enough that the generator, which needs a CPU too, can keep its schedule.
+const SHORT: Duration = Duration::from_micros(50);
 /// The part of the workers' time that the tasks take.
 const LOAD: f64 = 0.6;
 /// The part of the tasks at the beginning that does not count.
