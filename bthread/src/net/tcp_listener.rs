@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::io;
+use std::iter::FusedIterator;
 use std::net::{self, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::addrs::{ToSocketAddrs, first_success};
 use super::shape::socket_traits;
@@ -56,18 +57,26 @@ impl TcpListener {
     /// Those of `accept` (`EMFILE` is worth a pause), of the registration, `Interrupted`; `EBADF` after
     /// a [`close`](Self::close).
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.accept_until(None)
+        self.accept_before(None)
     }
 
     /// As [`accept`](Self::accept), until a time.
     ///
     /// # Errors
     /// `TimedOut`; else as [`accept`](Self::accept).
-    pub fn accept_deadline(&self, deadline: Instant) -> io::Result<(TcpStream, SocketAddr)> {
-        self.accept_until(Some(deadline))
+    pub fn accept_until(&self, deadline: Instant) -> io::Result<(TcpStream, SocketAddr)> {
+        self.accept_before(Some(deadline))
     }
 
-    fn accept_until(&self, deadline: Option<Instant>) -> io::Result<(TcpStream, SocketAddr)> {
+    /// As [`accept`](Self::accept), for at most `timeout`; with zero, a look without a wait.
+    ///
+    /// # Errors
+    /// `TimedOut`; else as [`accept`](Self::accept).
+    pub fn accept_timeout(&self, timeout: Duration) -> io::Result<(TcpStream, SocketAddr)> {
+        self.accept_before(Instant::now().checked_add(timeout))
+    }
+
+    fn accept_before(&self, deadline: Option<Instant>) -> io::Result<(TcpStream, SocketAddr)> {
         let (stream, peer) = self.socket.watched().with_readable(deadline, |io| {
             loop {
                 match io.accept() {
@@ -79,13 +88,16 @@ impl TcpListener {
         Ok((TcpStream::from_nonblocking(stream.into())?, peer))
     }
 
-    /// The connections as they come; never ends. As [`accept`](Self::accept) in a loop.
+    /// The connections as they come, until a [`close`](Self::close), which ends the iteration. As
+    /// [`accept`](Self::accept) in a loop: an error is not of one connection. Without descriptors
+    /// (`EMFILE`) it comes again at once, so a loop ends on it, or makes a pause.
     pub fn incoming(&self) -> Incoming<'_> {
         Incoming { listener: self }
     }
 
-    /// Ends all waits on this listener and its clones, those of now and those to come, with `EBADF`. The kernel goes
-    /// on listening until the last clone is dropped. Never blocks.
+    /// Ends all waits on this listener and its clones, those of now and those to come, with `EBADF`, and the
+    /// iterations of [`incoming`](Self::incoming). The kernel goes on listening until the last clone is dropped:
+    /// clients can connect until then, and nobody answers. Never blocks.
     pub fn close(&self) {
         self.socket.watched().close();
     }
@@ -133,7 +145,7 @@ impl TcpListener {
 
 socket_traits!(TcpListener);
 
-/// The connections of a [`TcpListener`].
+/// The connections of a [`TcpListener`], until it is closed.
 #[derive(Debug)]
 pub struct Incoming<'a> {
     listener: &'a TcpListener,
@@ -144,6 +156,11 @@ impl Iterator for Incoming<'_> {
     type Item = io::Result<TcpStream>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        Some(self.listener.accept().map(|(stream, _)| stream))
+        match self.listener.accept() {
+            Err(_) if self.listener.socket.watched().is_closed() => None,
+            other => Some(other.map(|(stream, _)| stream)),
+        }
     }
 }
+
+impl FusedIterator for Incoming<'_> {}
