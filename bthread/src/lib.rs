@@ -3,7 +3,8 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! let sleepers: Vec<_> = (0..1000).map(|n| bthread::spawn(move || { bthread::sleep(Duration::from_millis(10)); n })).collect();
+//! let sleep = |n| { bthread::sleep(Duration::from_millis(10)); n };
+//! let sleepers: Vec<_> = (0..1000).map(|n| bthread::spawn(move || sleep(n))).collect();
 //! let sum: i32 = sleepers.into_iter().map(|sleeper| sleeper.join().unwrap()).sum();
 //! assert_eq!(sum, 499_500);
 //! ```

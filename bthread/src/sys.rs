@@ -65,6 +65,18 @@ pub(crate) fn prepare_waiter() -> io::Result<WaitMask> {
     }
 }
 
+/// Takes back what the calling thread has inherited from a worker that started it: that the signal is blocked. It would
+/// hand that on to child processes.
+pub(crate) fn unblock_wake_signal() {
+    let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: the pointers lead to a live local. No error is possible with these arguments.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::sigaddset(set.as_mut_ptr(), WAKE_SIGNAL);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, set.as_ptr(), ptr::null_mut());
+    }
+}
+
 /// Waits on `epoll` until an event, a wake-up or the timeout; fills `events` and returns how many. A wake-up or any
 /// other signal gives 0. Never returns before the timeout for want of precision.
 pub(crate) fn wait(

@@ -1,4 +1,7 @@
-//! Calls that block a thread, and files: no worker is ever held.
+//! Calls that block a thread, and files: no worker is ever held. Most run on one worker, which anything that held it
+//! would stop.
+
+mod on;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -8,11 +11,7 @@ use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use bthread::{Runtime, Slept, blocking, fs, spawn_blocking};
-
-/// One worker, which anything that held it would stop.
-fn on_one_worker<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
-    Runtime::builder().workers(1).start().unwrap().spawn(f).join().unwrap()
-}
+use on::on;
 
 /// A directory of this test alone.
 struct Scratch(PathBuf);
@@ -35,7 +34,7 @@ impl Drop for Scratch {
 #[test]
 fn the_value_comes_back_to_bthreads_and_threads() {
     assert_eq!(spawn_blocking(|| 7).join().unwrap(), 7);
-    assert_eq!(on_one_worker(|| spawn_blocking(|| 7).join().unwrap()), 7);
+    assert_eq!(on(1, || spawn_blocking(|| 7).join().unwrap()), 7);
     let handle = spawn_blocking(|| 8);
     while !handle.is_finished() {
         std::thread::yield_now();
@@ -45,7 +44,7 @@ fn the_value_comes_back_to_bthreads_and_threads() {
 
 #[test]
 fn a_blocked_call_does_not_hold_the_worker() {
-    let order = on_one_worker(|| {
+    let order = on(1, || {
         // The call waits, with its thread, for a bthread that runs after it on the same worker.
         let (tx, rx) = mpsc::channel();
         let call = spawn_blocking(move || rx.recv().unwrap());
@@ -59,7 +58,7 @@ fn a_blocked_call_does_not_hold_the_worker() {
 
 #[test]
 fn a_call_may_borrow_and_does_not_hold_the_worker() {
-    let seen = on_one_worker(|| {
+    let seen = on(1, || {
         let words = [String::from("one"), String::from("two")];
         let mut lengths = Vec::new();
         let (tx, rx) = mpsc::channel();
@@ -81,7 +80,7 @@ fn on_a_plain_thread_it_runs_in_place() {
     let here = std::thread::current().id();
     assert_eq!(blocking(|| std::thread::current().id()), here);
     let (worker, elsewhere) =
-        on_one_worker(|| (std::thread::current().id(), blocking(|| std::thread::current().id())));
+        on(1, || (std::thread::current().id(), blocking(|| std::thread::current().id())));
     assert_ne!(worker, elsewhere);
 }
 
@@ -89,7 +88,7 @@ fn on_a_plain_thread_it_runs_in_place() {
 fn panics_come_back() {
     let payload = spawn_blocking(|| -> () { panic!("as planned") }).join().unwrap_err();
     assert_eq!(payload.downcast_ref::<&str>(), Some(&"as planned"));
-    let message = on_one_worker(|| {
+    let message = on(1, || {
         let mut count = 0;
         let caught = catch_unwind(AssertUnwindSafe(|| {
             blocking(|| {
@@ -148,7 +147,7 @@ fn many_bthreads_use_the_pool_at_a_time() {
 fn files_are_written_read_and_sought() {
     let scratch = Scratch::new("files");
     let path = scratch.0.join("a");
-    on_one_worker(move || {
+    on(1, move || {
         let mut file = fs::File::create_new(&path).unwrap();
         file.write_all(b"one\ntwo\nthree\n").unwrap();
         assert_eq!(file.seek(SeekFrom::Start(4)).unwrap(), 4);
@@ -177,7 +176,7 @@ fn a_file_that_waits_does_not_hold_the_worker() {
     let path = scratch.0.join("fifo");
     let status = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
     assert!(status.success());
-    on_one_worker(move || {
+    on(1, move || {
         // Each open waits for the other.
         let reading = bthread::spawn({
             let path = path.clone();
@@ -193,7 +192,7 @@ fn a_file_that_waits_does_not_hold_the_worker() {
 fn directories_are_made_listed_and_removed() {
     let scratch = Scratch::new("dirs");
     let root = scratch.0.clone();
-    on_one_worker(move || {
+    on(1, move || {
         let deep = root.join("x/y");
         fs::create_dir_all(&deep).unwrap();
         // More than one batch, and not a whole number of them.

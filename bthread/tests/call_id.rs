@@ -1,19 +1,17 @@
 //! Call ids as a user sees them: between bthreads and threads, with errors, ranges and lists.
 
+mod on;
+
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use bthread::call_id::*;
+use on::on;
 use proptest::prelude::*;
 
 type Log = Arc<Mutex<Vec<(i32, String)>>>;
-
-/// Runs `f` in a bthread of a runtime with so many workers.
-fn on<T: Send + 'static>(workers: usize, f: impl FnOnce() -> T + Send + 'static) -> T {
-    bthread::Runtime::builder().workers(workers).start().unwrap().spawn(f).join().unwrap()
-}
 
 fn note(call: CallGuard<Log>, failure: Failure) {
     call.lock().unwrap().push((failure.code, failure.text.into_owned()));

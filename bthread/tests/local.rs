@@ -1,31 +1,18 @@
 //! Bthread-local statics as a user sees them, and their end.
 
+mod counted;
+mod on;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bthread::bthread_local;
 use bthread::local::DESTRUCTOR_ROUNDS;
-use bthread::{Runtime, bthread_local};
-
-/// Runs `f` in a bthread of a runtime with so many workers.
-fn on<T: Send + 'static>(workers: usize, f: impl FnOnce() -> T + Send + 'static) -> T {
-    Runtime::builder().workers(workers).start().unwrap().spawn(f).join().unwrap()
-}
-
-/// Counts its drops.
-struct Counted(Arc<AtomicUsize>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-fn count(counter: &AtomicUsize) -> usize {
-    counter.load(Ordering::SeqCst)
-}
+use counted::{Counted, count};
+use on::on;
 
 mod statics {
     use super::*;

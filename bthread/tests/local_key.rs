@@ -1,10 +1,13 @@
 //! Keys to bthread-local values that are made at run time.
 
+mod counted;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bthread::local::*;
+use counted::{Counted, count};
 use proptest::prelude::*;
 
 /// Tests that rely on how many keys there are, or which one is next, do so alone.
@@ -16,19 +19,6 @@ fn keys_alone() -> std::sync::MutexGuard<'static, ()> {
 
 fn destroyed(counter: &AtomicUsize) {
     counter.fetch_add(1, Ordering::SeqCst);
-}
-
-/// Counts its drops.
-struct Counted(Arc<AtomicUsize>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-fn count(counter: &AtomicUsize) -> usize {
-    counter.load(Ordering::SeqCst)
 }
 
 #[test]

@@ -1,30 +1,17 @@
 //! Pools: bthread-locals that outlive their bthread.
 
+mod counted;
+mod on;
+
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bthread::local::*;
-use bthread::{Builder, LocalPool, Runtime, bthread_local};
-
-/// Runs `f` in a bthread of a runtime with so many workers.
-fn on<T: Send + 'static>(workers: usize, f: impl FnOnce() -> T + Send + 'static) -> T {
-    Runtime::builder().workers(workers).start().unwrap().spawn(f).join().unwrap()
-}
-
-/// Counts its drops.
-struct Counted(Arc<AtomicUsize>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-fn count(counter: &AtomicUsize) -> usize {
-    counter.load(Ordering::SeqCst)
-}
+use bthread::{Builder, LocalPool, bthread_local};
+use counted::{Counted, count};
+use on::on;
 
 bthread_local! {
     pooled static KEPT: RefCell<Vec<Counted>> = RefCell::new(Vec::new());

@@ -1,17 +1,15 @@
 //! The runtime as a user sees it: starting, waiting, waking, joining; between bthreads and threads.
 
+mod on;
+
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use bthread::sync::{Condvar, Mutex};
+use bthread::sync::Mutex;
 use bthread::{Batch, Butex, Runtime, WaitResult};
-
-/// Runs `f` in a bthread of a runtime with so many workers.
-fn on<T: Send + 'static>(workers: usize, f: impl FnOnce() -> T + Send + 'static) -> T {
-    Runtime::builder().workers(workers).start().unwrap().spawn(f).join().unwrap()
-}
+use on::on;
 
 #[test]
 fn a_join_gives_the_value_or_the_payload() {
@@ -220,78 +218,6 @@ fn ping_pong_between_bthreads_and_threads() {
 }
 
 #[test]
-fn a_mutex_excludes_in_any_mix() {
-    let total = Arc::new(Mutex::new(0u64));
-    let add = |total: Arc<Mutex<u64>>| {
-        move || {
-            for n in 0..2000 {
-                let mut guard = total.lock().unwrap();
-                let seen = *guard;
-                if n % 100 == 0 {
-                    bthread::yield_now();
-                }
-                *guard = seen + 1;
-            }
-        }
-    };
-    let runtime = Runtime::builder().workers(3).start().unwrap();
-    let bthreads: Vec<_> = (0..8).map(|_| runtime.spawn(add(total.clone()))).collect();
-    let threads: Vec<_> = (0..2).map(|_| std::thread::spawn(add(total.clone()))).collect();
-    bthreads.into_iter().for_each(|one| one.join().unwrap());
-    threads.into_iter().for_each(|one| one.join().unwrap());
-    assert_eq!(*total.lock().unwrap(), 20_000);
-}
-
-#[test]
-fn a_panicking_holder_poisons_and_a_deadline_ends_a_try() {
-    let mutex = Arc::new(Mutex::new(1));
-    let holder = mutex.clone();
-    let _ = bthread::spawn(move || {
-        let _guard = holder.lock().unwrap();
-        panic!("with the lock held");
-    })
-    .join();
-    assert!(mutex.is_poisoned() && mutex.lock().is_err());
-    mutex.clear_poison();
-    let guard = mutex.lock().unwrap();
-    let other = mutex.clone();
-    on(1, move || assert!(other.try_lock_until(Instant::now() + Duration::from_millis(2)).is_err()));
-    drop(guard);
-    assert!(mutex.try_lock().is_ok());
-}
-
-#[test]
-fn a_condvar_passes_every_item() {
-    let shared = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
-    on(2, move || {
-        let takers: Vec<_> = (0..4)
-            .map(|_| {
-                let shared = shared.clone();
-                bthread::spawn(move || {
-                    let mut sum = 0;
-                    loop {
-                        let mut items =
-                            shared.1.wait_while(shared.0.lock().unwrap(), |items| items.is_empty()).unwrap();
-                        match items.pop().unwrap() {
-                            0 => return sum,
-                            item => sum += item,
-                        }
-                    }
-                })
-            })
-            .collect();
-        for item in (1..=1000).chain([0; 4]) {
-            shared.0.lock().unwrap().insert(0, item);
-            shared.1.notify_one();
-        }
-        assert_eq!(takers.into_iter().map(|taker| taker.join().unwrap()).sum::<i32>(), 500_500);
-        let (guard, result) =
-            shared.1.wait_timeout(shared.0.lock().unwrap(), Duration::from_millis(1)).unwrap();
-        assert!(result.timed_out() && guard.is_empty());
-    });
-}
-
-#[test]
 fn a_batch_runs_everything() {
     let count = Arc::new(AtomicUsize::new(0));
     let inner = count.clone();
@@ -310,35 +236,6 @@ fn a_batch_runs_everything() {
     while count.load(Ordering::Relaxed) < 10_000 {
         std::thread::yield_now();
     }
-}
-
-#[test]
-fn timers_run_once_unless_cancelled() {
-    let (tx, rx) = mpsc::channel();
-    let at = Instant::now() + Duration::from_millis(20);
-    let cancelled = {
-        let tx = tx.clone();
-        bthread::timer::schedule(at, move || tx.send("cancelled").unwrap())
-    };
-    let kept = {
-        let tx = tx.clone();
-        bthread::timer::schedule(at, move || tx.send("kept").unwrap())
-    };
-    let nested = tx.clone();
-    on(1, move || {
-        let _ = bthread::timer::schedule(Instant::now(), move || {
-            let _ = bthread::timer::schedule(at + Duration::from_millis(1), move || {
-                nested.send("nested").unwrap()
-            });
-        });
-    });
-    assert!(cancelled.cancel() && !cancelled.cancel());
-    // They are on different workers, so either may be the first.
-    let mut fired = [rx.recv().unwrap(), rx.recv().unwrap()];
-    assert!(Instant::now() >= at + Duration::from_millis(1));
-    fired.sort_unstable();
-    assert_eq!(fired, ["kept", "nested"]);
-    assert!(!kept.cancel());
 }
 
 #[test]
@@ -523,12 +420,4 @@ fn a_hundred_thousand_bthreads_wait_at_once() {
         let sum: usize = handles.into_iter().map(|handle| handle.join().unwrap()).sum();
         assert_eq!(sum, 100_000 * 99_999 / 2);
     });
-}
-
-#[test]
-fn worker_counts_out_of_range_are_refused() {
-    for workers in [0, 1025] {
-        let error = Runtime::builder().workers(workers).start().unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
-    }
 }

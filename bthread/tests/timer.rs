@@ -1,30 +1,24 @@
 //! Scheduled functions: when, in which order and how often they are called, and what a cancel says (spec/bthread.md
 //! §9, §19 Timer).
 
+mod on;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use bthread::timer::{TimerHandle, schedule, try_schedule};
 use bthread::{Butex, Runtime};
-
-fn one_worker() -> Runtime {
-    Runtime::builder().workers(1).start().unwrap()
-}
+use on::on;
 
 fn far() -> Instant {
     Instant::now() + Duration::from_secs(3600)
 }
 
-/// Calls `f` in a bthread of a runtime with one worker and waits for it.
-fn on_one_worker<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
-    one_worker().spawn(f).join().unwrap()
-}
-
 #[test]
 fn functions_are_called_in_the_order_of_their_deadlines() {
     let (tx, rx) = mpsc::channel();
-    let expected = on_one_worker(move || {
+    let expected = on(1, move || {
         let base = Instant::now() + Duration::from_millis(20);
         let mut expected = Vec::new();
         for n in 0..500u64 {
@@ -44,7 +38,7 @@ fn functions_are_called_in_the_order_of_their_deadlines() {
 fn a_deadline_in_the_past_is_now() {
     let past = Instant::now();
     let (tx, rx) = mpsc::channel();
-    on_one_worker(move || {
+    on(1, move || {
         for n in 0..3 {
             let tx = tx.clone();
             let _ = schedule(past, move || tx.send(n).unwrap());
@@ -81,7 +75,7 @@ fn a_cancel_drops_the_function_at_once() {
         }
     }
     let (tx, rx) = mpsc::channel();
-    on_one_worker(move || {
+    on(1, move || {
         let captured = Schedules(tx.clone());
         let handle = schedule(far(), move || drop(captured));
         assert!(format!("{handle:?}").contains("true"));
@@ -122,7 +116,7 @@ fn a_function_that_is_called_or_was_cannot_be_cancelled() {
 #[test]
 fn functions_cancel_themselves_and_each_other() {
     let (tx, rx) = mpsc::channel();
-    on_one_worker(move || {
+    on(1, move || {
         let deadline = Instant::now();
         let own: Arc<OnceLock<TimerHandle>> = Arc::default();
         let other: Arc<OnceLock<TimerHandle>> = Arc::default();
@@ -139,7 +133,7 @@ fn functions_cancel_themselves_and_each_other() {
 
 #[test]
 fn a_late_cancel_spares_who_came_after() {
-    on_one_worker(|| {
+    on(1, || {
         let stale = schedule(far(), || ());
         assert!(stale.cancel());
         // They use the memory of the first again, one after the other.
@@ -218,7 +212,7 @@ fn a_million_timers_live_at_a_time() {
     const FIRE: usize = 50_000;
     let called = Arc::new(AtomicUsize::new(0));
     let all_called = Arc::new(Butex::new(0));
-    on_one_worker(move || {
+    on(1, move || {
         let base = far();
         let mut handles: Vec<TimerHandle> = (0..COUNT)
             .map(|n| schedule(base + Duration::from_micros((n * 7919 % COUNT) as u64), || unreachable!()))

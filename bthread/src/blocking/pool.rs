@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
-use std::ptr;
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use std::time::Duration;
 use crate::atomic::lock;
 use crate::parker::Parker;
 use crate::task::contained;
-use crate::wait;
+use crate::{sys, wait};
 
 /// Threads for blocking calls, in a process.
 pub const BLOCKING_THREADS_MAX: usize = 512;
@@ -40,8 +39,33 @@ struct State {
     idle: usize,
     /// Threads that were called and have not woken up yet.
     called: usize,
-    /// Who waits for room in the queue. Each place that becomes free takes one out and wakes it.
+    /// Who waits for room in the queue. Each place that becomes free is the first one's, who is taken out and woken.
     waiting: VecDeque<&'static Parker>,
+    /// How many were ever taken out. So who came when this and the waiters made up `n` has a place when it is beyond
+    /// `n`, and nobody has to look for himself among the others.
+    admitted: u64,
+    /// Places in the queue that belong to those who were taken out and have not come yet.
+    promised: usize,
+}
+
+impl State {
+    const EMPTY: State = State {
+        queue: VecDeque::new(),
+        threads: 0,
+        idle: 0,
+        called: 0,
+        waiting: VecDeque::new(),
+        admitted: 0,
+        promised: 0,
+    };
+
+    /// Gives a free place to the first one who waits, if anybody does. The caller wakes him.
+    fn admit(&mut self) -> Option<&'static Parker> {
+        let first = self.waiting.pop_front()?;
+        self.admitted += 1;
+        self.promised += 1;
+        Some(first)
+    }
 }
 
 /// The one of this process.
@@ -52,16 +76,14 @@ pub(super) fn global() -> &'static Pool {
 
 impl Pool {
     const fn new(threads_max: usize, queue_max: usize, idle_time: Duration) -> Self {
-        let state =
-            State { queue: VecDeque::new(), threads: 0, idle: 0, called: 0, waiting: VecDeque::new() };
-        Pool { state: Mutex::new(state), work: Condvar::new(), threads_max, queue_max, idle_time }
+        Pool { state: Mutex::new(State::EMPTY), work: Condvar::new(), threads_max, queue_max, idle_time }
     }
 
     /// Has `job` run. *Blocking*: while the queue is full, parks the bthread or blocks the thread; a thread of the
     /// pool runs the job itself then. An error, with the job dropped: there is no thread and the system gives none.
     pub(super) fn submit(&'static self, job: Job) -> io::Result<()> {
         let mut state = lock(&self.state);
-        if state.queue.len() >= self.queue_max {
+        if state.queue.len() + state.promised >= self.queue_max {
             if IN_POOL.get() {
                 drop(state);
                 contained(job);
@@ -77,7 +99,15 @@ impl Pool {
             // Under the lock: it is seldom, and so a failure leaves nothing to be taken back.
             match thread::Builder::new().name("bthread-blocking".into()).spawn(|| self.serve()) {
                 Ok(_) => state.threads += 1,
-                Err(error) if state.threads == 0 => return Err(error),
+                Err(error) if state.threads == 0 => {
+                    // Our place is free again, and no thread will ever tell the next one so.
+                    let next = state.admit();
+                    drop(state);
+                    if let Some(next) = next {
+                        next.unpark();
+                    }
+                    return Err(error);
+                }
                 Err(_) => {} // those that there are will come to it
             }
         }
@@ -85,30 +115,30 @@ impl Pool {
         Ok(())
     }
 
+    /// Waits until the caller has a place in the queue.
     fn wait_for_room<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         let parker = wait::current_parker();
-        loop {
-            state.waiting.push_back(parker);
+        let before = state.admitted + state.waiting.len() as u64;
+        state.waiting.push_back(parker);
+        while state.admitted <= before {
             drop(state);
             wait::park(parker, None);
             state = lock(&self.state);
-            // Still there after a wake-up for some other reason.
-            state.waiting.retain(|waiting| !ptr::eq(*waiting, parker));
-            if state.queue.len() < self.queue_max {
-                return state;
-            }
         }
+        state.promised -= 1;
+        state
     }
 
     fn serve(&self) {
         IN_POOL.set(true);
+        sys::unblock_wake_signal();
         let mut state = lock(&self.state);
         loop {
             while let Some(job) = state.queue.pop_front() {
-                let waiting = state.waiting.pop_front();
+                let next = state.admit();
                 drop(state);
-                if let Some(waiting) = waiting {
-                    waiting.unpark();
+                if let Some(next) = next {
+                    next.unpark();
                 }
                 contained(job);
                 state = lock(&self.state);
@@ -238,7 +268,7 @@ mod tests {
         }
         assert_eq!(lock(&pool.state).queue.len(), 2);
         if wake_for_nothing {
-            // They must queue again, once each.
+            // They keep their places.
             let waiting = lock(&pool.state).waiting.clone();
             waiting.into_iter().for_each(|parker| parker.unpark());
         }
@@ -249,6 +279,75 @@ mod tests {
         seen.sort_unstable();
         assert!(seen.into_iter().eq(0..14));
         assert!(lock(&pool.state).waiting.is_empty());
+        assert_eq!(lock(&pool.state).promised, 0);
+    }
+
+    /// A pool with one thread and one place, both taken until something is sent.
+    fn full_pool() -> (&'static Pool, mpsc::Sender<()>) {
+        let pool = pool(1, 1, Duration::from_secs(60));
+        let (started_tx, started_rx) = mpsc::channel();
+        let (go_tx, go_rx) = mpsc::channel();
+        let hold = move || {
+            started_tx.send(()).unwrap();
+            go_rx.recv().unwrap();
+        };
+        pool.submit(Box::new(hold)).unwrap();
+        started_rx.recv().unwrap();
+        pool.submit(Box::new(|| ())).unwrap();
+        (pool, go_tx)
+    }
+
+    #[test]
+    fn places_are_given_in_the_order_in_which_they_were_asked_for() {
+        let (pool, go) = full_pool();
+        let (tx, rx) = mpsc::channel();
+        let bthreads: Vec<_> = (0..50)
+            .map(|n| {
+                let tx = tx.clone();
+                let bthread = crate::spawn(move || pool.submit(Box::new(move || tx.send(n).unwrap())));
+                while lock(&pool.state).waiting.len() <= n {
+                    thread::yield_now();
+                }
+                // A wake-up for another reason costs nobody his place.
+                let parker = lock(&pool.state).waiting[n / 2];
+                parker.unpark();
+                bthread
+            })
+            .collect();
+        go.send(()).unwrap();
+        bthreads.into_iter().for_each(|bthread| bthread.join().unwrap().unwrap());
+        assert!(rx.iter().take(50).eq(0..50));
+    }
+
+    /// Takes a minute if each that gets a place looks at all who wait.
+    #[test]
+    fn a_hundred_thousand_wait_for_room() {
+        const CALLS: usize = 100_000;
+        let (pool, go) = full_pool();
+        let bthreads: Vec<_> =
+            (0..CALLS).map(|_| crate::spawn(|| pool.submit(Box::new(|| ())).unwrap())).collect();
+        while lock(&pool.state).waiting.len() < CALLS {
+            thread::yield_now();
+        }
+        go.send(()).unwrap();
+        bthreads.into_iter().for_each(|bthread| bthread.join().unwrap());
+        assert_eq!(lock(&pool.state).admitted, CALLS as u64);
+    }
+
+    #[test]
+    fn a_child_process_does_not_inherit_that_the_wake_up_signal_is_blocked() {
+        let pool = pool(1, 1, Duration::from_secs(60));
+        let (tx, rx) = mpsc::channel();
+        let ask = move || {
+            let output = std::process::Command::new("cat").arg("/proc/self/status").output().unwrap();
+            tx.send(String::from_utf8(output.stdout).unwrap()).unwrap();
+        };
+        // A worker, which has it blocked, starts the thread of the pool.
+        crate::spawn(|| pool.submit(Box::new(ask)).unwrap()).join().unwrap();
+        let status = rx.recv().unwrap();
+        let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap();
+        let blocked = u64::from_str_radix(blocked.trim(), 16).unwrap();
+        assert_eq!(blocked & 1 << (libc::SIGURG - 1), 0, "{blocked:x}");
     }
 
     #[test]

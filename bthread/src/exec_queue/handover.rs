@@ -2,9 +2,9 @@
 //! Knows neither bthreads nor executors; must never call code of a user.
 //!
 //! Normal tasks go through one list, urgent ones through another. The role hangs on the normal list alone: the push
-//! that finds it at rest starts a consumer. So an urgent submission also pushes a `Look` on it, and a stop pushes `Stop`.
-//! When a consumer that has met `Stop` finds both lists empty, it closes the urgent one, then the normal one: whatever
-//! was accepted has been taken before the normal list is closed, and nothing is accepted after it.
+//! that finds it at rest starts a consumer. So an urgent submission also pushes a `Look` on it, and a stop pushes
+//! `Stop`. When a consumer that has met `Stop` finds both lists empty, it closes the urgent one, then the normal one:
+//! whatever was accepted has been taken before the normal list is closed, and nothing is accepted after it.
 //!
 //! Holds unsafe: `end` belongs to the consumer. There is one [`Consumer`] at a time: the contract of
 //! [`Handover::consumer`] asks for it, and [`Consumer::find`] gives the role up before anybody else can get it.

@@ -33,10 +33,10 @@
 //! (2) What a pool keeps has gone through `Table::retire`, so it has no values but those that were `Send` when they
 //!     were put in, and its `Rc`s are the only ones: clones live in the frames of `with` alone, and those of the
 //!     table's owner are left when it gives the table away.
-//! (3) While a function that `LocalKey` gave a value to runs, the value stays where it is. A static's value is displaced
-//!     only by one whose making began when there was none, so every use of it is within that making, and over. It is
-//!     taken only at the end, from below all frames of its owner; by `LocalPool::reserve` while what it made is in
-//!     place, whose uses are within `init`, and over; and by a pool, which has no frames.
+//! (3) While a function that `LocalKey` gave a value to runs, the value stays where it is. A static's value is
+//!     displaced only by one whose making began when there was none, so every use of it is within that making, and
+//!     over. It is taken only at the end, from below all frames of its owner; by `LocalPool::reserve` while what it
+//!     made is in place, whose uses are within `init`, and over; and by a pool, which has no frames.
 
 #![allow(unsafe_code)]
 

@@ -19,8 +19,8 @@
 //!
 //! Holds unsafe. The argument, once:
 //! (1) A node is its pusher's until the exchange, and its value until the link (to the node before it, or `first`);
-//!     then it is the consumer's. The consumer frees a node only when it is not the tail and its own link is set, or when
-//!     it has exchanged the tail away from it: the pusher behind it is done with it then.
+//!     then it is the consumer's. The consumer frees a node only when it is not the tail and its own link is set, or
+//!     when it has exchanged the tail away from it: the pusher behind it is done with it then.
 //! (2) There is one cursor for each list, and who has it is the consumer. Cursor and list are kept together by the
 //!     callers, which is what the contracts ask for.
 //! (3) `waiter` is written by the consumer before it sets `WAITING` and read by the pusher that finds that, before it

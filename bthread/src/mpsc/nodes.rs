@@ -2,15 +2,17 @@
 //! mostly other threads, so that neither goes to the allocator for each item.
 //!
 //! Every thread keeps two chains of free blocks for each size; full chains travel through a depot that all threads
-//! share. Nothing here waits: when the depot is locked or out of its bounds, the allocator serves. Bounds: two chains of
-//! [`CHAIN`] blocks and a slab for each thread and size, [`DEPOT_BYTES_MAX`] bytes of each size in the depot. Beyond,
-//! blocks go back to the slabs that they were cut from, and a slab that has all of its own goes to the allocator.
+//! share. Nothing here waits: when the depot is locked or out of its bounds, the allocator serves. Bounds: two chains
+//! of [`CHAIN`] blocks and a slab for each thread and size, [`DEPOT_BYTES_MAX`] bytes of each size in the depot.
+//! Beyond, blocks go back to the slabs that they were cut from, and a slab that has all of its own goes to the
+//! allocator.
 //!
 //! Holds unsafe. The argument, once:
 //! (1) A free block belongs to the one chain it is in, a chain to the one thread or depot it is in; the words of a
 //!     block are written and read by its owner alone. The depot's mutex hands chains from thread to thread.
-//! (2) A block lies in a slab of its class, which is aligned to its size and begins with its count of blocks that are not
-//!     back. Whoever owns a block of a slab may therefore use the slab's head; who gives the last one back frees it.
+//! (2) A block lies in a slab of its class, which is aligned to its size and begins with its count of blocks that are
+//!     not back. Whoever owns a block of a slab may therefore use the slab's head; who gives the last one back frees
+//!     it.
 //! (3) The thread-local is reached in functions that are never inlined and never wait.
 
 #![allow(unsafe_code)]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::addrs::{ToSocketAddrs, first_success};
-use super::shape::{socket_traits, stream_traits, timeout_methods};
+use super::shape::{impl_socket, impl_stream, impl_timeouts};
 use super::socket::Socket;
 
 /// A TCP connection; `std::net::TcpStream` for bthreads. Any number of bthreads and threads may use it at a time.
@@ -58,54 +58,6 @@ impl TcpStream {
         connect_before(*addr, Some(deadline))
     }
 
-    /// Takes over a connection of std, and puts it into non-blocking mode. Never blocks.
-    ///
-    /// # Errors
-    /// As [`Watched::new`](crate::fd::Watched::new).
-    pub fn from_std(stream: net::TcpStream) -> io::Result<TcpStream> {
-        stream.set_nonblocking(true)?;
-        Self::from_nonblocking(stream)
-    }
-
-    pub(super) fn from_nonblocking(stream: net::TcpStream) -> io::Result<TcpStream> {
-        Ok(TcpStream { socket: Socket::new(stream)? })
-    }
-
-    /// The connection of std, in blocking mode and without timeouts. Never blocks.
-    ///
-    /// # Errors
-    /// `ResourceBusy` when there are other clones.
-    pub fn into_std(self) -> io::Result<net::TcpStream> {
-        let stream = Socket::into_inner(self.socket)?;
-        stream.set_nonblocking(false)?;
-        Ok(stream)
-    }
-
-    /// The other end's address. Never blocks.
-    ///
-    /// # Errors
-    /// Those of `getpeername`.
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.io().peer_addr()
-    }
-
-    /// This end's address. Never blocks.
-    ///
-    /// # Errors
-    /// Those of `getsockname`.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.io().local_addr()
-    }
-
-    /// Ends one direction or both, for all clones: who waits to read gets the end of stream, who waits to write an
-    /// error. Never blocks.
-    ///
-    /// # Errors
-    /// Those of `shutdown`.
-    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.socket.io().shutdown(how)
-    }
-
     /// Reads without taking away. *Blocking*: parks the calling bthread, or blocks the calling thread.
     ///
     /// # Errors
@@ -147,9 +99,9 @@ impl TcpStream {
     }
 }
 
-stream_traits!(TcpStream);
-socket_traits!(TcpStream);
-timeout_methods!(TcpStream);
+impl_stream!(TcpStream);
+impl_socket!(TcpStream);
+impl_timeouts!(TcpStream);
 
 fn connect_before(addr: SocketAddr, deadline: Option<Instant>) -> io::Result<TcpStream> {
     let stream = TcpStream::from_nonblocking(mio::net::TcpStream::connect(addr)?.into())?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::addrs::{ToSocketAddrs, first_success};
-use super::shape::{socket_traits, timeout_methods};
+use super::shape::{impl_socket, impl_timeouts};
 use super::socket::Socket;
 
 /// A UDP socket; `std::net::UdpSocket` for bthreads. Any number of bthreads and threads may use it at a time.
@@ -126,14 +126,6 @@ impl UdpSocket {
         self.socket.watched().close();
     }
 
-    /// This end's address. Never blocks.
-    ///
-    /// # Errors
-    /// Those of `getsockname`.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.io().local_addr()
-    }
-
     /// The peer's address. Never blocks.
     ///
     /// # Errors
@@ -207,5 +199,5 @@ impl UdpSocket {
     }
 }
 
-socket_traits!(UdpSocket);
-timeout_methods!(UdpSocket);
+impl_socket!(UdpSocket);
+impl_timeouts!(UdpSocket);

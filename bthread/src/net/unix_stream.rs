@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::shape::{socket_traits, stream_traits, timeout_methods};
+use super::shape::{impl_socket, impl_stream, impl_timeouts};
 use super::socket::Socket;
 use crate::sleep::{Slept, sleep_until};
 
@@ -79,59 +79,11 @@ impl UnixStream {
         let (left, right) = mio::net::UnixStream::pair()?;
         Ok((Self::from_nonblocking(left.into())?, Self::from_nonblocking(right.into())?))
     }
-
-    /// Takes over a connection of std, and puts it into non-blocking mode. Never blocks.
-    ///
-    /// # Errors
-    /// As [`Watched::new`](crate::fd::Watched::new).
-    pub fn from_std(stream: net::UnixStream) -> io::Result<UnixStream> {
-        stream.set_nonblocking(true)?;
-        Self::from_nonblocking(stream)
-    }
-
-    pub(super) fn from_nonblocking(stream: net::UnixStream) -> io::Result<UnixStream> {
-        Ok(UnixStream { socket: Socket::new(stream)? })
-    }
-
-    /// The connection of std, in blocking mode and without timeouts. Never blocks.
-    ///
-    /// # Errors
-    /// `ResourceBusy` when there are other clones.
-    pub fn into_std(self) -> io::Result<net::UnixStream> {
-        let stream = Socket::into_inner(self.socket)?;
-        stream.set_nonblocking(false)?;
-        Ok(stream)
-    }
-
-    /// The other end's address. Never blocks.
-    ///
-    /// # Errors
-    /// Those of `getpeername`.
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.io().peer_addr()
-    }
-
-    /// This end's address. Never blocks.
-    ///
-    /// # Errors
-    /// Those of `getsockname`.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.io().local_addr()
-    }
-
-    /// Ends one direction or both, for all clones: who waits to read gets the end of stream, who waits to write an
-    /// error. Never blocks.
-    ///
-    /// # Errors
-    /// Those of `shutdown`.
-    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.socket.io().shutdown(how)
-    }
 }
 
-stream_traits!(UnixStream);
-socket_traits!(UnixStream);
-timeout_methods!(UnixStream);
+impl_stream!(UnixStream);
+impl_socket!(UnixStream);
+impl_timeouts!(UnixStream);
 
 fn connect_before(addr: &SocketAddr, deadline: Option<Instant>) -> io::Result<UnixStream> {
     let mut pause = BACKLOG_RETRY_FIRST;

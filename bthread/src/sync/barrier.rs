@@ -1,7 +1,7 @@
 //! The barrier: several wait for each other, round after round.
 //!
-//! It owns the count of those who have come, and the number of the round, in one word, so that one who gives up can tell
-//! whether he is still counted. The butex word counts the rounds for those who sleep.
+//! It owns the count of those who have come, and the number of the round, in one word, so that one who gives up can
+//! tell whether he is still counted. The butex word counts the rounds for those who sleep.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -19,7 +19,10 @@ const ROUND: u64 = 1 << 32;
 /// # use std::sync::Arc;
 /// # use bthread::sync::Barrier;
 /// let barrier = Arc::new(Barrier::new(3));
-/// let all: Vec<_> = (0..3).map(|_| { let barrier = barrier.clone(); bthread::spawn(move || barrier.wait().is_leader()) }).collect();
+/// let all: Vec<_> = (0..3).map(|_| {
+///     let barrier = barrier.clone();
+///     bthread::spawn(move || barrier.wait().is_leader())
+/// }).collect();
 /// let leaders = all.into_iter().filter_map(|one| one.join().unwrap().then_some(())).count();
 /// assert_eq!(leaders, 1);
 /// ```

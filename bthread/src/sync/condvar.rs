@@ -18,7 +18,11 @@ use super::raw::RawCondvar;
 /// # use std::sync::Arc;
 /// # use bthread::sync::{Condvar, Mutex};
 /// let shared = Arc::new((Mutex::new(false), Condvar::new()));
-/// let setter = bthread::spawn({ let shared = shared.clone(); move || { *shared.0.lock().unwrap() = true; shared.1.notify_one(); } });
+/// let sets = shared.clone();
+/// let setter = bthread::spawn(move || {
+///     *sets.0.lock().unwrap() = true;
+///     sets.1.notify_one();
+/// });
 /// let ready = shared.1.wait_while(shared.0.lock().unwrap(), |ready| !*ready).unwrap();
 /// assert!(*ready);
 /// # drop(ready); setter.join().unwrap();

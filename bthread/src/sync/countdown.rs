@@ -1,7 +1,7 @@
 //! The countdown: waiting until a number of things have happened.
 //!
-//! It owns the count, and how often it has reached zero, in one word, so that a waiter does not miss that when the count is
-//! set anew at once. The butex word counts the same for those who sleep.
+//! It owns the count, and how often it has reached zero, in one word, so that a waiter does not miss that when the
+//! count is set anew at once. The butex word counts the same for those who sleep.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -42,8 +42,8 @@ impl CountdownEvent {
         }
     }
 
-    /// Takes `n` off the count; the one that reaches zero wakes everybody who waits. What came before a signal is seen by
-    /// those who are let go. Never blocks.
+    /// Takes `n` off the count; the one that reaches zero wakes everybody who waits. What came before a signal is seen
+    /// by those who are let go. Never blocks.
     ///
     /// # Panics
     /// When `n` is more than is left, after it was counted as what is left: somebody signals too often.

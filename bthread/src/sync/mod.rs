@@ -21,9 +21,9 @@
 //! exception is [`Condvar`], where they are a wake-up for no reason.
 //!
 //! # Poisoning
-//! As in `std`: a [`Mutex`] or [`RwLock`] is poisoned when a guard that can write is dropped by a panic that began while
-//! it was held, and gives its data out in an error from then on, until `clear_poison`. A [`Once`] or [`LazyLock`] whose
-//! function has panicked panics for everybody who comes later; a [`OnceLock`] is just tried again. Semaphores,
+//! As in `std`: a [`Mutex`] or [`RwLock`] is poisoned when a guard that can write is dropped by a panic that began
+//! while it was held, and gives its data out in an error from then on, until `clear_poison`. A [`Once`] or [`LazyLock`]
+//! whose function has panicked panics for everybody who comes later; a [`OnceLock`] is just tried again. Semaphores,
 //! countdowns and barriers guard no data and are not poisoned.
 //!
 //! # Fairness

@@ -22,7 +22,10 @@ use super::raw::RawMutex;
 ///
 /// ```
 /// let total = std::sync::Arc::new(bthread::sync::Mutex::new(0));
-/// let adders: Vec<_> = (1..=3).map(|n| { let total = total.clone(); bthread::spawn(move || *total.lock().unwrap() += n) }).collect();
+/// let adders: Vec<_> = (1..=3).map(|n| {
+///     let total = total.clone();
+///     bthread::spawn(move || *total.lock().unwrap() += n)
+/// }).collect();
 /// adders.into_iter().for_each(|adder| adder.join().unwrap());
 /// assert_eq!(*total.lock().unwrap(), 6);
 /// ```

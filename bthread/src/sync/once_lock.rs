@@ -1,7 +1,8 @@
 //! A value that is set once.
 //!
 //! Holds unsafe: the place of the value.
-//! (1) It is written by the function of `once` alone, of which there is one at a time, and none after one has succeeded.
+//! (1) It is written by the function of `once` alone, of which there is one at a time, and none after one has
+//!     succeeded.
 //! (2) It holds a value if and only if `once` is completed; who has seen that sees the value.
 
 #![allow(unsafe_code)]

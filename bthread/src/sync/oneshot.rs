@@ -9,7 +9,8 @@
 //! | `GONE` | the receiver is gone | sender → `SENT` or `DROPPED`, and takes its value back |
 //!
 //! Holds unsafe. The argument, once:
-//! (1) `value` is the sender's until it has set `SENT`, then the receiver's; if it found `GONE` it is still the sender's.
+//! (1) `value` is the sender's until it has set `SENT`, then the receiver's; if it found `GONE` it is still the
+//!     sender's.
 //! (2) `waiter` is the receiver's, but in `WAITING`; who takes the state out of `WAITING` has it.
 
 #![allow(unsafe_code)]
@@ -239,7 +240,8 @@ impl<T> Future for Receiver<T> {
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        // Acquire pairs with the Release in `finish`: we see the value. Release: the sender that finds GONE may free all.
+        // Acquire pairs with the Release in `finish`: we see the value. Release: the sender that finds GONE may free
+        // all.
         match self.0.state.swap(GONE, Ordering::AcqRel) {
             // SAFETY: (1): ours since `SENT`.
             SENT => drop(unsafe { (*self.0.value.get()).take() }),

@@ -83,8 +83,8 @@ impl<T> RwLock<T> {
 }
 
 impl<T: ?Sized> RwLock<T> {
-    /// Locks for reading. *Blocking*: parks the calling bthread, or blocks the calling thread, until no writer holds the
-    /// lock or waits for it.
+    /// Locks for reading. *Blocking*: parks the calling bthread, or blocks the calling thread, until no writer holds
+    /// the lock or waits for it.
     ///
     /// # Errors
     /// The guard all the same when a writer has panicked.

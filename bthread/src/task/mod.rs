@@ -11,13 +11,13 @@
 
 #![allow(unsafe_code)]
 
+mod id;
 mod layout;
 mod pool;
 mod value;
 
 use std::any::Any;
 use std::cell::UnsafeCell;
-use std::fmt;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -35,6 +35,7 @@ use crate::stack::Stack;
 use crate::worker::Worker;
 use value::{Inline, put, take};
 
+pub use id::TaskId;
 pub(crate) use pool::{Pool, TASKS_MAX, all_slots, recycle, slot_of};
 
 /// The function has returned (or panicked) and the result is in its place.
@@ -55,38 +56,6 @@ const WATCHED: u64 = 4;
 pub(crate) const PHASE_FREE: u8 = 0;
 pub(crate) const PHASE_QUEUED: u8 = 1;
 pub(crate) const PHASE_STARTED: u8 = 2;
-
-/// The versioned 64-bit id of a bthread: `version << 32 | slot`. Never 0; not given twice.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TaskId(u64);
-
-impl TaskId {
-    /// The number itself.
-    pub fn as_u64(self) -> u64 {
-        self.0
-    }
-
-    /// The id with this number, which need not name any bthread: pages and tools pass ids as text.
-    pub fn from_u64(id: u64) -> Self {
-        TaskId(id)
-    }
-
-    pub(crate) fn index(self) -> usize {
-        self.0 as u32 as usize
-    }
-}
-
-impl fmt::Display for TaskId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Debug for TaskId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TaskId({})", self.0)
-    }
-}
 
 /// A task slot; lives for ever.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -373,7 +342,7 @@ impl Task {
 
     pub(crate) fn id(&self) -> TaskId {
         // Relaxed: the version changes only when the slot is recycled.
-        TaskId(self.identity.load(Ordering::Relaxed) >> 32 << 32 | u64::from(self.index))
+        TaskId::new(self.identity.load(Ordering::Relaxed) >> 32, self.index)
     }
 
     /// Marks the bthread `id` as interrupted, and as told to stop if `stop`. False: it is not the one in this slot,
@@ -391,7 +360,7 @@ impl Task {
 
     fn mark(&self, id: TaskId, flags: u64, order: Ordering) -> bool {
         let marked = self.identity.fetch_update(order, Ordering::Relaxed, |identity| {
-            (identity >> 32 == id.0 >> 32).then_some(identity | flags)
+            (identity >> 32 == id.version()).then_some(identity | flags)
         });
         marked.is_ok()
     }
@@ -401,7 +370,7 @@ impl Task {
         // The version is read last: if it is still `id`'s, so was the life. Acquire keeps the two in order, and pairs
         // with the Release in `complete` and in `recycle`: what the bthread did is seen.
         let done = self.life.load(Ordering::Acquire) & LIFE_DONE != 0;
-        self.identity.load(Ordering::Acquire) >> 32 != id.0 >> 32 || done
+        self.identity.load(Ordering::Acquire) >> 32 != id.version() || done
     }
 
     /// Takes notice of an interruption. By the bthread itself.
@@ -415,7 +384,7 @@ impl Task {
     /// Whether the bthread `id` was told to stop, or is gone.
     pub(crate) fn is_stopped(&self, id: TaskId) -> bool {
         let identity = self.identity.load(Ordering::Acquire); // pairs with the Release in `interrupt`
-        identity >> 32 != id.0 >> 32 || identity & STOPPED != 0
+        identity >> 32 != id.version() || identity & STOPPED != 0
     }
 
     /// Whether it was interrupted and has not noticed yet, and whether it was told to stop; a snapshot.

@@ -100,6 +100,6 @@ pub(crate) fn recycle(task: TaskRef) {
     // Not a plain store: somebody may be setting a flag. Release pairs with the Acquire in `has_ended`.
     let old = task.identity.swap(next, Ordering::AcqRel);
     if old & WATCHED != 0 {
-        crate::join::wake_watchers(TaskId(old >> 32 << 32 | u64::from(task.index)));
+        crate::join::wake_watchers(TaskId::new(old >> 32, task.index));
     }
 }

@@ -44,7 +44,8 @@ impl<A> Timers<A> {
         }
     }
 
-    /// Sets a timer, on the owner's thread (that which calls [`arm`](Self::arm)), and takes its action; leaves it if there are `max` timers already.
+    /// Sets a timer, on the owner's thread (that which calls [`arm`](Self::arm)), and takes its action; leaves it if
+    /// there are `max` timers already.
     pub(crate) fn add(&self, due: Time, action: &mut Option<A>, max: usize) -> Option<Key> {
         self.insert(due, action, max).map(|(key, _)| key)
     }

@@ -1,9 +1,9 @@
 //! The bound of a channel: how much room its list has, and the senders who wait for some.
 //!
 //! A word holds the free places and a mark that senders are waiting; while it is unmarked nobody takes the lock. A
-//! sender that finds no room leaves its value as an *offer* and parks. The receiver passes a place that gets free to the
-//! first offer, so that senders have their turn in the order in which they came. A channel of bound 0 has no room ever:
-//! the receiver takes offers, and a sender that finds the receiver waiting hands its value over without one.
+//! sender that finds no room leaves its value as an *offer* and parks. The receiver passes a place that gets free to
+//! the first offer, so that senders have their turn in the order in which they came. A channel of bound 0 has no room
+//! ever: the receiver takes offers, and a sender that finds the receiver waiting hands its value over without one.
 //!
 //! The mark is set and cleared under the lock only, and set only while there is no room.
 

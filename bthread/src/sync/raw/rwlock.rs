@@ -1,7 +1,7 @@
 //! The readers-writer lock without its data: one 64-bit state, and a butex for each kind of waiter.
 //!
-//! Writers come first (`spec/bthread.md` §7): from the moment that a writer waits until no writer waits or holds, no new
-//! reader gets in. So writers are not starved by readers; readers can be by writers.
+//! Writers come first (`spec/bthread.md` §7): from the moment that a writer waits until no writer waits or holds, no
+//! new reader gets in. So writers are not starved by readers; readers can be by writers.
 //!
 //! | bits of the state | meaning |
 //! |---|---|

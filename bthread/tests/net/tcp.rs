@@ -1,60 +1,12 @@
-//! Sockets, between bthreads and threads, over the loopback.
+//! TCP streams and listeners.
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::net::SocketAddr as UnixAddr;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use bthread::net::{Shutdown, TcpListener, TcpStream, ToSocketAddrs, UdpSocket, UnixListener, UnixStream};
+use bthread::net::{Shutdown, TcpListener, TcpStream};
 use bthread::{Runtime, interrupt, stop};
 
-const SHORT: Duration = Duration::from_millis(10);
-
-/// Runs `f` once in a bthread and once on a thread.
-fn on_both(f: fn()) {
-    bthread::spawn(f).join().unwrap();
-    std::thread::spawn(f).join().unwrap();
-}
-
-/// Both ends of a connection.
-fn tcp_pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (server, peer) = listener.accept().unwrap();
-    assert_eq!(peer, client.local_addr().unwrap());
-    assert_eq!(client.peer_addr().unwrap(), server.local_addr().unwrap());
-    (client, server)
-}
-
-/// A path that no other test takes.
-fn path(name: &str) -> PathBuf {
-    let path = std::env::temp_dir().join(format!("bthread-net-{name}-{}", std::process::id()));
-    let _ = std::fs::remove_file(&path);
-    path
-}
-
-/// Leaves room for one connection or so that is not accepted yet.
-fn shrink_backlog(listener: impl AsFd) {
-    // SAFETY: takes and gives plain numbers.
-    assert_eq!(unsafe { libc::listen(listener.as_fd().as_raw_fd(), 0) }, 0);
-}
-
-/// Writes until the kernel takes no more; returns how many bytes.
-fn fill(stream: impl Write) -> usize {
-    let mut stream = stream;
-    let chunk = [7u8; 65536];
-    let mut written = 0;
-    loop {
-        match stream.write(&chunk) {
-            Ok(bytes) => written += bytes,
-            Err(error) => {
-                assert_eq!(error.kind(), ErrorKind::TimedOut);
-                return written;
-            }
-        }
-    }
-}
+use super::{SHORT, fill, on_both, shrink_backlog, tcp_pair};
 
 #[test]
 fn many_bthreads_talk_over_tcp() {
@@ -160,41 +112,6 @@ fn a_half_close_ends_one_direction() {
 }
 
 #[test]
-fn a_shutdown_wakes_who_reads_and_who_writes() {
-    fn check<S: Read + Write + Clone + Send + 'static>(
-        (here, there): (S, S),
-        shutdown: impl Fn(&S, Shutdown),
-    ) {
-        let mut readers: Vec<Box<dyn FnOnce() -> usize>> = Vec::new();
-        for _ in 0..3 {
-            let mut stream = here.clone();
-            let bthread = bthread::spawn(move || stream.read(&mut [0]).unwrap());
-            readers.push(Box::new(|| bthread.join().unwrap()));
-            let mut stream = here.clone();
-            let thread = std::thread::spawn(move || stream.read(&mut [0]).unwrap());
-            readers.push(Box::new(|| thread.join().unwrap()));
-        }
-        let mut writer = here.clone();
-        let writer = bthread::spawn(move || {
-            loop {
-                if let Err(error) = writer.write(&[7; 65536]) {
-                    return error.kind();
-                }
-            }
-        });
-        bthread::sleep(SHORT);
-        shutdown(&here, Shutdown::Both);
-        for reader in readers {
-            assert_eq!(reader(), 0);
-        }
-        assert_eq!(writer.join().unwrap(), ErrorKind::BrokenPipe);
-        drop(there);
-    }
-    check(tcp_pair(), |stream, how| stream.shutdown(how).unwrap());
-    check(UnixStream::pair().unwrap(), |stream, how| stream.shutdown(how).unwrap());
-}
-
-#[test]
 fn dropping_a_clone_leaves_the_others_alone() {
     let (client, mut server) = tcp_pair();
     let reader = bthread::spawn({
@@ -270,6 +187,12 @@ fn a_refused_connection_is_an_error_and_the_next_address_is_tried() {
     });
 }
 
+/// As `on_both`, with an argument.
+fn on_both_with<A: Copy + Send + 'static>(argument: A, f: fn(A)) {
+    bthread::spawn(move || f(argument)).join().unwrap();
+    std::thread::spawn(move || f(argument)).join().unwrap();
+}
+
 #[test]
 fn a_connect_to_a_full_backlog_ends_at_its_deadline_or_by_an_interruption() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -300,78 +223,6 @@ fn a_connect_to_a_full_backlog_ends_at_its_deadline_or_by_an_interruption() {
     assert_eq!(connecting.join().unwrap(), ErrorKind::Interrupted);
     let zero = TcpStream::connect_timeout(&address, Duration::ZERO).unwrap_err();
     assert_eq!(zero.kind(), ErrorKind::InvalidInput);
-}
-
-fn on_both_with<A: Copy + Send + 'static>(argument: A, f: fn(A)) {
-    bthread::spawn(move || f(argument)).join().unwrap();
-    std::thread::spawn(move || f(argument)).join().unwrap();
-}
-
-#[test]
-fn a_unix_connect_waits_while_the_backlog_is_full() {
-    let path = path("backlog");
-    let listener = UnixListener::bind(&path).unwrap();
-    shrink_backlog(&listener);
-    let address = UnixAddr::from_pathname(&path).unwrap();
-    let mut queued = Vec::new();
-    let error = loop {
-        match UnixStream::connect_until(&address, Instant::now() + SHORT) {
-            Ok(stream) => queued.push(stream),
-            Err(error) => break error,
-        }
-        assert!(queued.len() < 16, "the backlog has no end");
-    };
-    assert_eq!(error.kind(), ErrorKind::TimedOut);
-    let interrupted = bthread::spawn({
-        let path = path.clone();
-        move || UnixStream::connect(path).unwrap_err().kind()
-    });
-    bthread::sleep(Duration::from_millis(2));
-    assert!(interrupt(interrupted.id()));
-    assert_eq!(interrupted.join().unwrap(), ErrorKind::Interrupted);
-    let connecting = bthread::spawn({
-        let path = path.clone();
-        move || UnixStream::connect(path).unwrap().write_all(b"x").unwrap()
-    });
-    for _ in 0..queued.len() {
-        listener.accept().unwrap();
-    }
-    let mut byte = [0];
-    listener.accept().unwrap().0.read_exact(&mut byte).unwrap();
-    connecting.join().unwrap();
-    std::fs::remove_file(path).unwrap();
-}
-
-#[test]
-fn a_close_wakes_everybody_who_accepts_or_receives() {
-    let path = path("close");
-    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-    let unix = UnixListener::bind(&path).unwrap();
-    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let accept = |tcp: TcpListener| move || tcp.accept().unwrap_err().raw_os_error();
-    let mut bthreads = Vec::new();
-    let mut threads = Vec::new();
-    for _ in 0..3 {
-        bthreads.push(bthread::spawn(accept(tcp.clone())));
-        threads.push(std::thread::spawn(accept(tcp.clone())));
-        let clone = unix.clone();
-        bthreads.push(bthread::spawn(move || clone.accept().unwrap_err().raw_os_error()));
-        let clone = udp.clone();
-        bthreads.push(bthread::spawn(move || clone.recv_from(&mut [0]).unwrap_err().raw_os_error()));
-    }
-    bthread::sleep(SHORT);
-    tcp.close();
-    unix.close();
-    udp.close();
-    for waiter in bthreads {
-        assert_eq!(waiter.join().unwrap(), Some(libc::EBADF));
-    }
-    for waiter in threads {
-        assert_eq!(waiter.join().unwrap(), Some(libc::EBADF));
-    }
-    assert_eq!(tcp.accept().unwrap_err().raw_os_error(), Some(libc::EBADF));
-    assert_eq!(udp.send_to(b"x", udp.local_addr().unwrap()).unwrap_err().raw_os_error(), Some(libc::EBADF));
-    std::fs::remove_file(path).unwrap();
 }
 
 #[test]
@@ -414,76 +265,6 @@ fn several_accept_from_one_listener() {
 }
 
 #[test]
-fn unix_streams_talk_by_path_and_by_abstract_name() {
-    use std::os::linux::net::SocketAddrExt;
-    let path = path("talk");
-    let abstract_name = format!("bthread-net-{}", std::process::id());
-    let named = UnixAddr::from_abstract_name(abstract_name).unwrap();
-    let talk = |listener: UnixListener, mut client: UnixStream| {
-        let server = bthread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut question = [0; 4];
-            stream.read_exact(&mut question).unwrap();
-            stream.write_all(&question).unwrap();
-        });
-        client.write_all(b"ping").unwrap();
-        let mut answer = String::new();
-        client.read_to_string(&mut answer).unwrap();
-        assert_eq!(answer, "ping");
-        server.join().unwrap();
-    };
-    let listener = UnixListener::bind(&path).unwrap();
-    assert_eq!(listener.local_addr().unwrap().as_pathname(), Some(&*path));
-    talk(listener, UnixStream::connect(&path).unwrap());
-    assert_eq!(UnixStream::connect(&path).unwrap_err().kind(), ErrorKind::ConnectionRefused);
-    std::fs::remove_file(path).unwrap();
-    let listener = UnixListener::bind_addr(&named).unwrap();
-    talk(listener, UnixStream::connect_addr(&named).unwrap());
-}
-
-#[test]
-fn unix_streams_have_timeouts() {
-    let (mut left, right) = UnixStream::pair().unwrap();
-    left.set_read_timeout(Some(SHORT)).unwrap();
-    assert_eq!(left.read(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
-    left.set_write_timeout(Some(SHORT)).unwrap();
-    let written = fill(&left);
-    drop(left);
-    let mut all = Vec::new();
-    (&right).read_to_end(&mut all).unwrap();
-    assert_eq!(all.len(), written);
-}
-
-#[test]
-fn datagrams_arrive_one_by_one() {
-    on_both(|| {
-        let here = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let there = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
-        let (here_at, there_at) = (here.local_addr().unwrap(), there.local_addr().unwrap());
-        let echo = bthread::spawn(move || {
-            let mut buf = [0; 16];
-            for _ in 0..100 {
-                let (bytes, from) = there.recv_from(&mut buf).unwrap();
-                there.send_to(&buf[..bytes], from).unwrap();
-            }
-        });
-        here.connect(there_at).unwrap();
-        assert_eq!(here.peer_addr().unwrap(), there_at);
-        let mut buf = [0; 16];
-        for n in 0..100u8 {
-            here.send(&[n, 1]).unwrap();
-            assert_eq!(here.peek(&mut buf).unwrap(), 2);
-            assert_eq!(here.recv(&mut buf).unwrap(), 2);
-            assert_eq!(buf[0], n);
-        }
-        echo.join().unwrap();
-        here.set_read_timeout(Some(SHORT)).unwrap();
-        assert_eq!(here.recv(&mut buf).unwrap_err().kind(), ErrorKind::TimedOut);
-        assert_eq!(here.local_addr().unwrap(), here_at);
-    });
-}
-
-#[test]
 fn an_interruption_ends_a_read_and_the_connection_lives_on() {
     let (mut client, mut server) = tcp_pair();
     let reader = bthread::spawn(move || {
@@ -499,45 +280,6 @@ fn an_interruption_ends_a_read_and_the_connection_lives_on() {
     bthread::sleep(SHORT);
     server.write_all(b"x").unwrap();
     assert_eq!(reader.join().unwrap(), b'x');
-}
-
-#[test]
-fn names_are_looked_up_without_holding_the_worker() {
-    let one = Runtime::builder().workers(1).start().unwrap();
-    one.spawn(|| {
-        let listener = TcpListener::bind(("localhost", 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        TcpStream::connect(format!("localhost:{port}")).unwrap();
-        let digits: Vec<_> = "[::1]:80".to_socket_addrs().unwrap().collect();
-        assert_eq!(digits, ["[::1]:80".parse().unwrap()]);
-        assert_eq!("no port".to_socket_addrs().unwrap_err().kind(), ErrorKind::InvalidInput);
-    })
-    .join()
-    .unwrap();
-}
-
-#[test]
-fn sockets_come_from_std_and_go_back() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let listener = TcpListener::from_std(listener).unwrap();
-    let (mut server, _) = listener.accept().unwrap();
-    let client = TcpStream::from_std(client).unwrap();
-    let clone = client.clone();
-    assert_eq!(client.into_std().unwrap_err().kind(), ErrorKind::ResourceBusy);
-    let mut client = clone.into_std().unwrap();
-    // In blocking mode again: this waits in the kernel.
-    let writer = bthread::spawn(move || {
-        bthread::sleep(SHORT);
-        server.write_all(b"x").unwrap();
-    });
-    client.read_exact(&mut [0]).unwrap();
-    writer.join().unwrap();
-    let (left, _right) = std::os::unix::net::UnixStream::pair().unwrap();
-    UnixStream::from_std(left).unwrap().into_std().unwrap();
-    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    UdpSocket::from_std(socket).unwrap().into_std().unwrap();
-    listener.into_std().unwrap();
 }
 
 #[test]
