@@ -20,7 +20,7 @@ use crate::gate::{Gate, Passed};
 use crate::poller::{self, EventHandler, Readiness, Registration};
 use crate::{sys, worker};
 
-/// System calls in a row on one worker that did not wait, after which the caller lets other bthreads run: a peer that
+/// Calls on one worker that did not wait, failed ones included, after which the caller lets other bthreads run: a peer that
 /// always has something to say must not hold up a worker.
 const TURN_CALLS: u32 = 64;
 
@@ -266,6 +266,11 @@ impl<T: AsFd> Watched<T> {
         self.gates.write.close();
     }
 
+    /// Whether a [`close`](Self::close) was called. Never blocks.
+    pub fn is_closed(&self) -> bool {
+        self.gates.read.look().is_err()
+    }
+
     /// As `with_readable`; the deadline is asked for at the first wait.
     pub(crate) fn repeat_read<R>(
         &self,
@@ -290,7 +295,8 @@ impl<T: AsFd> Watched<T> {
         deadline: impl FnOnce() -> Option<Instant>,
         mut call: impl FnMut(&T) -> io::Result<R>,
     ) -> io::Result<R> {
-        let mut seen = gate.look()?;
+        // Errors that come at once count as well: a loop that goes on after them must not hold up its worker.
+        let mut seen = gate.look().inspect_err(|_| take_turn())?;
         let mut result = call(&self.io);
         if !would_block(&result) {
             take_turn();
@@ -306,6 +312,7 @@ impl<T: AsFd> Watched<T> {
             // At the deadline too: its cause may be there while no worker has had the time to look.
             result = call(&self.io);
             if passed == Passed::TimedOut && would_block(&result) {
+                take_turn(); // a deadline that had passed was no wait
                 return Err(io::ErrorKind::TimedOut.into());
             }
         }

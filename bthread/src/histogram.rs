@@ -1,5 +1,6 @@
 //! A histogram of durations with one bucket for each power of two, written by one thread and read by any.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ impl Buckets {
 }
 
 /// How long things took, by powers of two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Histogram([u64; BUCKETS]);
 
 impl Default for Histogram {
@@ -67,6 +68,17 @@ impl Histogram {
     }
 }
 
+/// How many, half of them within what, 99 of 100 within what.
+impl fmt::Debug for Histogram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Histogram")
+            .field("count", &self.count())
+            .field("p50", &self.quantile(0.5))
+            .field("p99", &self.quantile(0.99))
+            .finish()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,5 +98,6 @@ mod tests {
         assert_eq!(histogram.quantile(0.8), Duration::from_nanos(1 << 20));
         assert_eq!(histogram.quantile(1.0), Duration::from_nanos(1 << 39));
         assert_eq!(histogram.buckets().map(|(_, count)| count).collect::<Vec<_>>(), [1, 1, 3, 1, 1]);
+        assert_eq!(format!("{histogram:?}"), "Histogram { count: 7, p50: 128ns, p99: 549.755813888s }");
     }
 }

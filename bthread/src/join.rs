@@ -39,7 +39,20 @@ impl<T> JoinHandle<T> {
     /// # Errors
     /// The handle.
     pub fn join_timeout(self, timeout: Duration) -> Result<std::thread::Result<T>, Self> {
-        if self.task.wait(Instant::now().checked_add(timeout)) { Ok(self.task.join()) } else { Err(self) }
+        self.join_before(Instant::now().checked_add(timeout))
+    }
+
+    /// As [`join`](Self::join), until the deadline at most; gives the handle back when it came first.
+    ///
+    /// # Errors
+    /// The handle.
+    pub fn join_until(self, deadline: Instant) -> Result<std::thread::Result<T>, Self> {
+        self.join_before(Some(deadline))
+    }
+
+    /// As [`join_until`](Self::join_until); None is no deadline.
+    pub(crate) fn join_before(self, deadline: Option<Instant>) -> Result<std::thread::Result<T>, Self> {
+        if self.task.wait(deadline) { Ok(self.task.join()) } else { Err(self) }
     }
 
     /// Whether the bthread has ended, so that [`join`](Self::join) would not wait.
@@ -65,7 +78,8 @@ impl<T> fmt::Debug for JoinHandle<T> {
 /// *Blocking*: parks the calling bthread, or blocks the calling thread.
 ///
 /// # Errors
-/// `InvalidInput` for the caller's own id, and for one that was never given.
+/// `InvalidInput` for the caller's own id, and for a number that no bthread has had so far. Of a number that was never
+/// given, but names a place that other bthreads had, nobody can tell: it counts as that of one that has ended.
 ///
 /// ```
 /// let handle = bthread::spawn(|| ());
@@ -82,6 +96,14 @@ pub fn join(id: TaskId) -> io::Result<()> {
 /// As [`join`].
 pub fn join_until(id: TaskId, deadline: Instant) -> io::Result<bool> {
     wait_for_end(id, Some(deadline))
+}
+
+/// As [`join`], for at most `timeout`. False: the time was up first.
+///
+/// # Errors
+/// As [`join`].
+pub fn join_timeout(id: TaskId, timeout: Duration) -> io::Result<bool> {
+    wait_for_end(id, Instant::now().checked_add(timeout))
 }
 
 fn wait_for_end(id: TaskId, deadline: Option<Instant>) -> io::Result<bool> {

@@ -9,6 +9,9 @@
 //! assert_eq!(sum, 499_500);
 //! ```
 //!
+//! The package is `bobbin-bthread`: `bthread = { package = "bobbin-bthread", path = "…" }` among the dependencies makes it
+//! `bthread`, as here; whoever depends on `bobbin` writes `use bobbin::bthread;`.
+//!
 //! Every call also works on a plain OS thread, which it then blocks. The [`guide`] has a chapter for each facility.
 //!
 //! A bthread that has started stays on its worker; only those that have not started are taken by other workers. So
@@ -106,7 +109,7 @@ pub use {
     histogram::Histogram,
     inspect::{BthreadInfo, BthreadState, Home, WaitsFor, bthread, bthreads, stack_trace},
     interrupt::{interrupt, is_stopped, stop, stop_requested},
-    join::{JoinHandle, join, join_until},
+    join::{JoinHandle, join, join_timeout, join_until},
     local::{LocalKey, LocalPool},
     monitor::BlockedWorker,
     poller::{EventHandler, Readiness, Registration},

@@ -11,6 +11,7 @@ use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use crate::atomic::lock;
 use crate::butex::{Butex, Manner};
@@ -24,7 +25,8 @@ use crate::task::{TaskId, contained};
 /// pending.
 ///
 /// # Panics
-/// When `f` panics, and when a bthread panicked that nobody joined.
+/// When `f` panics, with its payload; else, when a bthread panicked that nobody joined, with "a scoped bthread
+/// panicked", as std has it: the payload is in the handle, for who joins.
 ///
 /// ```
 /// let numbers = [1, 2, 3];
@@ -76,6 +78,13 @@ struct Shared {
 struct Packet<T> {
     result: Mutex<Option<std::thread::Result<T>>>,
     shared: Arc<Shared>,
+}
+
+impl<T> Packet<T> {
+    /// The result, once the bthread has ended.
+    fn take(&self) -> std::thread::Result<T> {
+        lock(&self.result).take().expect("a bthread that has ended left its result")
+    }
 }
 
 impl<T> Drop for Packet<T> {
@@ -150,8 +159,30 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// The payload when the function panicked.
     pub fn join(self) -> std::thread::Result<T> {
         let _ = self.handle.join(); // a panic of the function is in the packet
-        let result = lock(&self.packet.result).take();
-        result.expect("a bthread that has ended left its result")
+        self.packet.take()
+    }
+
+    /// As [`join`](Self::join), for at most `timeout`; gives the handle back when the time was up first.
+    ///
+    /// # Errors
+    /// The handle.
+    pub fn join_timeout(self, timeout: Duration) -> Result<std::thread::Result<T>, Self> {
+        self.join_before(Instant::now().checked_add(timeout))
+    }
+
+    /// As [`join`](Self::join), until the deadline at most; gives the handle back when it came first.
+    ///
+    /// # Errors
+    /// The handle.
+    pub fn join_until(self, deadline: Instant) -> Result<std::thread::Result<T>, Self> {
+        self.join_before(Some(deadline))
+    }
+
+    fn join_before(self, deadline: Option<Instant>) -> Result<std::thread::Result<T>, Self> {
+        match self.handle.join_before(deadline) {
+            Ok(_) => Ok(self.packet.take()), // as in `join`
+            Err(handle) => Err(ScopedJoinHandle { handle, ..self }),
+        }
     }
 
     /// Whether the bthread has ended, so that [`join`](Self::join) would not wait.

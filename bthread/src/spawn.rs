@@ -161,6 +161,11 @@ impl Builder {
     /// # Errors
     /// `OutOfMemory` when there are no bthreads (2^22 in a process) or stacks left; `InvalidInput` when no runtime has
     /// the tag; `Unsupported` in the child of a fork. `f` is dropped then.
+    ///
+    /// A bthread gets its stack when it starts, so spawns are accepted until a worker has found none, and refused from
+    /// then on until there are some again: with a bound of 64 stacks thousands may be accepted meanwhile, which start
+    /// one after the other as stacks come back. The workers look again every millisecond, so a spawn may be refused
+    /// for that long after the first stack has come back.
     pub fn spawn<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
     where
         F: FnOnce() -> T + Send + 'static,

@@ -38,7 +38,9 @@ fn bthreads_that_yield_to_each_other_let_timers_fire() {
     let runtime = one_worker();
     let fired = Flag::default();
     let pair = [yields(runtime, &fired), yields(runtime, &fired)];
-    let sets = move || drop(timer::schedule(Instant::now(), move || fired.raise()));
+    let sets = move || {
+        timer::schedule(Instant::now(), move || fired.raise());
+    };
     runtime.spawn(sets).join().unwrap();
     pair.into_iter().for_each(|one| one.join().unwrap());
 }

@@ -53,6 +53,90 @@ fn so_many_permits_let_so_many_waiters_go() {
 }
 
 #[test]
+fn several_permits_are_taken_together_or_not_at_all() {
+    static SEMAPHORE: Semaphore = Semaphore::new(3);
+    let two = SEMAPHORE.acquire_many(2);
+    assert_eq!((two.count(), SEMAPHORE.available_permits()), (2, 1));
+    join_all(start_all(2, |_| {
+        assert!(SEMAPHORE.try_acquire_many(2).is_none());
+        assert!(SEMAPHORE.try_acquire_many_until(2, Instant::now()).is_none());
+        let start = Instant::now();
+        assert!(SEMAPHORE.try_acquire_many_timeout(2, Duration::from_millis(3)).is_none());
+        assert!(start.elapsed() >= Duration::from_millis(3));
+        drop(SEMAPHORE.acquire_many(0));
+    }));
+    drop(two);
+    SEMAPHORE.try_acquire_many_until(2, far()).unwrap().forget();
+    SEMAPHORE.try_acquire_many_timeout(1, Duration::MAX).unwrap().forget();
+    assert_eq!(SEMAPHORE.available_permits(), 0);
+}
+
+#[test]
+fn who_waits_for_one_gets_what_one_who_gave_up_on_several_left() {
+    let semaphore = Arc::new(Semaphore::new(0));
+    let takes = semaphore.clone();
+    // In front, with a time that is over only after the others have queued and one permit has come.
+    let several = start(0, move || {
+        assert!(takes.try_acquire_many_timeout(2, Duration::from_millis(50)).is_none());
+    });
+    let passed = Arc::new(AtomicUsize::new(0));
+    let (takes, counts) = (semaphore.clone(), passed.clone());
+    let ones = start_all(2, move |_| {
+        takes.acquire().forget();
+        counts.fetch_add(1, Ordering::SeqCst);
+    });
+    semaphore.release(1);
+    join_all(vec![several]);
+    until(|| passed.load(Ordering::SeqCst) == 1);
+    semaphore.release(1);
+    join_all(ones);
+    assert_eq!(semaphore.available_permits(), 0);
+}
+
+#[test]
+fn several_and_single_ones_in_any_mix_all_get_theirs() {
+    let shared = Arc::new((Semaphore::new(4), AtomicUsize::new(0)));
+    let takes = shared.clone();
+    join_all(start_all(8, move |index| {
+        for round in 0..300 {
+            let n = 1 + (index + round) % 4;
+            let permit = if round % 7 == 0 {
+                let short = Duration::from_micros(round as u64);
+                let Some(permit) = takes.0.try_acquire_many_timeout(n as u32, short) else { continue };
+                permit
+            } else {
+                takes.0.acquire_many(n as u32)
+            };
+            assert!(takes.1.fetch_add(n, Ordering::SeqCst) + n <= 4);
+            bthread::yield_now();
+            takes.1.fetch_sub(n, Ordering::SeqCst);
+            drop(permit);
+        }
+    }));
+    assert_eq!(shared.0.available_permits(), 4);
+}
+
+#[test]
+fn an_owned_permit_goes_to_another_and_comes_back_when_dropped() {
+    let semaphore = Arc::new(Semaphore::new(3));
+    let one = semaphore.clone().acquire_owned();
+    let two = semaphore.try_acquire_many(2).unwrap().into_owned(&semaphore);
+    assert_eq!((one.count(), two.count(), semaphore.available_permits()), (1, 2, 0));
+    assert!(Arc::ptr_eq(one.semaphore(), &semaphore));
+    let weak = Arc::downgrade(&semaphore);
+    bthread::spawn(move || drop(one)).join().unwrap();
+    assert_eq!(semaphore.available_permits(), 1);
+    let other = Arc::new(Semaphore::new(0));
+    assert!(panics(|| semaphore.acquire().into_owned(&other)));
+    assert_eq!((semaphore.available_permits(), other.available_permits()), (1, 0));
+    semaphore.clone().acquire_owned().forget();
+    assert_eq!(semaphore.available_permits(), 0);
+    drop(semaphore);
+    drop(two);
+    assert!(weak.upgrade().is_none(), "nobody has a share any more");
+}
+
+#[test]
 fn no_more_holders_than_permits() {
     let shared = Arc::new((Semaphore::new(3), AtomicUsize::new(0)));
     let takes = shared.clone();

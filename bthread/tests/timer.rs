@@ -92,7 +92,7 @@ fn a_cancel_drops_the_function_at_once() {
 #[test]
 fn dropping_the_handle_cancels_nothing() {
     let (tx, rx) = mpsc::channel();
-    drop(schedule(Instant::now() + Duration::from_millis(1), move || tx.send(()).unwrap()));
+    schedule(Instant::now() + Duration::from_millis(1), move || tx.send(()).unwrap());
     rx.recv().unwrap();
 }
 

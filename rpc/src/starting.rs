@@ -26,5 +26,5 @@ pub(crate) fn start_behind<T: Send + Sync + 'static>(target: Arc<T>, work: fn(Ar
 }
 
 fn start_later<T: Send + Sync + 'static>(target: Arc<T>, work: fn(Arc<T>)) {
-    let _ = timer::schedule(Instant::now() + PAUSE, move || start(target, work)); // never cancelled
+    timer::schedule(Instant::now() + PAUSE, move || start(target, work)); // never cancelled
 }

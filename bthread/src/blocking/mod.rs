@@ -14,6 +14,7 @@ mod slot;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use slot::Slot;
 
@@ -50,8 +51,7 @@ where
     BlockingHandle { slot }
 }
 
-/// The right to wait for a [`spawn_blocking`] and to get its result.
-#[must_use = "dropping the handle detaches the call"]
+/// The right to wait for a [`spawn_blocking`] and to get its result. Dropping it changes nothing for the call.
 pub struct BlockingHandle<T> {
     slot: Arc<Slot<T>>,
 }
@@ -66,6 +66,22 @@ impl<T> BlockingHandle<T> {
     /// The payload when the function panicked.
     pub fn join(self) -> std::thread::Result<T> {
         self.slot.take()
+    }
+
+    /// As [`join`](Self::join), for at most `timeout`; gives the handle back when the time was up first.
+    ///
+    /// # Errors
+    /// The handle.
+    pub fn join_timeout(self, timeout: Duration) -> Result<std::thread::Result<T>, Self> {
+        self.slot.take_before(Instant::now().checked_add(timeout)).ok_or(self)
+    }
+
+    /// As [`join`](Self::join), until the deadline at most; gives the handle back when it came first.
+    ///
+    /// # Errors
+    /// The handle.
+    pub fn join_until(self, deadline: Instant) -> Result<std::thread::Result<T>, Self> {
+        self.slot.take_before(Some(deadline)).ok_or(self)
     }
 
     /// Whether the function has ended, so that [`join`](Self::join) would not wait.

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
+use std::time::Instant;
 
 use crate::atomic::lock;
 use crate::parker::Parker;
@@ -35,16 +36,25 @@ impl<T> Slot<T> {
 
     /// Waits for the result. Does not unwind. *Blocking*: parks the bthread or blocks the thread.
     pub(super) fn take(&self) -> std::thread::Result<T> {
+        self.take_before(None).expect("waits without a deadline")
+    }
+
+    /// As [`take`](Self::take), until the deadline at most; none if it came first.
+    pub(super) fn take_before(&self, deadline: Option<Instant>) -> Option<std::thread::Result<T>> {
         let parker = wait::current_parker();
         loop {
             {
                 let mut state = lock(&self.0);
                 if let Some(result) = state.result.take() {
-                    return result;
+                    return Some(result);
+                }
+                if wait::is_over(deadline) {
+                    state.taker = None;
+                    return None;
                 }
                 state.taker = Some(parker);
             }
-            wait::park_for(parker, None, wait::Reason::Blocking);
+            wait::park_for(parker, deadline, wait::Reason::Blocking);
         }
     }
 

@@ -25,7 +25,10 @@ mod table;
 use std::borrow::Cow;
 use std::fmt;
 #[cfg(not(loom))]
-use std::{panic::Location, time::Instant};
+use std::{
+    panic::Location,
+    time::{Duration, Instant},
+};
 
 pub use guard::{CallGuard, destroy_on_error};
 pub use slot::{PENDING_ERRORS_MAX, RANGE_MAX};
@@ -122,6 +125,20 @@ impl CallId {
     ///
     /// # Errors
     /// [`Full`](CallIdError::Full) when [`CALL_IDS_MAX`] ids are in use; `data` is dropped then.
+    ///
+    /// A handler is a plain function, or a closure that captures nothing: what it would capture goes into the data.
+    ///
+    /// ```
+    /// use bthread::CallId;
+    /// use bthread::sync::oneshot;
+    /// let (tx, rx) = oneshot::channel();
+    /// let id = CallId::create(tx, |call, failure| {
+    ///     let _ = call.destroy().send(failure.code); // whoever waited may be gone
+    /// })
+    /// .unwrap();
+    /// id.error(7).unwrap();
+    /// assert_eq!(rx.recv(), Ok(7));
+    /// ```
     pub fn create<T: Send + 'static>(
         data: T,
         on_error: fn(CallGuard<T>, Failure),
@@ -147,7 +164,8 @@ impl CallId {
     }
 
     /// Locks. The place of the call is kept for [`status`](Self::status). *Blocking*: parks the calling bthread, or
-    /// blocks the calling thread, while somebody else holds the lock. Not interruptible.
+    /// blocks the calling thread, while somebody holds the lock: for ever, if that is the caller itself. Not
+    /// interruptible.
     ///
     /// # Errors
     /// [`Invalid`](CallIdError::Invalid) when the id is stale or becomes so in the meantime, or when its data is not
@@ -164,6 +182,17 @@ impl CallId {
     #[track_caller]
     pub fn lock_until<T: Send + 'static>(self, deadline: Instant) -> Result<CallGuard<T>, CallIdError> {
         guard::lock(self.slot()?, self, slot::Patience::Until(deadline), 0)
+    }
+
+    /// Locks unless `timeout` is over first. *Blocking*: as [`lock`](Self::lock).
+    ///
+    /// # Errors
+    /// As `lock`; [`TimedOut`](CallIdError::TimedOut).
+    #[track_caller]
+    pub fn lock_timeout<T: Send + 'static>(self, timeout: Duration) -> Result<CallGuard<T>, CallIdError> {
+        let patience =
+            Instant::now().checked_add(timeout).map_or(slot::Patience::Forever, slot::Patience::Until);
+        guard::lock(self.slot()?, self, patience, 0)
     }
 
     /// Locks if that is possible at once. Never blocks.
@@ -238,6 +267,11 @@ impl CallId {
     /// As [`join`](Self::join); false if the deadline passes first.
     pub fn join_until(self, deadline: Instant) -> bool {
         self.slot().map_or(true, |slot| slot.join(self.version(), Some(deadline)))
+    }
+
+    /// As [`join`](Self::join), for at most `timeout`; false if that is over first.
+    pub fn join_timeout(self, timeout: Duration) -> bool {
+        self.slot().map_or(true, |slot| slot.join(self.version(), Instant::now().checked_add(timeout)))
     }
 
     /// Whether the id names something: a hint, since somebody may destroy it right after. Never blocks.

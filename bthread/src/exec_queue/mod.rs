@@ -4,6 +4,9 @@
 //! is left. It hands the tasks in batches to the queue's executor, so that whoever locks, writes or flushes can do it
 //! once for many. With it a mutex that is held for long becomes a queue, and nobody waits.
 //!
+//! A *task* here is one item that was submitted, and [`TaskOptions`] and [`TaskHandle`] are about those; they have
+//! nothing to do with bthreads ([`TaskId`](crate::TaskId), [`Builder`](crate::Builder)).
+//!
 //! ```
 //! use bthread::exec_queue::ExecutionQueue;
 //! let (tx, rx) = bthread::sync::mpsc::channel();

@@ -9,7 +9,7 @@ use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::batch::Batch;
 use super::consumer::{self, Executor, Place};
@@ -291,15 +291,20 @@ impl<T: Send + 'static> ExecutionQueue<T> {
     ///
     /// *Blocking*: parks the calling bthread, or blocks the calling thread. Within the executor it waits for ever.
     pub fn join(&self) {
-        self.join_until(None);
+        self.join_before(None);
     }
 
     /// As [`join`](Self::join), until the deadline at most. False: the time was up. *Blocking*: as `join`.
-    pub fn try_join_until(&self, deadline: Instant) -> bool {
-        self.join_until(Some(deadline))
+    pub fn join_until(&self, deadline: Instant) -> bool {
+        self.join_before(Some(deadline))
     }
 
-    fn join_until(&self, deadline: Option<Instant>) -> bool {
+    /// As [`join`](Self::join), for at most `timeout`. False: the time was up. *Blocking*: as `join`.
+    pub fn join_timeout(&self, timeout: Duration) -> bool {
+        self.join_before(Instant::now().checked_add(timeout))
+    }
+
+    fn join_before(&self, deadline: Option<Instant>) -> bool {
         while !self.shared.is_ended() {
             // An interruption stays pending.
             let manner = Manner { deadline, ..Manner::default() };

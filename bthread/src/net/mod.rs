@@ -10,7 +10,7 @@
 //! | a clone | the same descriptor; options, timeouts and `close` are everybody's | another descriptor |
 //! | dropping one clone | nothing happens to the others and their waits; the last one closes | |
 //! | `shutdown` of a stream | ends the waits of that direction in this process too | same |
-//! | `close` of a listener or a UDP socket | ends all waits with `EBADF`, and those to come | |
+//! | `close` of a listener or a UDP socket | ends all waits with `EBADF`, and those to come; ends `incoming` | |
 //! | name look-ups | on the pool of [`blocking`](fn@crate::blocking) | in place |
 //!
 //! Sockets are in non-blocking mode, and registered with the runtime that made them.

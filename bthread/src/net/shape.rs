@@ -134,18 +134,26 @@ macro_rules! impl_listener {
             /// Those of `accept` (`EMFILE` is worth a pause), of the registration, `Interrupted`; `EBADF` after
             /// a [`close`](Self::close).
             pub fn accept(&self) -> io::Result<($stream, SocketAddr)> {
-                self.accept_until(None)
+                self.accept_before(None)
             }
 
             /// As [`accept`](Self::accept), until a time.
             ///
             /// # Errors
             /// `TimedOut`; else as [`accept`](Self::accept).
-            pub fn accept_deadline(&self, deadline: Instant) -> io::Result<($stream, SocketAddr)> {
-                self.accept_until(Some(deadline))
+            pub fn accept_until(&self, deadline: Instant) -> io::Result<($stream, SocketAddr)> {
+                self.accept_before(Some(deadline))
             }
 
-            fn accept_until(&self, deadline: Option<Instant>) -> io::Result<($stream, SocketAddr)> {
+            /// As [`accept`](Self::accept), for at most `timeout`; with zero, a look without a wait.
+            ///
+            /// # Errors
+            /// `TimedOut`; else as [`accept`](Self::accept).
+            pub fn accept_timeout(&self, timeout: Duration) -> io::Result<($stream, SocketAddr)> {
+                self.accept_before(Instant::now().checked_add(timeout))
+            }
+
+            fn accept_before(&self, deadline: Option<Instant>) -> io::Result<($stream, SocketAddr)> {
                 let (stream, peer) = self.socket.watched().with_readable(deadline, |io| {
                     loop {
                         match io.accept() {
@@ -157,13 +165,16 @@ macro_rules! impl_listener {
                 Ok(($stream::from_nonblocking(stream.into())?, peer))
             }
 
-            /// The connections as they come; never ends. As [`accept`](Self::accept) in a loop.
+            /// The connections as they come, until a [`close`](Self::close), which ends the iteration. As
+            /// [`accept`](Self::accept) in a loop: an error is not of one connection. Without descriptors (`EMFILE`)
+            /// it comes again at once, so a loop ends on it, or makes a pause.
             pub fn incoming(&self) -> $incoming<'_> {
                 $incoming { listener: self }
             }
 
-            /// Ends all waits on this listener and its clones, those of now and those to come, with `EBADF`. The
-            /// kernel goes on listening until the last clone is dropped. Never blocks.
+            /// Ends all waits on this listener and its clones, those of now and those to come, with `EBADF`, and
+            /// the iterations of [`incoming`](Self::incoming). The kernel goes on listening until the last clone is
+            /// dropped: clients can connect until then, and nobody answers. Never blocks.
             pub fn close(&self) {
                 self.socket.watched().close();
             }
@@ -180,9 +191,14 @@ macro_rules! impl_listener {
             type Item = io::Result<$stream>;
 
             fn next(&mut self) -> Option<Self::Item> {
-                Some(self.listener.accept().map(|(stream, _)| stream))
+                match self.listener.accept() {
+                    Err(_) if self.listener.socket.watched().is_closed() => None,
+                    other => Some(other.map(|(stream, _)| stream)),
+                }
             }
         }
+
+        impl FusedIterator for $incoming<'_> {}
     };
 }
 

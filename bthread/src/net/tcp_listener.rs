@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::io;
+use std::iter::FusedIterator;
 use std::net::{self, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::addrs::{ToSocketAddrs, first_success};
 use super::shape::{impl_listener, impl_socket};

@@ -36,7 +36,7 @@ impl TcpStream {
     /// # Errors
     /// What the last address gave; `InvalidInput` when there is none; those of the look-up; `Interrupted`, at once.
     pub fn connect(addr: impl ToSocketAddrs) -> io::Result<TcpStream> {
-        first_success(addr, |addr| connect_until(addr, None))
+        first_success(addr, |addr| connect_before(addr, None))
     }
 
     /// Connects within a time. *Blocking*: parks the calling bthread, or blocks the calling thread.
@@ -47,15 +47,15 @@ impl TcpStream {
         if timeout.is_zero() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a timeout of zero"));
         }
-        connect_until(*addr, Instant::now().checked_add(timeout))
+        connect_before(*addr, Instant::now().checked_add(timeout))
     }
 
     /// Connects before `deadline`. *Blocking*: parks the calling bthread, or blocks the calling thread.
     ///
     /// # Errors
     /// `TimedOut`; else as [`connect`](Self::connect).
-    pub fn connect_deadline(addr: &SocketAddr, deadline: Instant) -> io::Result<TcpStream> {
-        connect_until(*addr, Some(deadline))
+    pub fn connect_until(addr: &SocketAddr, deadline: Instant) -> io::Result<TcpStream> {
+        connect_before(*addr, Some(deadline))
     }
 
     /// Reads without taking away. *Blocking*: parks the calling bthread, or blocks the calling thread.
@@ -103,7 +103,7 @@ impl_stream!(TcpStream);
 impl_socket!(TcpStream);
 impl_timeouts!(TcpStream);
 
-fn connect_until(addr: SocketAddr, deadline: Option<Instant>) -> io::Result<TcpStream> {
+fn connect_before(addr: SocketAddr, deadline: Option<Instant>) -> io::Result<TcpStream> {
     let stream = TcpStream::from_nonblocking(mio::net::TcpStream::connect(addr)?.into())?;
     stream.socket.watched().with_writable(deadline, |io| {
         if let Some(error) = io.take_error()? {

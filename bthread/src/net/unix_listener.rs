@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::io;
+use std::iter::FusedIterator;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::{self, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::shape::{impl_listener, impl_socket};
 use super::socket::Socket;

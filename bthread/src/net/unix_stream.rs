@@ -41,7 +41,7 @@ impl UnixStream {
     /// # Errors
     /// Those of `connect`; `InvalidInput` for a path that is too long; `Interrupted`.
     pub fn connect(path: impl AsRef<Path>) -> io::Result<UnixStream> {
-        connect_until(&SocketAddr::from_pathname(path)?, None)
+        connect_before(&SocketAddr::from_pathname(path)?, None)
     }
 
     /// As [`connect`](Self::connect), to an address, which may be an abstract one.
@@ -49,15 +49,26 @@ impl UnixStream {
     /// # Errors
     /// As [`connect`](Self::connect).
     pub fn connect_addr(addr: &SocketAddr) -> io::Result<UnixStream> {
-        connect_until(addr, None)
+        connect_before(addr, None)
     }
 
     /// As [`connect_addr`](Self::connect_addr), until a time.
     ///
     /// # Errors
     /// `TimedOut`; else as [`connect`](Self::connect).
-    pub fn connect_deadline(addr: &SocketAddr, deadline: Instant) -> io::Result<UnixStream> {
-        connect_until(addr, Some(deadline))
+    pub fn connect_until(addr: &SocketAddr, deadline: Instant) -> io::Result<UnixStream> {
+        connect_before(addr, Some(deadline))
+    }
+
+    /// As [`connect_addr`](Self::connect_addr), within a time.
+    ///
+    /// # Errors
+    /// `TimedOut`; `InvalidInput` for a timeout of zero; else as [`connect`](Self::connect).
+    pub fn connect_timeout(addr: &SocketAddr, timeout: Duration) -> io::Result<UnixStream> {
+        if timeout.is_zero() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a timeout of zero"));
+        }
+        connect_before(addr, Instant::now().checked_add(timeout))
     }
 
     /// Two ends of one connection. Never blocks.
@@ -74,7 +85,7 @@ impl_stream!(UnixStream);
 impl_socket!(UnixStream);
 impl_timeouts!(UnixStream);
 
-fn connect_until(addr: &SocketAddr, deadline: Option<Instant>) -> io::Result<UnixStream> {
+fn connect_before(addr: &SocketAddr, deadline: Option<Instant>) -> io::Result<UnixStream> {
     let mut pause = BACKLOG_RETRY_FIRST;
     loop {
         match mio::net::UnixStream::connect_addr(addr) {

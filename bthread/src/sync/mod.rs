@@ -5,14 +5,16 @@
 //! |---|---|
 //! | [`Mutex`], [`RwLock`] | data that one, or one writer or several readers, may touch |
 //! | [`Condvar`] | waiting under a mutex until something is the case |
-//! | [`Semaphore`] | a number of permits |
+//! | [`Semaphore`] | a number of permits, to take one or several of |
 //! | [`CountdownEvent`], [`Barrier`] | waiting for several others |
 //! | [`mpsc`], [`oneshot`] | values handed from one to another |
 //! | [`Once`], [`OnceLock`], [`LazyLock`] | what happens once |
 //!
 //! # Timeouts
-//! Every wait has a variant with a `timeout` and one `until` a deadline; neither ends before its time. A deadline that
-//! has passed means a look without a wait. A timeout beyond what the clock can express is none.
+//! Nearly every wait has a variant with a `timeout` and one `until` a deadline; neither ends before its time. A deadline
+//! that has passed means a look without a wait. A timeout beyond what the clock can express is none. Without a bound, as
+//! in std, are [`Once::call_once`], [`OnceLock::get_or_init`] and a [`LazyLock`], which may have to run the function or
+//! wait for the one who does; `wait_until` of the first two waits for somebody else's.
 //!
 //! # Interruptions
 //! [`interrupt`](crate::interrupt) and [`stop`](crate::stop) do not end these waits, and stay pending. The one
@@ -55,7 +57,7 @@ use std::time::{Duration, Instant};
 
 pub use barrier::{Barrier, BarrierWaitResult};
 pub use countdown::CountdownEvent;
-pub use semaphore::{Permit, Semaphore};
+pub use semaphore::{OwnedPermit, Permit, Semaphore};
 #[cfg(not(loom))]
 pub use {
     condvar::{Condvar, WaitTimeoutResult},

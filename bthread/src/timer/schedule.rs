@@ -9,9 +9,11 @@ use crate::worker::{self, Worker};
 
 /// Calls `f` once the deadline has passed, between two tasks of a worker.
 ///
-/// It is never called early. One worker calls its functions in the order of their deadlines, and those with the same
-/// deadline in the order in which they were scheduled; a deadline in the past counts as now. A bthread's functions are
-/// its worker's; those of other threads go to the workers of the global runtime by turns.
+/// It is never called early. What a worker finds due in one look it calls in the order of the deadlines, and those with
+/// the same deadline in the order in which they were scheduled; a deadline in the past counts as now. When the worker is
+/// held, another thread calls its functions, and one that is due later may then be called while an earlier one still
+/// runs: functions that must not overlap see to that themselves. A bthread's functions are its worker's; those of other
+/// threads go to the workers of the global runtime by turns.
 ///
 /// `f` runs outside of any bthread and holds its worker up: it must be short and must not block; it may wake bthreads,
 /// schedule and cancel, and [`spawn`](crate::spawn) a bthread for anything long. A panic in it is caught and reported
@@ -27,7 +29,7 @@ use crate::worker::{self, Worker};
 /// # use std::time::{Duration, Instant};
 /// let (tx, rx) = std::sync::mpsc::channel();
 /// let at = Instant::now() + Duration::from_millis(5);
-/// let _ = bthread::timer::schedule(at, move || tx.send(Instant::now()).unwrap());
+/// bthread::timer::schedule(at, move || tx.send(Instant::now()).unwrap());
 /// assert!(rx.recv().unwrap() >= at);
 /// ```
 pub fn schedule(deadline: Instant, f: impl FnOnce() + Send + 'static) -> TimerHandle {
@@ -50,7 +52,6 @@ fn set(deadline: Instant, action: Action, max: usize) -> io::Result<TimerHandle>
 }
 
 /// A scheduled function. Dropping the handle does not cancel it.
-#[must_use = "without its handle a timer cannot be cancelled"]
 pub struct TimerHandle {
     worker: &'static Worker,
     key: Key,

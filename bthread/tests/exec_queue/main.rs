@@ -282,7 +282,7 @@ fn after_a_stop_submissions_fail_and_give_the_item_back() {
         assert_eq!(queue.submit_urgent(3), Err(Stopped(3)));
         assert_eq!(queue.execute_in_place(4), Err(Stopped(4)));
         assert_eq!(queue.submit_cancellable(5, TaskOptions::new()).unwrap_err(), Stopped(5));
-        assert!(!queue.try_join_until(Instant::now() + Duration::from_millis(1)));
+        assert!(!queue.join_until(Instant::now() + Duration::from_millis(1)));
         gate.open();
         queue.stop();
         assert_eq!(finish(&queue, log), [1]);

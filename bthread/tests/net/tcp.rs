@@ -213,7 +213,7 @@ fn a_connect_to_a_full_backlog_ends_at_its_deadline_or_by_an_interruption() {
     assert_eq!(error.kind(), ErrorKind::TimedOut);
     on_both_with(address, |address| {
         let deadline = Instant::now() + SHORT;
-        let error = TcpStream::connect_deadline(&address, deadline).unwrap_err();
+        let error = TcpStream::connect_until(&address, deadline).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         assert!(Instant::now() >= deadline);
     });
@@ -230,11 +230,11 @@ fn an_accept_ends_at_its_deadline() {
     on_both(|| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let deadline = Instant::now() + SHORT;
-        assert_eq!(listener.accept_deadline(deadline).unwrap_err().kind(), ErrorKind::TimedOut);
+        assert_eq!(listener.accept_until(deadline).unwrap_err().kind(), ErrorKind::TimedOut);
         assert!(Instant::now() >= deadline);
         let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         // There already, so that a deadline in the past does no harm.
-        listener.accept_deadline(deadline).unwrap();
+        listener.accept_until(deadline).unwrap();
     });
 }
 

@@ -18,7 +18,7 @@ fn a_unix_connect_waits_while_the_backlog_is_full() {
     let address = SocketAddr::from_pathname(&path).unwrap();
     let mut queued = Vec::new();
     let error = loop {
-        match UnixStream::connect_deadline(&address, Instant::now() + SHORT) {
+        match UnixStream::connect_until(&address, Instant::now() + SHORT) {
             Ok(stream) => queued.push(stream),
             Err(error) => break error,
         }

@@ -73,7 +73,7 @@ impl Acceptor {
                 Turn::Full => bthread::yield_now(),
                 Turn::NoResources => {
                     let again = move || starting::start(self, Self::accept_until_dry);
-                    let _ = bthread::timer::schedule(Instant::now() + RESOURCES_PAUSE, again); // never cancelled
+                    bthread::timer::schedule(Instant::now() + RESOURCES_PAUSE, again); // never cancelled
                     return;
                 }
             }
