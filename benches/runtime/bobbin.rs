@@ -12,7 +12,7 @@ use bthread::exec_queue::ExecutionQueue;
 use bthread::sync::{Barrier, Mutex};
 use bthread::{Builder, Butex, JoinHandle, Runtime, Slept, spawn, yield_now};
 
-use crate::peer::{Peer, Task, per, time};
+use crate::peer::{Peer, SPREAD_MAX, Start, Task, per, time};
 use crate::process;
 use crate::wake::{self, Stamp};
 
@@ -32,9 +32,24 @@ fn join_all<T>(handles: Vec<JoinHandle<T>>) {
     handles.into_iter().for_each(|handle| drop(handle.join().expect("no panic")));
 }
 
-fn free<F: FnOnce() + Send + 'static>(f: F) -> JoinHandle<()> {
-    // SAFETY: the head of this file.
-    unsafe { Builder::new().movable(true) }.spawn(f).expect("a bthread")
+/// Spreads tasks over the workers, lets them go together, and times them.
+fn together<F: FnOnce() + Send + 'static>(n: usize, movable: bool, works: Vec<F>) -> f64 {
+    let gate =
+        Arc::new((Barrier::new(works.len() as u32), Start::new(works.len(), Runtime::current().workers())));
+    let start = |work: F| {
+        let gate = gate.clone();
+        // SAFETY: the head of this file.
+        let builder = unsafe { Builder::new().movable(movable) };
+        let work = move || {
+            gate.1.spread();
+            gate.0.wait();
+            gate.1.mark();
+            work();
+        };
+        builder.spawn(work).expect("a bthread")
+    };
+    join_all(works.into_iter().map(start).collect());
+    gate.1.per(n)
 }
 
 /// One side of a pair: waits until the word is even, or odd, and makes it the other.
@@ -55,16 +70,11 @@ fn side(butex: Arc<Butex>, mine: u32, turns: usize) -> impl FnOnce() + Send + 's
 }
 
 fn ping_pong(n: usize, pairs: usize, movable: bool) -> f64 {
-    time(n, || {
-        let sides = (0..pairs).flat_map(|_| {
-            let butex = Arc::new(Butex::new(0));
-            [0, 1].map(|mine| {
-                let side = side(butex.clone(), mine, n / pairs / 2);
-                if movable { free(side) } else { spawn(side) }
-            })
-        });
-        join_all(sides.collect());
-    })
+    let sides = (0..pairs).flat_map(|_| {
+        let butex = Arc::new(Butex::new(0));
+        [0, 1].map(|mine| side(butex.clone(), mine, n / pairs / 2))
+    });
+    together(n, movable, sides.collect())
 }
 
 impl Peer for Bobbin {
@@ -97,7 +107,11 @@ impl Peer for Bobbin {
     fn yields(&self, n: usize, tasks: usize) -> Option<f64> {
         self.on(move || {
             let run = move || (0..n / tasks).for_each(|_| yield_now());
-            time(n, || join_all((0..tasks).map(|_| spawn(run)).collect()))
+            if tasks <= SPREAD_MAX {
+                together(n, false, vec![run; tasks])
+            } else {
+                time(n, || join_all((0..tasks).map(|_| spawn(run)).collect()))
+            }
         })
     }
 
@@ -111,20 +125,11 @@ impl Peer for Bobbin {
 
     fn mutex(&self, n: usize, tasks: usize) -> Option<f64> {
         self.on(move || {
-            let shared = Arc::new((Mutex::new(0_u64), Barrier::new(tasks as u32 + 1)));
-            let run = |shared: Arc<(Mutex<u64>, Barrier)>| {
-                move || {
-                    shared.1.wait();
-                    for _ in 0..n / tasks {
-                        *shared.0.lock().expect("not poisoned") += 1;
-                    }
-                }
+            let mutex = Arc::new(Mutex::new(0_u64));
+            let run = |mutex: Arc<Mutex<u64>>| {
+                move || (0..n / tasks).for_each(|_| *mutex.lock().expect("not poisoned") += 1)
             };
-            let handles = (0..tasks).map(|_| spawn(run(shared.clone()))).collect();
-            let start = Instant::now();
-            shared.1.wait();
-            join_all(handles);
-            per(start, n)
+            together(n, false, (0..tasks).map(|_| run(mutex.clone())).collect())
         })
     }
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use may::coroutine::{self, JoinHandle};
+use may::coroutine::{self, Coroutine, JoinHandle};
 use may::sync::{Barrier, Mutex, Semphore, mpsc};
 
-use crate::peer::{Peer, Task, per, time};
+use crate::peer::{Peer, SPREAD_MAX, Start, Task, per, time};
 use crate::process;
 use crate::wake::{self, Stamp};
 
@@ -37,14 +37,40 @@ fn join_all(handles: Vec<JoinHandle<()>>) {
     handles.into_iter().for_each(|handle| handle.join().expect("no panic"));
 }
 
-/// One side of a pair, which are `turns` long together: the one whose turn comes when the count is even, or odd.
-fn side(other: &coroutine::Coroutine, turn: &AtomicUsize, mine: usize, turns: usize) {
-    for _ in 0..turns / 2 {
-        while turn.load(Ordering::Acquire) % 2 != mine {
-            coroutine::park();
+/// Spreads tasks over the workers, lets them go together, and times them.
+fn together<F: FnOnce() + Send + 'static>(n: usize, works: Vec<F>) -> f64 {
+    let gate = Arc::new((Barrier::new(works.len()), Start::new(works.len(), may::config().get_workers())));
+    let start = |work: F| {
+        let gate = gate.clone();
+        go(move || {
+            gate.1.spread();
+            gate.0.wait();
+            gate.1.mark();
+            work();
+        })
+    };
+    join_all(works.into_iter().map(start).collect());
+    gate.1.per(n)
+}
+
+/// One side of a pair: tells the other who it is, waits until the count is even, or odd, and makes it the other.
+fn side(
+    turn: Arc<AtomicUsize>,
+    mine: usize,
+    turns: usize,
+    tx: mpsc::Sender<Coroutine>,
+    rx: mpsc::Receiver<Coroutine>,
+) -> impl FnOnce() + Send + 'static {
+    move || {
+        tx.send(coroutine::current()).expect("the other side lives");
+        let other = rx.recv().expect("the other side's handle");
+        for _ in 0..turns {
+            while turn.load(Ordering::Acquire) % 2 != mine {
+                coroutine::park();
+            }
+            turn.fetch_add(1, Ordering::Release);
+            other.unpark();
         }
-        turn.fetch_add(1, Ordering::Release);
-        other.unpark();
     }
 }
 
@@ -74,23 +100,24 @@ impl Peer for May {
     fn yields(&self, n: usize, tasks: usize) -> Option<f64> {
         on(move || {
             let run = move || (0..n / tasks).for_each(|_| coroutine::yield_now());
-            time(n, || join_all((0..tasks).map(|_| go(run)).collect()))
+            if tasks <= SPREAD_MAX {
+                together(n, vec![run; tasks])
+            } else {
+                time(n, || join_all((0..tasks).map(|_| go(run)).collect()))
+            }
         })
     }
 
     fn ping_pong(&self, n: usize, pairs: usize) -> Option<f64> {
-        let turns = n / pairs;
-        let pair = move || {
-            let turn = Arc::new(AtomicUsize::new(0));
-            let (tx, rx) = mpsc::channel();
-            let seen = turn.clone();
-            let odd = go(move || side(&rx.recv().expect("the other side's handle"), &seen, 1, turns));
-            let other = odd.coroutine().clone();
-            tx.send(coroutine::current()).expect("the other side lives");
-            side(&other, &turn, 0, turns);
-            odd.join().expect("no panic");
-        };
-        on(move || time(n, || join_all((0..pairs).map(|_| go(pair)).collect())))
+        on(move || {
+            let turns = n / pairs / 2;
+            let sides = (0..pairs).flat_map(|_| {
+                let turn = Arc::new(AtomicUsize::new(0));
+                let ((even_tx, even_rx), (odd_tx, odd_rx)) = (mpsc::channel(), mpsc::channel());
+                [side(turn.clone(), 0, turns, odd_tx, even_rx), side(turn, 1, turns, even_tx, odd_rx)]
+            });
+            together(n, sides.collect())
+        })
     }
 
     fn ping_pong_free(&self, n: usize, pairs: usize) -> Option<f64> {
@@ -99,20 +126,11 @@ impl Peer for May {
 
     fn mutex(&self, n: usize, tasks: usize) -> Option<f64> {
         on(move || {
-            let shared = Arc::new((Mutex::new(0_u64), Barrier::new(tasks + 1)));
-            let run = |shared: Arc<(Mutex<u64>, Barrier)>| {
-                move || {
-                    shared.1.wait();
-                    for _ in 0..n / tasks {
-                        *shared.0.lock().expect("not poisoned") += 1;
-                    }
-                }
+            let mutex = Arc::new(Mutex::new(0_u64));
+            let run = |mutex: Arc<Mutex<u64>>| {
+                move || (0..n / tasks).for_each(|_| *mutex.lock().expect("not poisoned") += 1)
             };
-            let handles = (0..tasks).map(|_| go(run(shared.clone()))).collect();
-            let start = Instant::now();
-            shared.1.wait();
-            join_all(handles);
-            per(start, n)
+            together(n, (0..tasks).map(|_| run(mutex.clone())).collect())
         })
     }
 

@@ -106,7 +106,7 @@ pub(crate) const MEASURES: &[Measure] = &[
         key: "ping-pong-home",
         count: 200_000,
         quick: 20_000,
-        rows: &[Row { name: "ping-pong, all workers, at home, ns", targets: &[] }],
+        rows: &[Row { name: "ping-pong, two workers, each side at home, ns", targets: &[] }],
         run: |peer, n| one(peer.ping_pong(n, 1)),
         ..ONE
     },

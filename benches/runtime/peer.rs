@@ -1,6 +1,9 @@
 //! What a runtime under test can do.
 
-use std::time::Instant;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
 
 use crate::{bobbin, may, threads, tokio};
 
@@ -29,7 +32,8 @@ pub(crate) trait Peer {
     fn yields(&self, _n: usize, _tasks: usize) -> Option<f64> {
         None
     }
-    /// So many pairs of tasks, of which each wakes the other in turn, `n` times altogether; one way.
+    /// So many pairs of tasks, spread over the workers, of which each wakes the other in turn, `n` times altogether; one
+    /// way.
     fn ping_pong(&self, _n: usize, _pairs: usize) -> Option<f64> {
         None
     }
@@ -37,7 +41,7 @@ pub(crate) trait Peer {
     fn ping_pong_free(&self, _n: usize, _pairs: usize) -> Option<f64> {
         None
     }
-    /// Lock and unlock a mutex: so many tasks, `n` times altogether.
+    /// Lock and unlock a mutex: so many tasks, spread over the workers, `n` times altogether.
     fn mutex(&self, n: usize, tasks: usize) -> Option<f64>;
     /// Set a timer a minute ahead and cancel it.
     fn timer(&self, _n: usize) -> Option<f64> {
@@ -68,6 +72,58 @@ pub(crate) fn by_name(name: &str, workers: usize) -> Box<dyn Peer> {
         "may" => Box::new(may::May::new(workers)),
         "threads" => Box::new(threads::Threads::new(workers)),
         other => panic!("no runtime {other}"),
+    }
+}
+
+/// Tasks beyond this are so many that they get around by themselves.
+pub(crate) const SPREAD_MAX: usize = 256;
+/// How long a task waits for others to be taken, at most: less than after which a worker counts as held.
+const SPREAD_TIME_MAX: Duration = Duration::from_millis(5);
+
+/// How several tasks begin together.
+pub(crate) struct Start {
+    base: Instant,
+    /// Nanoseconds after `base` at which the first began.
+    first: AtomicU64,
+    /// Workers that have tasks.
+    threads: Mutex<Vec<ThreadId>>,
+    threads_wanted: usize,
+}
+
+impl Start {
+    pub(crate) fn new(tasks: usize, workers: usize) -> Self {
+        Start {
+            base: Instant::now(),
+            first: AtomicU64::new(u64::MAX),
+            threads: Mutex::new(Vec::new()),
+            threads_wanted: tasks.min(workers),
+        }
+    }
+
+    /// Keeps the worker of the calling task busy until others have taken their share of the tasks behind it, or it
+    /// takes too long: otherwise one worker starts them all before another is awake, and those that do not move never
+    /// meet one of another worker.
+    pub(crate) fn spread(&self) {
+        let start = Instant::now();
+        let own = thread::current().id();
+        let threads = || self.threads.lock().expect("nobody panics with it");
+        if !threads().contains(&own) {
+            threads().push(own);
+        }
+        while threads().len() < self.threads_wanted && start.elapsed() < SPREAD_TIME_MAX {
+            std::hint::spin_loop();
+        }
+    }
+
+    /// A task begins.
+    pub(crate) fn mark(&self) {
+        // Relaxed: read by one who has joined the tasks.
+        self.first.fetch_min(self.base.elapsed().as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    /// Nanoseconds since the first began, for each of `n` operations.
+    pub(crate) fn per(&self, n: usize) -> f64 {
+        per(self.base + Duration::from_nanos(self.first.load(Ordering::Relaxed)), n)
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
-use std::thread::{self, JoinHandle};
+use std::thread::{self, JoinHandle, Thread};
 use std::time::Instant;
 
-use crate::peer::{Peer, Task, per, time};
+use crate::peer::{Peer, Start, Task, per, time};
 use crate::process;
 use crate::wake::{self, Stamp};
 
@@ -28,14 +28,39 @@ fn join_all(handles: Vec<JoinHandle<()>>) {
     handles.into_iter().for_each(|handle| handle.join().expect("no panic"));
 }
 
-/// One side of a pair: the one whose turn comes when the count is even, or odd.
-fn side(other: &thread::Thread, turn: &AtomicUsize, mine: usize, turns: usize) {
-    for _ in 0..turns {
-        while turn.load(Ordering::Acquire) % 2 != mine {
-            thread::park();
+/// Lets tasks go together, and times them.
+fn together<F: FnOnce() + Send + 'static>(n: usize, works: Vec<F>) -> f64 {
+    let gate = Arc::new((Barrier::new(works.len()), Start::new(works.len(), 1)));
+    let start = |work: F| {
+        let gate = gate.clone();
+        thread::spawn(move || {
+            gate.0.wait();
+            gate.1.mark();
+            work();
+        })
+    };
+    join_all(works.into_iter().map(start).collect());
+    gate.1.per(n)
+}
+
+/// One side of a pair: tells the other who it is, waits until the count is even, or odd, and makes it the other.
+fn side(
+    turn: Arc<AtomicUsize>,
+    mine: usize,
+    turns: usize,
+    tx: mpsc::Sender<Thread>,
+    rx: mpsc::Receiver<Thread>,
+) -> impl FnOnce() + Send + 'static {
+    move || {
+        tx.send(thread::current()).expect("the other side lives");
+        let other = rx.recv().expect("the other side's handle");
+        for _ in 0..turns {
+            while turn.load(Ordering::Acquire) % 2 != mine {
+                thread::park();
+            }
+            turn.fetch_add(1, Ordering::Release);
+            other.unpark();
         }
-        turn.fetch_add(1, Ordering::Release);
-        other.unpark();
     }
 }
 
@@ -62,31 +87,20 @@ impl Peer for Threads {
     fn ping_pong_free(&self, n: usize, pairs: usize) -> Option<f64> {
         let n = n.min(ROUNDS_MAX);
         let turns = n / pairs / 2;
-        let pair = move || {
+        let sides = (0..pairs).flat_map(|_| {
             let turn = Arc::new(AtomicUsize::new(0));
-            let (seen, even) = (turn.clone(), thread::current());
-            let odd = thread::spawn(move || side(&even, &seen, 1, turns));
-            side(odd.thread(), &turn, 0, turns);
-            odd.join().expect("no panic");
-        };
-        Some(time(n, || join_all((0..pairs).map(|_| thread::spawn(pair)).collect())))
+            let ((even_tx, even_rx), (odd_tx, odd_rx)) = (mpsc::channel(), mpsc::channel());
+            [side(turn.clone(), 0, turns, odd_tx, even_rx), side(turn, 1, turns, even_tx, odd_rx)]
+        });
+        Some(together(n, sides.collect()))
     }
 
     fn mutex(&self, n: usize, tasks: usize) -> Option<f64> {
-        let shared = Arc::new((Mutex::new(0_u64), Barrier::new(tasks + 1)));
-        let run = |shared: Arc<(Mutex<u64>, Barrier)>| {
-            move || {
-                shared.1.wait();
-                for _ in 0..n / tasks {
-                    *shared.0.lock().expect("not poisoned") += 1;
-                }
-            }
+        let mutex = Arc::new(Mutex::new(0_u64));
+        let run = |mutex: Arc<Mutex<u64>>| {
+            move || (0..n / tasks).for_each(|_| *mutex.lock().expect("not poisoned") += 1)
         };
-        let handles = (0..tasks).map(|_| thread::spawn(run(shared.clone()))).collect();
-        let start = Instant::now();
-        shared.1.wait();
-        join_all(handles);
-        Some(per(start, n))
+        Some(together(n, (0..tasks).map(|_| run(mutex.clone())).collect()))
     }
 
     fn queue(&self, n: usize, producers: usize) -> Option<f64> {

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Barrier, Mutex, Notify, Semaphore, mpsc};
 use tokio::task::{JoinHandle, yield_now};
 
-use crate::peer::{Peer, Task, per};
+use crate::peer::{Peer, SPREAD_MAX, Start, Task, per};
 use crate::process;
 use crate::wake::{self, Stamp};
 
@@ -44,6 +44,25 @@ async fn join_all(handles: Vec<JoinHandle<()>>) {
     }
 }
 
+/// Spreads tasks over the workers, lets them go together, and times them.
+async fn together<F: Future<Output = ()> + Send + 'static>(n: usize, works: Vec<F>) -> f64 {
+    let gate = Arc::new((
+        Barrier::new(works.len()),
+        Start::new(works.len(), Handle::current().metrics().num_workers()),
+    ));
+    let start = |work: F| {
+        let gate = gate.clone();
+        tokio::spawn(async move {
+            gate.1.spread();
+            gate.0.wait().await;
+            gate.1.mark();
+            work.await;
+        })
+    };
+    join_all(works.into_iter().map(start).collect()).await;
+    gate.1.per(n)
+}
+
 impl Peer for Tokio {
     fn workers(&self) -> usize {
         self.workers
@@ -75,12 +94,15 @@ impl Peer for Tokio {
 
     fn yields(&self, n: usize, tasks: usize) -> Option<f64> {
         self.on(async move {
-            let start = Instant::now();
             let run = move || async move {
                 for _ in 0..n / tasks {
                     yield_now().await;
                 }
             };
+            if tasks <= SPREAD_MAX {
+                return together(n, (0..tasks).map(|_| run()).collect()).await;
+            }
+            let start = Instant::now();
             join_all((0..tasks).map(|_| tokio::spawn(run())).collect()).await;
             per(start, n)
         })
@@ -88,22 +110,18 @@ impl Peer for Tokio {
 
     fn ping_pong(&self, n: usize, pairs: usize) -> Option<f64> {
         self.on(async move {
-            let start = Instant::now();
+            let side = |turns: Arc<[Notify; 2]>, mine: usize| async move {
+                for _ in 0..n / pairs / 2 {
+                    turns[mine].notified().await;
+                    turns[1 - mine].notify_one();
+                }
+            };
             let sides = (0..pairs).flat_map(|_| {
                 let turns = Arc::new([Notify::new(), Notify::new()]);
                 turns[0].notify_one();
-                [0, 1].map(|mine| {
-                    let turns = turns.clone();
-                    tokio::spawn(async move {
-                        for _ in 0..n / pairs / 2 {
-                            turns[mine].notified().await;
-                            turns[1 - mine].notify_one();
-                        }
-                    })
-                })
+                [side(turns.clone(), 0), side(turns, 1)]
             });
-            join_all(sides.collect()).await;
-            per(start, n)
+            together(n, sides.collect()).await
         })
     }
 
@@ -113,18 +131,13 @@ impl Peer for Tokio {
 
     fn mutex(&self, n: usize, tasks: usize) -> Option<f64> {
         self.on(async move {
-            let shared = Arc::new((Mutex::new(0_u64), Barrier::new(tasks + 1)));
-            let run = |shared: Arc<(Mutex<u64>, Barrier)>| async move {
-                shared.1.wait().await;
+            let mutex = Arc::new(Mutex::new(0_u64));
+            let run = |mutex: Arc<Mutex<u64>>| async move {
                 for _ in 0..n / tasks {
-                    *shared.0.lock().await += 1;
+                    *mutex.lock().await += 1;
                 }
             };
-            let handles = (0..tasks).map(|_| tokio::spawn(run(shared.clone()))).collect();
-            let start = Instant::now();
-            shared.1.wait().await;
-            join_all(handles).await;
-            per(start, n)
+            together(n, (0..tasks).map(|_| run(mutex.clone())).collect()).await
         })
     }
 
