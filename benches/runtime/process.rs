@@ -100,3 +100,20 @@ pub(crate) fn sleepers(n: usize, run: impl FnOnce(Duration)) -> Vec<f64> {
     let per = |time: Duration| time.as_nanos() as f64 / n as f64;
     vec![per(start.elapsed().saturating_sub(SLEEP)), per(cpu_time() - cpu)]
 }
+
+/// How many CPUs so many busy threads get between them: less than there are if others use the machine.
+pub(crate) fn cpus_to_be_had(threads: usize) -> f64 {
+    const TIME: Duration = Duration::from_millis(300);
+    let start = Instant::now();
+    let burn = || {
+        while start.elapsed() < TIME {
+            std::hint::spin_loop();
+        }
+        thread_cpu_time()
+    };
+    let used = thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(burn)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).sum::<Duration>()
+    });
+    used.as_secs_f64() / start.elapsed().as_secs_f64()
+}
