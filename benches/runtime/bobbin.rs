@@ -163,12 +163,12 @@ impl Peer for Bobbin {
         })
     }
 
-    fn wake(&self, n: usize) -> Option<f64> {
+    fn wake(&self, n: usize) -> Option<Vec<f64>> {
         let shared = Arc::new((Butex::new(0), Stamp::new()));
         let sleeper = shared.clone();
         let handle = self.0.spawn(move || {
             let (butex, stamp) = &*sleeper;
-            for round in 0..n as u32 {
+            for round in 0..2 * n as u32 {
                 while butex.value().load(Ordering::Acquire) == round {
                     let _ = butex.wait(round, None);
                 }
@@ -176,12 +176,12 @@ impl Peer for Bobbin {
             }
         });
         let (butex, stamp) = &*shared;
-        let figure = wake::one_way(n, stamp, |round| {
+        let figures = wake::one_way(n, stamp, |round| {
             butex.value().store(round, Ordering::Release);
             butex.wake_one();
         });
         handle.join().expect("no panic");
-        Some(figure)
+        Some(figures)
     }
 
     fn sleepers(&self, n: usize) -> Option<Vec<f64>> {

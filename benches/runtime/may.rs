@@ -149,18 +149,18 @@ impl Peer for May {
         })
     }
 
-    fn wake(&self, n: usize) -> Option<f64> {
+    fn wake(&self, n: usize) -> Option<Vec<f64>> {
         let shared = Arc::new((Semphore::new(0), Stamp::new()));
         let sleeper = shared.clone();
         let handle = go(move || {
-            for _ in 0..n {
+            for _ in 0..2 * n {
                 sleeper.0.wait();
                 sleeper.1.set();
             }
         });
-        let figure = wake::one_way(n, &shared.1, |_| shared.0.post());
+        let figures = wake::one_way(n, &shared.1, |_| shared.0.post());
         handle.join().expect("no panic");
-        Some(figure)
+        Some(figures)
     }
 
     fn sleepers(&self, n: usize) -> Option<Vec<f64>> {

@@ -160,10 +160,18 @@ pub(crate) const MEASURES: &[Measure] = &[
     },
     Measure {
         key: "wake",
-        count: 2000,
+        count: 1000,
         quick: 200,
-        rows: &[Row { name: "wake from an OS thread, all asleep, ns", targets: &[Plus("threads", 1000.0)] }],
-        run: |peer, n| one(peer.wake(n)),
+        rows: &[
+            Row {
+                name: "wake from an OS thread, all asleep, same CPU, ns",
+                targets: &[Plus("threads", 1000.0)],
+            },
+            Row { name: "… another CPU, ns", targets: &[Plus("threads", 1000.0)] },
+        ],
+        warm_up: 0, // it binds threads to CPUs
+        operations: |n| 2 * n,
+        run: |peer, n| peer.wake(n),
         ..ONE
     },
     Measure {

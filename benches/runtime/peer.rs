@@ -51,8 +51,9 @@ pub(crate) trait Peer {
     fn queue(&self, _n: usize, _producers: usize) -> Option<f64> {
         None
     }
-    /// A task that waits is woken from an OS thread while everything sleeps; until it runs, the median.
-    fn wake(&self, _n: usize) -> Option<f64> {
+    /// A task that waits is woken from an OS thread while everything sleeps; until it runs, the medians of `n` times on
+    /// the waker's CPU and of `n` times on another one.
+    fn wake(&self, _n: usize) -> Option<Vec<f64>> {
         None
     }
     /// So many tasks that sleep 10 ms at the same time: the time for each beyond the 10 ms, and the CPU time for each.

@@ -71,6 +71,30 @@ pub(crate) fn until_others_sleep() {
     }
 }
 
+/// The CPUs that this thread may use.
+pub(crate) fn cpus() -> Vec<usize> {
+    // SAFETY: zeroes are a valid value, the pointer is good for the call, and the numbers are below the set's size.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::sched_getaffinity(0, size_of_val(&set), &mut set);
+        (0..libc::CPU_SETSIZE as usize).filter(|cpu| libc::CPU_ISSET(*cpu, &set)).collect()
+    }
+}
+
+/// Binds the calling thread to one CPU and all others of the process to another.
+pub(crate) fn bind(own: usize, others: usize) {
+    let to = |thread: u32, cpu: usize| {
+        // SAFETY: as in `cpus`. A thread that has ended meanwhile gives an error, which does not matter.
+        unsafe {
+            let mut set: libc::cpu_set_t = std::mem::zeroed();
+            libc::CPU_SET(cpu, &mut set);
+            libc::sched_setaffinity(thread as libc::pid_t, size_of_val(&set), &set);
+        }
+    };
+    self::others().into_iter().for_each(|thread| to(thread, others));
+    to(0, own);
+}
+
 fn others() -> Vec<u32> {
     // SAFETY: takes and changes nothing.
     let own = unsafe { libc::gettid() } as u32;
@@ -99,4 +123,21 @@ pub(crate) fn sleepers(n: usize, run: impl FnOnce(Duration)) -> Vec<f64> {
     run(SLEEP);
     let per = |time: Duration| time.as_nanos() as f64 / n as f64;
     vec![per(start.elapsed().saturating_sub(SLEEP)), per(cpu_time() - cpu)]
+}
+
+/// How many CPUs so many busy threads get between them: less than there are if others use the machine.
+pub(crate) fn cpus_to_be_had(threads: usize) -> f64 {
+    const TIME: Duration = Duration::from_millis(300);
+    let start = Instant::now();
+    let burn = || {
+        while start.elapsed() < TIME {
+            std::hint::spin_loop();
+        }
+        thread_cpu_time()
+    };
+    let used = thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(burn)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).sum::<Duration>()
+    });
+    used.as_secs_f64() / start.elapsed().as_secs_f64()
 }

@@ -2,6 +2,7 @@
 
 use crate::Options;
 use crate::measures::{MEASURES, Measure, Row, Target};
+use crate::process;
 use crate::run::Outcome;
 
 pub(crate) fn print(options: &Options) {
@@ -10,6 +11,9 @@ pub(crate) fn print(options: &Options) {
         options.workers, options.rounds
     );
     let names: Vec<&str> = options.peers.iter().map(|peer| peer.name.as_str()).collect();
+    let cpus = || process::cpus_to_be_had(options.workers);
+    let cpus_before = cpus();
+    println!();
     let mut head = vec!["", "target", names[0], "met"];
     head.extend(&names[1..]);
     print_line(&head);
@@ -36,6 +40,7 @@ pub(crate) fn print(options: &Options) {
     }
     println!("\n{met} targets met, {} missed", missed.len());
     missed.iter().for_each(|name| println!("missed: {name}"));
+    println!("CPUs that {} busy threads got: {cpus_before:.2} before, {:.2} after", options.workers, cpus());
 }
 
 /// For each peer what came out of each round.

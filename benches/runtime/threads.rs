@@ -116,23 +116,23 @@ impl Peer for Threads {
         Some(per(start, n))
     }
 
-    fn wake(&self, n: usize) -> Option<f64> {
+    fn wake(&self, n: usize) -> Option<Vec<f64>> {
         let shared = Arc::new((AtomicUsize::new(0), Stamp::new()));
         let sleeper = shared.clone();
         let handle = thread::spawn(move || {
-            for round in 0..n {
+            for round in 0..2 * n {
                 while sleeper.0.load(Ordering::Acquire) == round {
                     thread::park();
                 }
                 sleeper.1.set();
             }
         });
-        let figure = wake::one_way(n, &shared.1, |round| {
+        let figures = wake::one_way(n, &shared.1, |round| {
             shared.0.store(round as usize, Ordering::Release);
             handle.thread().unpark();
         });
         handle.join().expect("no panic");
-        Some(figure)
+        Some(figures)
     }
 
     fn sleepers(&self, n: usize) -> Option<Vec<f64>> {

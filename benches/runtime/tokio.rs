@@ -180,18 +180,18 @@ impl Peer for Tokio {
         })
     }
 
-    fn wake(&self, n: usize) -> Option<f64> {
+    fn wake(&self, n: usize) -> Option<Vec<f64>> {
         let shared = Arc::new((Notify::new(), Stamp::new()));
         let sleeper = shared.clone();
         let handle = self.runtime.spawn(async move {
-            for _ in 0..n {
+            for _ in 0..2 * n {
                 sleeper.0.notified().await;
                 sleeper.1.set();
             }
         });
-        let figure = wake::one_way(n, &shared.1, |_| shared.0.notify_one());
+        let figures = wake::one_way(n, &shared.1, |_| shared.0.notify_one());
         self.runtime.block_on(handle).expect("no panic");
-        Some(figure)
+        Some(figures)
     }
 
     fn sleepers(&self, n: usize) -> Option<Vec<f64>> {
