@@ -7,7 +7,7 @@ use crate::run::Outcome;
 
 pub(crate) fn print(options: &Options) {
     println!(
-        "{} workers, median of {} rounds (in brackets: times Bobbin's)\n",
+        "{} workers, median of {} rounds (in brackets: times Bobbin's)",
         options.workers, options.rounds
     );
     let names: Vec<&str> = options.peers.iter().map(|peer| peer.name.as_str()).collect();
