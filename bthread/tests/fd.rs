@@ -7,8 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+mod waits;
+
 use bthread::fd::{self, Interest, Watched};
 use bthread::{Runtime, interrupt, stop};
+use waits::until_it_waits;
 
 /// Runs `f` once in a bthread and once on a thread.
 fn on_both(f: fn()) {
@@ -44,7 +47,7 @@ fn a_write_ends_the_wait_of_the_reader() {
             fd::wait_readable(&reader, None).unwrap();
             read_byte(&reader).unwrap()
         });
-        bthread::sleep(Duration::from_millis(2));
+        until_it_waits(&waiter);
         writer.write_all(b"x").unwrap();
         assert_eq!(waiter.join().unwrap(), b'x');
 
@@ -149,7 +152,7 @@ fn a_writer_waits_for_room() {
 fn the_end_of_the_other_side_ends_the_wait() {
     let (reader, writer) = io::pipe().unwrap();
     let waiter = bthread::spawn(move || fd::wait(&reader, Interest::READABLE, None).unwrap());
-    bthread::sleep(Duration::from_millis(2));
+    until_it_waits(&waiter);
     drop(writer);
     let ready = waiter.join().unwrap();
     assert!(ready.is_readable() && ready.is_read_closed());

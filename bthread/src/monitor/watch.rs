@@ -20,6 +20,8 @@ const CALM_LOOKS: u32 = 16;
 pub(crate) struct Watch {
     threshold: Option<Duration>,
     stand_ins_max: usize,
+    /// What this process may use; asking each time would read files.
+    cpus: usize,
     state: Mutex<State>,
     blocked: AtomicU64,
 }
@@ -41,7 +43,8 @@ struct Seen {
 impl Watch {
     pub(crate) fn new(threshold: Option<Duration>, stand_ins_max: usize) -> Self {
         let threshold = threshold.map(|threshold| threshold.max(THRESHOLD_MIN));
-        Watch { threshold, stand_ins_max, state: Mutex::default(), blocked: AtomicU64::new(0) }
+        let cpus = thread::available_parallelism().map_or(1, |cpus| cpus.get());
+        Watch { threshold, stand_ins_max, cpus, state: Mutex::default(), blocked: AtomicU64::new(0) }
     }
 
     /// Times that a worker was held.
@@ -136,9 +139,8 @@ impl Watch {
     /// How many stand-ins could be of use: one for each worker that is blocked, but for those that compute no more
     /// than there are CPUs, since more would only share those.
     fn useful(&self, held: &[&'static Worker]) -> usize {
-        let cpus = thread::available_parallelism().map_or(1, |cpus| cpus.get());
         let computing = held.iter().filter(|worker| trace::is_running(worker.thread())).count();
-        (held.len() - computing + computing.min(cpus)).min(self.stand_ins_max)
+        (held.len() - computing + computing.min(self.cpus)).min(self.stand_ins_max)
     }
 
     fn has_been_calm(&self) -> bool {

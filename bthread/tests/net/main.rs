@@ -3,6 +3,8 @@
 mod tcp;
 mod udp;
 mod unix;
+#[path = "../waits/mod.rs"]
+mod waits;
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};

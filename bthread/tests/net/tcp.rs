@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bthread::net::{Shutdown, TcpListener, TcpStream};
 use bthread::{Runtime, interrupt, stop};
 
+use super::waits::until_it_waits;
 use super::{SHORT, fill, on_both, shrink_backlog, tcp_pair};
 
 #[test]
@@ -122,7 +123,7 @@ fn dropping_a_clone_leaves_the_others_alone() {
             byte[0]
         }
     });
-    bthread::sleep(Duration::from_millis(2));
+    until_it_waits(&reader);
     drop(client);
     server.write_all(b"x").unwrap();
     assert_eq!(reader.join().unwrap(), b'x');
@@ -218,7 +219,7 @@ fn a_connect_to_a_full_backlog_ends_at_its_deadline_or_by_an_interruption() {
         assert!(Instant::now() >= deadline);
     });
     let connecting = bthread::spawn(move || TcpStream::connect(address).unwrap_err().kind());
-    bthread::sleep(SHORT);
+    until_it_waits(&connecting);
     assert!(stop(connecting.id()));
     assert_eq!(connecting.join().unwrap(), ErrorKind::Interrupted);
     let zero = TcpStream::connect_timeout(&address, Duration::ZERO).unwrap_err();
@@ -289,7 +290,7 @@ fn a_closed_peer_wakes_the_reader_and_a_reset_is_an_error() {
         let end = client.read(&mut [0]).unwrap();
         (end, client)
     });
-    bthread::sleep(Duration::from_millis(2));
+    until_it_waits(&reader);
     drop(server);
     let (end, mut client) = reader.join().unwrap();
     assert_eq!(end, 0);
