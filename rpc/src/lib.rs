@@ -8,6 +8,7 @@
 
 pub mod client;
 pub mod error;
+pub mod json;
 pub mod limit;
 pub mod limits;
 pub mod message;
