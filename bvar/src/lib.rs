@@ -43,11 +43,11 @@
 
 pub mod dump;
 pub mod flag;
+pub mod multi;
 pub mod wildcard;
 
 mod agent;
 mod latency;
-mod multi;
 mod name;
 mod percentile;
 mod reducer;
@@ -56,7 +56,7 @@ mod status;
 mod variable;
 
 pub use latency::{ExposedLatencyRecorder, LatencyRecorder, LatencySnapshot, LatencyUnit};
-pub use multi::{LabelsError, MAX_LABEL_VALUE_LEN, MAX_LABELS, MultiDimension};
+pub use multi::{LabelsError, MultiDimension};
 pub use name::{MAX_NAME_LEN, normalize_name};
 pub use percentile::{Distribution, Histogram};
 pub use reducer::{Adder, Max, Maxer, Min, Miner, Number, Operation, Reducer, Sum};
