@@ -73,13 +73,17 @@ impl Shelf {
         self.gauge("ppid", || i64::from(unistd::getppid().as_raw()));
         self.gauge("pgrp", || i64::from(unistd::getpgrp().as_raw()));
         let user = unistd::User::from_uid(unistd::geteuid());
-        self.text("process_username", match user {
-            Ok(Some(user)) => user.name,
-            Ok(None) => format!("unknown ({})", unistd::geteuid()),
-            Err(error) => format!("unknown ({})", error.desc()),
-        });
+        self.text(
+            "process_username",
+            match user {
+                Ok(Some(user)) => user.name,
+                Ok(None) => format!("unknown ({})", unistd::geteuid()),
+                Err(error) => format!("unknown ({})", error.desc()),
+            },
+        );
         self.text("process_cmdline", proc::command_line());
-        let folder = || std::env::current_dir().map(|folder| folder.display().to_string()).unwrap_or_default();
+        let folder =
+            || std::env::current_dir().map(|folder| folder.display().to_string()).unwrap_or_default();
         self.gauge("process_work_dir", folder);
         let (now, age) = (Instant::now(), proc::age());
         let uptime = PassiveStatus::new(move || (age + now.elapsed()).as_secs_f64());
@@ -126,7 +130,8 @@ impl Shelf {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         self.put("system_core_count", Status::new(cores));
         if let Ok(kernel) = nix::sys::utsname::uname() {
-            let parts = [kernel.sysname(), kernel.nodename(), kernel.release(), kernel.version(), kernel.machine()];
+            let parts =
+                [kernel.sysname(), kernel.nodename(), kernel.release(), kernel.version(), kernel.machine()];
             self.text("kernel_version", parts.map(|part| part.to_string_lossy().into_owned()).join(" "));
         }
         self.text("rustc_version", env!("BVAR_RUSTC_VERSION"));
@@ -144,7 +149,10 @@ struct Decimals<V>(V, usize);
 impl<V: Variable> Variable for Decimals<V> {
     fn value(&self) -> Value {
         let scale = 10f64.powi(self.1 as i32);
-        self.0.value().as_f64().map_or(Value::Float(0.0), |number| Value::Float((number * scale).round() / scale))
+        self.0
+            .value()
+            .as_f64()
+            .map_or(Value::Float(0.0), |number| Value::Float((number * scale).round() / scale))
     }
 
     fn describe(&self, out: &mut dyn fmt::Write, _quotes: bool) -> fmt::Result {
@@ -177,22 +185,48 @@ mod tests {
         expose();
         expose();
         let numbers = [
-            "pid", "ppid", "pgrp", "process_uptime", "process_priority", "process_nice", "process_thread_count",
-            "process_fd_count", "process_faults_minor_second", "process_faults_major", "process_memory_virtual",
-            "process_memory_resident", "process_memory_shared", "process_memory_text",
-            "process_memory_data_and_stack", "process_cpu_usage", "process_cpu_usage_user",
-            "process_cpu_usage_system", "process_context_switches_voluntary_second",
-            "process_context_switches_involuntary_second", "process_inblocks_second", "process_outblocks_second",
-            "process_io_read_bytes_second", "process_io_write_bytes_second", "process_io_read_second",
-            "process_io_write_second", "process_disk_read_bytes_second", "process_disk_write_bytes_second",
-            "system_loadavg_1m", "system_loadavg_5m", "system_loadavg_15m", "system_core_count",
-            "bvar_dump_interval", "bvar_multi_dimension_evicted_count",
+            "pid",
+            "ppid",
+            "pgrp",
+            "process_uptime",
+            "process_priority",
+            "process_nice",
+            "process_thread_count",
+            "process_fd_count",
+            "process_faults_minor_second",
+            "process_faults_major",
+            "process_memory_virtual",
+            "process_memory_resident",
+            "process_memory_shared",
+            "process_memory_text",
+            "process_memory_data_and_stack",
+            "process_cpu_usage",
+            "process_cpu_usage_user",
+            "process_cpu_usage_system",
+            "process_context_switches_voluntary_second",
+            "process_context_switches_involuntary_second",
+            "process_inblocks_second",
+            "process_outblocks_second",
+            "process_io_read_bytes_second",
+            "process_io_write_bytes_second",
+            "process_io_read_second",
+            "process_io_write_second",
+            "process_disk_read_bytes_second",
+            "process_disk_write_bytes_second",
+            "system_loadavg_1m",
+            "system_loadavg_5m",
+            "system_loadavg_15m",
+            "system_core_count",
+            "bvar_dump_interval",
+            "bvar_multi_dimension_evicted_count",
         ];
         for name in numbers {
             let value = registry::find(name).unwrap_or_else(|| panic!("no {name}")).value();
             assert!(value.is_number(), "{name}: {value}");
         }
-        for name in ["process_username", "process_cmdline", "process_work_dir", "kernel_version", "rustc_version"] {
+        for name in
+            ["process_username", "process_cmdline", "process_work_dir", "kernel_version", "rustc_version"]
+        {
             let text = registry::describe(name).unwrap_or_else(|| panic!("no {name}"));
             assert!(!text.is_empty() && !text.contains('\n'), "{name}: {text:?}");
         }

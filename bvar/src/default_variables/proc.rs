@@ -205,8 +205,14 @@ mod tests {
     fn stat_of_a_program_with_a_hostile_name() {
         let text = "4341 (a) R 1 (b) S 4243 4243 9500 0 -1 4194304 99 2 7 3 0 0 0 0 20 -5 12 0 2352110 3133440 421\n";
         let stat = Stat::parse(text).unwrap();
-        let expected =
-            Stat { minor_faults: 99, major_faults: 7, priority: 20, nice: -5, threads: 12, start_ticks: 2352110 };
+        let expected = Stat {
+            minor_faults: 99,
+            major_faults: 7,
+            priority: 20,
+            nice: -5,
+            threads: 12,
+            start_ticks: 2352110,
+        };
         assert_eq!(stat, expected);
         assert_eq!((Stat::parse(""), Stat::parse("1 (a) R 1 2"), Stat::parse("1 (a")), (None, None, None));
     }

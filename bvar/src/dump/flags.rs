@@ -7,11 +7,11 @@ use crate::wildcard::{MAX_LIST_LEN, Wildcards};
 /// Lists in files use this for any one character.
 pub(super) const QUESTION_MARK: char = '?';
 
-fn is_list(text: &String) -> bool {
+fn is_list(text: &str) -> bool {
     Wildcards::new(text, QUESTION_MARK).is_ok()
 }
 
-fn is_file(path: &String) -> bool {
+fn is_file(path: &str) -> bool {
     path.len() <= MAX_LIST_LEN && !path.contains('\0')
 }
 
@@ -33,17 +33,17 @@ pub(super) static DUMP_FILE: Flag<String> = Flag::new(
     "monitor/bvar.<app>.data",
     "The file of the dump; <app> is the name of the program, the extension is always .data",
 )
-.validated(is_file)
+.validated(|path: &String| is_file(path))
 .on_change(thread::wake);
 
 pub(super) static DUMP_INCLUDE: Flag<String> =
     Flag::new("bvar_dump_include", "", "Names and wildcards of what is dumped; empty: everything")
-        .validated(is_list)
+        .validated(|list: &String| is_list(list))
         .on_change(thread::wake);
 
 pub(super) static DUMP_EXCLUDE: Flag<String> =
     Flag::new("bvar_dump_exclude", "", "Names and wildcards of what is not dumped even so")
-        .validated(is_list)
+        .validated(|list: &String| is_list(list))
         .on_change(thread::wake);
 
 pub(super) static DUMP_PREFIX: Flag<String> =
@@ -56,7 +56,7 @@ pub(super) static DUMP_TABS: Flag<String> = Flag::new(
     "latency=*_latency*;qps=*_qps*;error=*_error*;system=*process_*,*malloc_*,*kernel_*",
     "Variables with a file of their own: file=wildcards,... for each, divided by ;",
 )
-.validated(|tabs| files::parse_tabs(tabs).is_some())
+.validated(|tabs: &String| files::parse_tabs(tabs).is_some())
 .on_change(thread::wake);
 
 pub(super) static LOG_DUMPPED: Flag<bool> =
@@ -72,7 +72,7 @@ pub(super) static MULTI_DUMP_FILE: Flag<String> = Flag::new(
     "monitor/mbvar.<app>.data",
     "The file of the variables with labels; as bvar_dump_file",
 )
-.validated(is_file)
+.validated(|path: &String| is_file(path))
 .on_change(thread::wake);
 
 pub(super) static MULTI_DUMP_PREFIX: Flag<String> =
@@ -82,7 +82,7 @@ pub(super) static MULTI_DUMP_PREFIX: Flag<String> =
 
 pub(super) static MULTI_DUMP_FORMAT: Flag<String> =
     Flag::new("mbvar_dump_format", "common", "How lines of mbvar_dump_file look: common or prometheus")
-        .validated(|format| matches!(format.as_str(), "common" | "prometheus"))
+        .validated(|format: &String| matches!(format.as_str(), "common" | "prometheus"))
         .on_change(thread::wake);
 
 pub(crate) const FLAGS: &[&dyn AnyFlag] = &[

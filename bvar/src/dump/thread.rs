@@ -125,7 +125,8 @@ mod tests {
         let _latency = Status::new(5i64).expose("dump_files_test_latency_99").unwrap();
         let _qps = Status::new(6i64).expose("dump_files_test_qps").unwrap();
         let _error = Status::new(7i64).expose("dump_files_test_error").unwrap();
-        let _text = Status::new("two \"lines\"\r\n".to_owned()).expose("dump_files_test_process_cmdline").unwrap();
+        let _text =
+            Status::new("two \"lines\"\r\n".to_owned()).expose("dump_files_test_process_cmdline").unwrap();
         let labelled = MultiDimension::<Adder<i64>>::new(&["method"]).unwrap();
         let labelled = labelled.expose("dump_files_test_multi").unwrap();
         labelled.get(&["a\"b\n"]).unwrap().add(4);
@@ -139,7 +140,8 @@ mod tests {
         find("bvar_dump").unwrap().set_text("true").unwrap();
         next_dump();
 
-        let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let read =
+            |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert_eq!(read("deep/bvar.test.data"), "my_app_dump_files_test_count : 0\r\n");
         assert_eq!(read("deep/bvar.test.latency.data"), "my_app_dump_files_test_latency_99 : 5\r\n");
         assert_eq!(read("deep/bvar.test.qps.data"), "my_app_dump_files_test_qps : 6\r\n");
@@ -158,13 +160,15 @@ mod tests {
         let mut files: Vec<_> =
             fs::read_dir(folder.join("deep")).unwrap().map(|file| file.unwrap().file_name()).collect();
         files.sort();
-        let left = ["bvar.test.data", "bvar.test.error.data", "bvar.test.latency.data", "bvar.test.system.data"];
+        let left =
+            ["bvar.test.data", "bvar.test.error.data", "bvar.test.latency.data", "bvar.test.system.data"];
         assert_eq!(files, left, "an empty file is removed, none is left over");
 
         find("bvar_dump").unwrap().set_text("false").unwrap();
         MULTI_DUMP.set(false).unwrap();
         fs::remove_dir_all(&folder).unwrap();
-        for wrong in [("bvar_dump_tabs", "../x=*"), ("bvar_dump_interval", "0"), ("mbvar_dump_format", "xml")] {
+        for wrong in [("bvar_dump_tabs", "../x=*"), ("bvar_dump_interval", "0"), ("mbvar_dump_format", "xml")]
+        {
             assert!(crate::flag::set(wrong.0, wrong.1).is_err(), "{wrong:?}");
         }
     }

@@ -16,7 +16,9 @@ pub use registry::{ExposedMultiDimension, count, describe, evicted, expose, name
 pub use stat::{Family, FamilyKind, Sample, Stat};
 
 pub(crate) use flags::FLAGS;
-pub(crate) use registry::{SampleSink, visit_all, write_label_value, write_lines, write_number, write_series};
+pub(crate) use registry::{
+    SampleSink, visit_all, write_label_value, write_lines, write_number, write_series,
+};
 pub(crate) use stat::shown_quantiles;
 
 use std::fmt;

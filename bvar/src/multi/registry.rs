@@ -306,7 +306,9 @@ pub(crate) fn write_number(out: &mut String, value: &Value) {
     // Writing to a `String` does not fail.
     let _ = match value {
         Value::Float(number) if number.is_nan() => out.write_str("NaN"),
-        Value::Float(number) if number.is_infinite() => out.write_str(if *number > 0.0 { "+Inf" } else { "-Inf" }),
+        Value::Float(number) if number.is_infinite() => {
+            out.write_str(if *number > 0.0 { "+Inf" } else { "-Inf" })
+        }
         number if number.is_number() => write!(out, "{number}"),
         _ => Ok(()),
     };

@@ -13,9 +13,9 @@
 //!
 //! Must never write two families of one name.
 
-mod writer;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use crate::latency::{Figure, LatencyFigure, LatencyRecorder};
 use crate::multi::{self, Family, FamilyKind, Sample, SampleSink, shown_quantiles, write_series};
@@ -189,7 +189,7 @@ impl Page<'_> {
         if self.options.latency_histograms {
             let name = format!("{name}_latency_distribution");
             if registry::find(&name).is_none() {
-                self.histogram(&name, recorder.snapshot().distribution(), per_micro);
+                self.histogram(&name, &recorder.snapshot(), per_micro);
                 self.derived.insert(name);
             }
         }
