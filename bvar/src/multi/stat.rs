@@ -60,18 +60,22 @@ impl<V: Variable + 'static> Stat for V {
     }
 }
 
-/// The families of a recorder under the names of `spec/bvar.md` §11, and a summary of all under the plain name.
-const LATENCY_FAMILIES: [Family; 4] = [
-    Family { suffix: "", kind: FamilyKind::Summary },
-    Family { suffix: "_latency", kind: FamilyKind::Gauge },
+/// The families of a recorder, under the names of `spec/bvar.md` §11. The average has a name of its own: beside the
+/// quantiles, where it is there, a summary must not have it.
+const LATENCY_FAMILIES: [Family; 5] = [
+    Family { suffix: "_latency", kind: FamilyKind::Summary },
+    Family { suffix: "_avg_latency", kind: FamilyKind::Gauge },
     Family { suffix: "_max_latency", kind: FamilyKind::Gauge },
     Family { suffix: "_qps", kind: FamilyKind::Gauge },
+    Family { suffix: "_count", kind: FamilyKind::Counter },
 ];
 
-/// The quantiles shown of a recorder: three chosen by flags, and two for the tail.
-pub(crate) fn shown_quantiles() -> [f64; 5] {
-    let [p1, p2, p3] = shown_percentiles().map(|percent| f64::from(percent) / 100.0);
-    [p1, p2, p3, 0.999, 0.9999]
+/// The quantiles shown of a recorder, each once and rising: three chosen by flags, and two for the tail.
+pub(crate) fn shown_quantiles() -> Vec<f64> {
+    let mut percents = shown_percentiles().to_vec();
+    percents.sort_unstable();
+    percents.dedup();
+    percents.into_iter().map(|percent| f64::from(percent) / 100.0).chain([0.999, 0.9999]).collect()
 }
 
 impl Stat for LatencyRecorder {
@@ -81,19 +85,19 @@ impl Stat for LatencyRecorder {
 
     fn samples(&self, family: usize, sink: &mut dyn FnMut(Sample)) {
         let per_micro = self.unit().per_micro();
+        let suffix = LATENCY_FAMILIES[family].suffix;
         let mut plain = |suffix, value: Value| sink(Sample { suffix, quantile: None, value });
-        match LATENCY_FAMILIES[family].suffix {
-            "_max_latency" => plain("_max_latency", (self.window().max() / per_micro).into()),
-            "_qps" => plain("_qps", (self.window().qps().round() as u64).into()),
-            suffix => {
-                if suffix.is_empty() {
-                    let totals = self.totals();
-                    plain("_sum", (totals.sum / per_micro).into());
-                    plain("_count", totals.count.into());
-                } else {
-                    let average = self.window().average() / per_micro as f64;
-                    plain(suffix, (average.round() as u64).into());
-                }
+        match suffix {
+            "_avg_latency" => {
+                plain(suffix, ((self.window().average() / per_micro as f64).round() as u64).into());
+            }
+            "_max_latency" => plain(suffix, (self.window().max() / per_micro).into()),
+            "_qps" => plain(suffix, (self.window().qps().round() as u64).into()),
+            "_count" => plain(suffix, self.count().into()),
+            _ => {
+                let totals = self.totals();
+                plain("_latency_sum", (totals.sum / per_micro).into());
+                plain("_latency_count", totals.count.into());
                 let window = self.window();
                 for quantile in shown_quantiles() {
                     let value = (window.percentile(quantile) / per_micro).into();

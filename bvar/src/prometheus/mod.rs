@@ -174,13 +174,9 @@ impl Page<'_> {
         let per_micro = recorder.unit().per_micro();
         let (window, totals) = (recorder.window(), recorder.totals());
         self.writer.family(name, Type::Summary);
-        let mut last = None;
         for quantile in shown_quantiles() {
-            // Two of the chosen percentiles may be the same.
-            if last.replace(quantile) != Some(quantile) {
-                let value = (window.percentile(quantile) / per_micro).into();
-                self.writer.labelled(name, "", "quantile", &quantile.to_string(), &value);
-            }
+            let value = (window.percentile(quantile) / per_micro).into();
+            self.writer.labelled(name, "", "quantile", &quantile.to_string(), &value);
         }
         self.writer.labelled(name, "", "quantile", "1", &(window.max() / per_micro).into());
         self.writer.sample(name, "_sum", &(totals.sum / per_micro).into());
@@ -222,10 +218,15 @@ impl Page<'_> {
 impl SampleSink for Page<'_> {
     fn family(&mut self, name: &str, family: Family) -> bool {
         let family_name = format!("{name}{}", family.suffix);
-        // A plain variable of this name was written already, or is exposed since.
-        if registry::find(&family_name).is_some() || !self.derived.insert(family_name.clone()) {
+        let mut names = vec![family_name.clone()];
+        if family.kind == FamilyKind::Summary {
+            names.extend(["_sum", "_count"].map(|suffix| format!("{family_name}{suffix}")));
+        }
+        // A plain variable of one of these names was written already.
+        if names.iter().any(|name| registry::find(name).is_some() || self.derived.contains(name)) {
             return false;
         }
+        self.derived.extend(names);
         let kind = match family.kind {
             FamilyKind::Counter => Type::Counter,
             FamilyKind::Gauge => Type::Gauge,

@@ -281,15 +281,16 @@ fn variables_with_labels() {
     assert_eq!(
         types,
         [
-            "# TYPE prom_test_multi_rpc summary",
-            "# TYPE prom_test_multi_rpc_latency gauge",
+            "# TYPE prom_test_multi_rpc_latency summary",
+            "# TYPE prom_test_multi_rpc_avg_latency gauge",
             "# TYPE prom_test_multi_rpc_max_latency gauge",
             "# TYPE prom_test_multi_rpc_qps gauge",
+            "# TYPE prom_test_multi_rpc_count counter",
         ]
     );
-    assert!(text.contains("\nprom_test_multi_rpc_sum{idc=\"sh\"} 20\n"));
-    assert!(text.contains("\nprom_test_multi_rpc{idc=\"bj\",quantile=\"0.9999\"} "));
-    assert!(text.contains("\nprom_test_multi_rpc_latency{idc=\"bj\"} "));
+    assert!(text.contains("\nprom_test_multi_rpc_latency_sum{idc=\"sh\"} 20\n"));
+    assert!(text.contains("\nprom_test_multi_rpc_latency{idc=\"bj\",quantile=\"0.9999\"} "));
+    assert!(text.contains("\nprom_test_multi_rpc_count{idc=\"bj\"} 1\n"));
     assert!(lines_of(&text, "prom_test_multi_empty").is_empty());
 
     let open = page(OPEN_METRICS);
