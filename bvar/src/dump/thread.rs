@@ -9,7 +9,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// After a change of a flag others may follow: so long the dump that shows them waits.
+/// After a change of a flag others may follow, as on a command line: so long a dump waits for them.
 const SETTLE: Duration = Duration::from_millis(50);
 
 #[derive(Default)]
@@ -52,8 +52,9 @@ fn run() {
         while !is_wanted() {
             state = CHANGED.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        let seen = state.changes;
         drop(state);
+        thread::sleep(SETTLE);
+        let seen = lock().changes;
 
         let error = dump().err().map(|error| error.to_string());
         if let Some(error) = error.as_ref().filter(|_| error != last_error) {
@@ -65,7 +66,8 @@ fn run() {
         let mut state = lock();
         state.rounds += 1;
         CHANGED.notify_all();
-        let next = Instant::now() + Duration::from_secs(DUMP_INTERVAL.get().max(1) as u64);
+        let interval = Duration::from_secs(DUMP_INTERVAL.get().max(1) as u64);
+        let next = Instant::now() + (interval - SETTLE);
         while state.changes == seen {
             let now = Instant::now();
             if now >= next {
@@ -73,11 +75,6 @@ fn run() {
             }
             let wait = CHANGED.wait_timeout(state, next - now);
             state = wait.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        let is_early = state.changes != seen;
-        drop(state);
-        if is_early {
-            thread::sleep(SETTLE);
         }
     }
 }
