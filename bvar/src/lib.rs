@@ -16,6 +16,8 @@
 //! | [`PassiveStatus`] | what a function returns when asked |
 //! | [`Window`], [`PerSecond`] | what another variable got in the last seconds, or each second |
 //! | [`WindowEx`], [`PerSecondEx`] | the same with a variable of their own |
+//! | [`MultiDimension`] | one of these for each combination of label values |
+//! | [`FlagVariable`](flag::FlagVariable) | that of a [flag](flag::Flag), a setting of the process |
 //!
 //! All values but those of windows are since creation. Windows end with the last whole second: a thread
 //! `bvar_sampler` samples once a second what they look at (see [`Sampler`]), and keeps the history of every exposed
@@ -40,6 +42,9 @@
 //! # Ok::<(), bvar::ExposeError>(())
 //! ```
 //!
+//! What is exposed is shown by [`dump`] as text, to a function or to files, and by [`prometheus`] for Prometheus;
+//! [`default_variables`] adds what the kernel knows about the process. [`flag`] holds the settings.
+//!
 //! A variable for the whole process is a `static` in a [`LazyLock`](std::sync::LazyLock).
 //!
 //! **Blocking.** Writing never blocks, except that a thread's first write to a variable takes the
@@ -49,8 +54,12 @@
 
 #![deny(unsafe_code)]
 
+pub mod default_variables;
 pub mod dump;
 pub mod flag;
+pub mod multi;
+pub mod prometheus;
+pub mod wildcard;
 
 mod agent;
 mod collector;
@@ -73,6 +82,7 @@ pub use latency::{
     ExposedLatencyRecorder, Figure, LatencyFigure, LatencyRecorder, LatencySnapshot, LatencyTotals,
     LatencyUnit, LatencyWindow,
 };
+pub use multi::{ExposedMultiDimension, LabelsError, MultiDimension};
 pub use name::{MAX_NAME_LEN, normalize_name};
 pub use percentile::{Distribution, Histogram};
 pub use recorder::{Average, IntRecorder};
