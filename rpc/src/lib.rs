@@ -15,6 +15,7 @@ pub mod protocol;
 pub mod registry;
 pub mod server;
 pub mod service;
+pub mod span;
 pub mod transport;
 
 mod messenger;
