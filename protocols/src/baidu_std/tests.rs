@@ -9,6 +9,7 @@ use rpc::protocol::{
     ClientSide, Codec, Frame, IncomingReply, OutgoingReply, OutgoingRequest, Parsed, Protocol, ReplyToken,
     Role, ServerSide, WireError,
 };
+use rpc::span::TraceContext;
 use rpc::{Limits, MethodDescriptor, UserFields};
 
 use super::BAIDU_STD;
@@ -129,6 +130,7 @@ fn write_request(name: &str, options: impl FnOnce(&mut OutgoingRequest<'_>), mes
         request_id: "",
         user_fields: &fields,
         timeout: None,
+        trace: None,
     };
     options(&mut outgoing);
     let mut out = IoBuf::new();
@@ -160,6 +162,10 @@ fn requests_are_written_as_brpc_writes_them() {
     fields.set("k1", "v1");
     let fields: &'static UserFields = Box::leak(Box::new(fields));
     write_request("user_fields", |request| request.user_fields = fields, &hello);
+    let (meta, _) = halves(&frames(vector("trace").0)[0]);
+    let [trace, span, parent] = Meta::read(&meta).unwrap().request.unwrap().trace;
+    assert_ne!(trace, 0);
+    write_request("trace", |request| request.trace = TraceContext::from_brpc(trace, span, parent), &hello);
     let slow = Echo { message: "hello brpc".into(), sleep_us: Some(200_000) };
     write_request("concurrent_three", |_| {}, &slow);
 }
@@ -173,6 +179,7 @@ fn write_reply(name: &str, outcome: Result<&Echo, (i32, &str)>, attachment: &str
     fields.iter().for_each(|(key, value)| user_fields.set(*key, *value));
     let body = outcome.map(MessageBody);
     let reply = OutgoingReply {
+        method: None,
         outcome: body.as_ref().map(|body| body as _).map_err(|(code, text)| ((*code).into(), *text)),
         attachment: IoBuf::from(attachment),
         user_fields: &user_fields,
@@ -201,7 +208,8 @@ fn a_reply_carries_the_checksum_bytes_of_the_request_back() {
     let (fields, hello) = (UserFields::default(), echo("hello"));
     let body = MessageBody(&hello);
     let mut out = IoBuf::new();
-    let reply = OutgoingReply { outcome: Ok(&body), attachment: IoBuf::new(), user_fields: &fields };
+    let reply =
+        OutgoingReply { method: None, outcome: Ok(&body), attachment: IoBuf::new(), user_fields: &fields };
     BAIDU_STD.write_reply(token, reply, &mut out);
     let (meta, _) = halves(&frames(&out.to_vec())[0]);
     assert_eq!(RpcMeta::decode(&meta[..]).unwrap().checksum_value, Some(vec![1, 2, 3, 4]));
@@ -242,7 +250,7 @@ fn a_reply_that_is_not_in_order_is_an_error_of_its_call_or_nobodys() {
     assert_eq!(reply.error.map(|error| error.to_string()).as_deref(), Some(text));
     let reply = read(RpcMeta { attachment_size: Some(-5), ..RpcMeta::default() }, b"four").unwrap();
     assert_eq!((reply.body.len(), reply.error), (4, None), "a reply without `response` is a success");
-    let frame = Frame { bytes: IoBuf::from(&[0xff; 4]), meta_size: 4 };
+    let frame = Frame::new(IoBuf::from(&[0xff; 4]), 4);
     assert!(matches!(BAIDU_STD.read_reply(frame), Err(WireError::Malformed(_))));
     let text = RpcError::new(ERESPONSE, "").code();
     assert_ne!(BAIDU_STD.unreadable_reply("a.B", 7).code(), text, "EREQUEST, as in brpc");
@@ -328,7 +336,7 @@ fn required_parts_of_the_description_are_required() {
 #[test]
 fn texts_that_are_not_utf8_are_made_so() {
     let meta = [0x12, 6, 0x08, 5, 0x12, 2, 0xd6, 0xd0];
-    let frame = Frame { bytes: IoBuf::from(&meta), meta_size: 8 };
+    let frame = Frame::new(IoBuf::from(&meta), 8);
     let error = BAIDU_STD.read_reply(frame).unwrap().error.unwrap();
     assert_eq!((error.code().get(), error.text()), (5, "\u{fffd}\u{fffd}"));
 }
@@ -336,7 +344,9 @@ fn texts_that_are_not_utf8_are_made_so() {
 fn any_meta() -> impl Strategy<Value = RpcMeta> {
     let bytes = || proptest::option::of(proptest::collection::vec(any::<u8>(), 0..20));
     let number = || proptest::option::of(any::<i32>());
-    let request = (bytes(), bytes(), proptest::option::of(any::<i64>()), bytes(), number());
+    let id = || proptest::option::of(any::<i64>());
+    let trace = (id(), id(), id());
+    let request = (bytes(), bytes(), id(), trace, bytes(), number());
     let response = (number(), bytes());
     (
         proptest::option::of(request),
@@ -349,14 +359,17 @@ fn any_meta() -> impl Strategy<Value = RpcMeta> {
     )
         .prop_map(
             |(request, response, compress_type, id, content_type, checksum_type, checksum_value)| RpcMeta {
-                request: request.map(|(service_name, method_name, log_id, request_id, timeout_ms)| {
+                request: request.map(|(service_name, method_name, log_id, trace, request_id, timeout_ms)| {
+                    let (trace_id, span_id, parent_span_id) = trace;
                     super::codec::reference::RpcRequestMeta {
                         service_name,
                         method_name,
                         log_id,
                         request_id,
                         timeout_ms,
-                        ..Default::default()
+                        trace_id,
+                        span_id,
+                        parent_span_id,
                     }
                 }),
                 response: response.map(|(error_code, error_text)| super::codec::reference::RpcResponseMeta {
@@ -405,7 +418,7 @@ fn a_small_attachment_keeps_no_block_of_the_request_that_it_came_with() {
     let reply = |attachment: IoBuf| {
         let (message, fields) = (echo("x"), UserFields::default());
         let body = MessageBody(&message);
-        let reply = OutgoingReply { outcome: Ok(&body), attachment, user_fields: &fields };
+        let reply = OutgoingReply { method: None, outcome: Ok(&body), attachment, user_fields: &fields };
         let mut out = IoBuf::new();
         BAIDU_STD.write_reply(ReplyToken::default(), reply, &mut out);
         out

@@ -8,8 +8,9 @@ use super::call_table::{CALLS_MAX, CallTable, Refused};
 use super::outcome::{Failure, Outcome, PendingCall};
 use crate::error::{EFAILEDSOCKET, EHOSTDOWN, EOVERCROWDED, EUNUSED, RpcError};
 use crate::limits::Limits;
-use crate::protocol::{Protocol, Role};
+use crate::protocol::{Frame, Protocol, Role};
 use crate::socket::{Message, Socket, SocketOwner, lock};
+use crate::span::Point;
 use crate::transport::Endpoint;
 
 /// After connecting has failed, calls fail at once with [`EHOSTDOWN`] for so long, instead of trying again.
@@ -36,13 +37,22 @@ impl SocketOwner for ClientConnection {
         let Some(side) = socket.protocol_of(&message).client() else {
             return;
         };
+        let size = message.frame.bytes.len();
         // A reply that cannot be read is nobody's; one whose call is gone came too late. Both are dropped.
         let Ok(reply) = side.read_reply(message.frame) else {
             return;
         };
         if let Some(call) = self.calls.remove(reply.correlation_id) {
+            if let Some(span) = call.span() {
+                span.reach_at(Point::Received, message.received);
+                span.set_response_size(size);
+            }
             call.end(Outcome::Replied(reply));
         }
+    }
+
+    fn wants_stream(&self, _: &'static dyn Protocol, _: &Frame) -> bool {
+        false
     }
 
     fn failed(&self, socket: &Arc<Socket>, error: &RpcError) {

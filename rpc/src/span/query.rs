@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn each_filter_filters() {
         let mut record = SpanRecord::new(TraceId::new(), SpanId::new(), SpanKind::Server);
-        record.points.set(super::super::Point::Written, Duration::from_micros(500), false);
+        record.points.set(super::super::Point::Written, Duration::from_micros(500));
         (record.request_size, record.response_size) = (100, 200);
         (record.log_id, record.error_code, record.method) =
             (Some(5), 1234, "example.EchoService.Echo".into());
