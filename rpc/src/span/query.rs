@@ -16,9 +16,8 @@ pub const MAX_SCAN_MAX: usize = 10_000;
 /// Spans of one trace that an answer has, the first ones.
 pub const TRACE_SPANS_MAX: usize = 1000;
 
-/// A question.
+/// A question. More may be added to it: begin with `..Query::default()`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Query {
     /// All spans of this trace.
     pub trace: Option<TraceId>,
