@@ -19,6 +19,7 @@ pub mod registry;
 pub mod schema;
 pub mod server;
 pub mod service;
+pub mod span;
 pub mod transport;
 
 mod messenger;

@@ -19,6 +19,8 @@ use crate::server::{Routes, Target};
 use crate::service::MethodDescriptor;
 use crate::user_fields::UserFields;
 
+pub use crate::span::TraceContext;
+
 /// Which end of a connection a codec reads for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -322,17 +324,6 @@ pub struct RequestInfo {
     pub rare: Option<Box<RareRequestInfo>>,
 }
 
-/// Where in a trace a request stands (W3C Trace Context; brpc's ids are the lower 64 bits).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TraceContext {
-    /// Never 0.
-    pub trace_id: u128,
-    /// The caller's span, which is the parent of the request's.
-    pub span_id: u64,
-    /// The caller records the trace, so that it should be recorded here as well.
-    pub is_sampled: bool,
-}
-
 /// The parts of [`RequestInfo`] that few requests have.
 #[derive(Debug, Default)]
 pub struct RareRequestInfo {
@@ -416,7 +407,7 @@ pub struct OutgoingRequest<'a> {
     pub authority: &'a str,
     /// What the user gave for this protocol, see [`CallOptions::protocol_options`](crate::CallOptions::protocol_options).
     pub options: Option<&'a (dyn Any + Send + Sync)>,
-    /// The trace that the call is a part of.
+    /// The span of the call, if it is recorded.
     pub trace: Option<TraceContext>,
 }
 

@@ -11,13 +11,14 @@ mod work;
 
 use std::cell::Cell;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crossbeam_deque::Stealer;
 use crossbeam_utils::CachePadded;
 
+use crate::accounting;
 use crate::atomic::lock;
 use crate::clock;
 use crate::defer::Deferred;
@@ -69,6 +70,11 @@ pub(crate) struct Counters {
     pub(crate) spurious_wakeups: AtomicU64,
     /// Times that somebody woke this worker by a system call.
     pub(crate) wakeups: AtomicU64,
+    /// Waits that began here, and waits that ended here.
+    pub(crate) parks: AtomicU64,
+    pub(crate) parks_ended: AtomicU64,
+    /// Task slots that the worker keeps for itself.
+    pub(crate) spare_tasks: AtomicUsize,
     pub(crate) queue_wait: crate::histogram::Buckets,
 }
 
@@ -108,17 +114,25 @@ pub(crate) fn park(task: TaskRef, deadline: Option<Instant>, reason: Reason) {
     task.get().waits_since.store(clock::coarse(), Ordering::Relaxed);
     let local = local().expect("a bthread runs on a worker");
     debug_assert!(local.worker.current() == Some(task));
+    let accounted = accounting::begin(task);
     let timer = deadline.map(|deadline| {
         let mut action = Some(Action::unpark(task));
         let key = local.worker.timers.add(Time::of(deadline), &mut action, SLOTS_MAX);
         (local.worker, key.expect("a slot for one wait of each bthread"))
     });
     if task.get().is_movable() {
+        count(&local.worker.counters.parks);
         local.suspend(task, Leave::Park, None);
+        count(&self::local().expect("on a worker").worker.counters.parks_ended);
         parker.consume();
     } else if parker.announce() {
+        count(&local.worker.counters.parks);
         local.suspend(task, Leave::Findable, None);
+        count(&local.worker.counters.parks_ended);
         parker.consume();
+    }
+    if let Some(began) = accounted {
+        accounting::waited(task, began, reason);
     }
     if let Some((worker, key)) = timer {
         // By its name, from wherever we are now; it misses if that is what has woken us.
@@ -130,6 +144,7 @@ pub(crate) fn park(task: TaskRef, deadline: Option<Instant>, reason: Reason) {
 pub(crate) fn resume(task: TaskRef) {
     let home = task.get().home().expect("a bthread that parks has started");
     let local = local();
+    accounting::woken(task);
     if task.get().is_movable() {
         match local {
             Some(local) if ptr::eq(local.worker.scheduler, home.scheduler) && !local.is_limited() => {
@@ -160,11 +175,15 @@ pub(crate) fn yield_now() -> bool {
     if std::thread::panicking() {
         return false;
     }
+    let accounted = accounting::begin(task);
     if task.get().is_movable() {
         local.suspend(task, Leave::Yield, None);
     } else {
         local.ready.borrow_mut().push_back(task);
         local.suspend(task, Leave::Findable, None);
+    }
+    if let Some(began) = accounted {
+        accounting::gave_way(task, began);
     }
     true
 }
@@ -202,6 +221,11 @@ where
     // SAFETY: just allocated, queued once below; the rest is the caller's promise.
     let owned = unsafe { task.prepare(f, attributes) };
     let id = task.get().id();
+    if let Some(parent) = local.and_then(|local| local.worker.current())
+        && parent.get().has_trace_id()
+    {
+        task.get().set_trace_id(parent.get().trace_id());
+    }
     match local {
         Some(local) if ptr::eq(local.worker.scheduler, scheduler) && !local.worker.is_dormant() => {
             local.stamp(task);
@@ -228,7 +252,9 @@ fn allocate(local: Option<&Local>) -> Option<TaskRef> {
     if tasks.is_empty() {
         pool.take(LOCAL_TASKS_MAX / 2, &mut tasks);
     }
-    tasks.pop()
+    let task = tasks.pop();
+    local.worker.counters.spare_tasks.store(tasks.len(), Ordering::Relaxed); // for statistics
+    task
 }
 
 /// Takes a slot back that nobody uses any more.
@@ -241,6 +267,7 @@ pub(crate) fn recycle(task: TaskRef) {
             if tasks.len() > LOCAL_TASKS_MAX {
                 task::Pool::global().give(tasks.drain(LOCAL_TASKS_MAX / 2..));
             }
+            local.worker.counters.spare_tasks.store(tasks.len(), Ordering::Relaxed); // for statistics
         }
         None => task::Pool::global().give([task]),
     }
@@ -376,6 +403,11 @@ impl Worker {
     /// Whether it has new tasks that others could take.
     pub(crate) fn has_stealable(&self) -> bool {
         !self.stealer.is_empty()
+    }
+
+    /// New tasks that wait in its queue; a snapshot.
+    pub(crate) fn queued(&self) -> usize {
+        self.stealer.len()
     }
 
     /// A number that changes whenever the worker gets on.

@@ -10,6 +10,7 @@ use super::pool::Pool;
 use crate::error::{ECANCELED, EFAILEDSOCKET, EOVERCROWDED, EUNUSED, RpcError};
 use crate::protocol::{AfterReply, Frame, Protocol, Role};
 use crate::socket::{Message, Socket, SocketOwner};
+use crate::span::Point;
 
 /// What a channel keeps for each connection.
 pub(super) struct ClientConnection {
@@ -68,6 +69,7 @@ impl SocketOwner for ClientConnection {
         let Some(side) = socket.protocol_of(&message).client() else {
             return;
         };
+        let size = message.frame.bytes.len();
         // A reply that cannot be read is nobody's; one whose call is gone came too late. Both are dropped.
         let Ok(reply) = side.read_reply(message.frame) else {
             return;
@@ -86,6 +88,10 @@ impl SocketOwner for ClientConnection {
             closes.store(after == AfterReply::Close, Ordering::Relaxed); // the reader's alone
         }
         if let Some(call) = call {
+            if let Some(span) = call.span() {
+                span.reach_at(Point::Received, message.received);
+                span.set_response_size(size);
+            }
             call.end(Outcome::Replied(reply));
         }
     }

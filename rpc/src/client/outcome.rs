@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::error::RpcError;
 use crate::protocol::IncomingReply;
+use crate::span::Span;
 
 /// A call that waits for its reply in a connection's table.
 pub(super) trait PendingCall: Send + Sync {
@@ -13,6 +14,8 @@ pub(super) trait PendingCall: Send + Sync {
 
     /// Whether the body of the reply is wanted as it arrives.
     fn wants_stream(&self) -> bool;
+    /// Its span, if it is recorded.
+    fn span(&self) -> Option<&Span>;
 }
 
 /// How one attempt ended.

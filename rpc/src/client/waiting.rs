@@ -13,6 +13,7 @@ use crate::error::RpcError;
 use crate::message::Body;
 use crate::protocol::IncomingReply;
 use crate::socket::lock;
+use crate::span::Span;
 
 /// Makes a call and waits for its end.
 ///
@@ -34,6 +35,7 @@ pub(super) fn call(
             return Err(error);
         }
         earlier = Some(error);
+        request.span.as_ref().inspect(|span| span.retry());
     }
     unreachable!("the attempts are numbered with a u32, and at most that many are made")
 }
@@ -43,6 +45,7 @@ fn try_once(channel: &ChannelState, request: &Request, body: &dyn Body) -> Resul
         done: Butex::new(0),
         outcome: Mutex::new(None),
         wants_stream: request.reads_progressively(),
+        span: request.span.clone(),
     });
     let place = request.expect(channel, waiter.clone())?;
     match request.write(channel, &place, body) {
@@ -62,6 +65,7 @@ struct Waiter {
     done: Butex,
     outcome: Mutex<Option<Outcome>>,
     wants_stream: bool,
+    span: Option<Span>,
 }
 
 impl Waiter {
@@ -82,6 +86,10 @@ impl Waiter {
 }
 
 impl PendingCall for Waiter {
+    fn span(&self) -> Option<&Span> {
+        self.span.as_ref()
+    }
+
     fn end(self: Arc<Self>, outcome: Outcome) {
         *lock(&self.outcome) = Some(outcome);
         self.done.value().store(1, Ordering::Release); // pairs with the load in `wait`
