@@ -126,7 +126,6 @@ fn write_request(name: &str, options: impl FnOnce(&mut OutgoingRequest<'_>), mes
         parameter: "",
         authority: "",
         options: None,
-        trace: None,
         method: &ECHO,
         correlation_id: Meta::read(&meta).unwrap().correlation_id,
         body: &body,
