@@ -12,6 +12,7 @@
 //! | [`IntRecorder`] | the average of what was recorded |
 //! | [`Histogram`] | how values are distributed, within 1% |
 //! | [`LatencyRecorder`] | rate, average, maximum and percentiles of latencies over the last seconds; their count |
+//! | [`Combiner`] | what a function of yours makes of everything written |
 //! | [`Status`] | the last value that was set: a number, text, or an array of numbers |
 //! | [`PassiveStatus`] | what a function returns when asked |
 //! | [`Window`], [`PerSecond`] | what another variable got in the last seconds, or each second |
@@ -63,6 +64,7 @@ pub mod wildcard;
 
 mod agent;
 mod collector;
+mod combiner;
 mod latency;
 mod name;
 mod percentile;
@@ -78,6 +80,7 @@ mod variable;
 mod window;
 
 pub use collector::{Collected, Collector, MAX_PENDING_SAMPLES, MAX_SAMPLING_RANGE, SampleRatio, SpeedLimit};
+pub use combiner::Combiner;
 pub use latency::{
     ExposedLatencyRecorder, Figure, LatencyFigure, LatencyRecorder, LatencySnapshot, LatencyTotals,
     LatencyUnit, LatencyWindow,
