@@ -373,12 +373,14 @@ impl<'a> ReadJson<'a> {
         while self.next_element(is_first)? {
             is_first = false;
             self.scanner.peek();
+            let start = self.scanner.at;
             if !is_packed {
                 self.out.tag(&field.tag);
             }
             match self.take_scalar(field.kind)? {
                 Taken::Value => {}
                 Taken::Mismatch | Taken::BadBase64 => {
+                    self.scanner.at = start;
                     self.scanner.skip(&mut self.scratch)?;
                     return Err(mismatch(field));
                 }
