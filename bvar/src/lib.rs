@@ -41,6 +41,9 @@
 
 #![deny(unsafe_code)]
 
+pub mod dump;
+pub mod flag;
+
 mod agent;
 mod latency;
 mod name;

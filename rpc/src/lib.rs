@@ -6,6 +6,7 @@
 //! All code here runs on `bthread`: what is said to block parks the bthread, or blocks the thread outside of bthreads.
 #![forbid(unsafe_code)]
 
+pub mod builtin;
 pub mod client;
 pub mod error;
 pub mod limit;

@@ -68,6 +68,12 @@ impl ServerState {
 
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst); // pairs with `is_stopping`
+        self.for_each_connection(|socket| {
+            let tail = socket.owner::<ServerConnection>().tail();
+            if tail.is_some_and(|tail| tail.ends_with_server()) {
+                socket.set_failed(RpcError::new(ELOGOFF, "Server is stopping"));
+            }
+        });
     }
 
     /// Takes one of the server's permits, if it has a limit: false if there are none left.
@@ -102,8 +108,9 @@ impl ServerState {
         self: &Arc<Self>,
         transport: Box<dyn Transport>,
         remote: Endpoint,
+        is_internal: bool,
     ) -> Result<(), RpcError> {
-        let owner = Box::new(ServerConnection::new(self.clone()));
+        let owner = Box::new(ServerConnection::new(self.clone(), is_internal));
         let socket = Socket::accepted(transport, remote, self.protocols.clone(), self.limits, owner)?;
         let count = {
             let mut connections = lock(&self.connections);

@@ -5,9 +5,11 @@
 //! events and the running of messages are each in a file of their own. Knows no wire format, and not whether it
 //! belongs to a server or a client.
 
+mod clock;
 mod connect;
 mod dispatch;
 mod event;
+mod gate;
 mod read;
 mod write;
 
@@ -62,6 +64,9 @@ pub(crate) trait SocketOwner: Any + Send + Sync {
     /// reads, so that it must not block. No lock is held.
     fn message(&self, socket: &Arc<Socket>, message: Message);
 
+    /// Whether the body behind this head is wanted as it arrives. Must not block.
+    fn wants_stream(&self, protocol: &'static dyn Protocol, head: &Frame) -> bool;
+
     /// The connection has failed; called once. Must not block. No lock is held.
     fn failed(&self, socket: &Arc<Socket>, error: &RpcError);
 }
@@ -73,6 +78,8 @@ pub(crate) struct Message {
     pub(crate) frame: Frame,
     /// When the read that completed it returned.
     pub(crate) received: Instant,
+    /// Whoever answers says so with [`Socket::answered`].
+    pub(crate) is_serial: bool,
 }
 
 impl Socket {
@@ -156,6 +163,11 @@ impl Socket {
         self.local.get().unwrap_or(&self.remote)
     }
 
+    /// What the connection may hold.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// The protocol of a message.
     pub(crate) fn protocol_of(&self, message: &Message) -> &'static dyn Protocol {
         self.protocols[message.protocol as usize]
@@ -189,6 +201,7 @@ impl Socket {
         self.connecting.forget_timer();
         self.stop_writing();
         if let Some(error) = self.error.get() {
+            self.input.fail_body(error);
             self.owner.failed(self, error);
         }
         true

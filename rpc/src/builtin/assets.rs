@@ -1,0 +1,109 @@
+//! The files that pages load: script, style and icon, kept in the binary and named by their contents, so that browsers may
+//! keep them for ever.
+
+use std::hash::Hasher;
+use std::sync::LazyLock;
+
+use super::context::PageContext;
+use super::page::Page;
+use super::reply::PageReply;
+use super::request::PageRequest;
+use super::write::Url;
+use crate::error::ENOMETHOD;
+
+/// A file and its name. The name changes with the contents.
+pub(crate) struct Asset {
+    stem: &'static str,
+    extension: &'static str,
+    content_type: &'static str,
+    contents: &'static str,
+}
+
+pub(super) static SCRIPT: LazyLock<Named> = LazyLock::new(|| {
+    Named::new(Asset {
+        stem: "bobbin",
+        extension: "js",
+        content_type: "text/javascript; charset=utf-8",
+        contents: concat!(
+            include_str!("assets/page.js"),
+            include_str!("assets/chart.js"),
+            include_str!("assets/flame.js")
+        ),
+    })
+});
+pub(super) static STYLE: LazyLock<Named> = LazyLock::new(|| {
+    Named::new(Asset {
+        stem: "bobbin",
+        extension: "css",
+        content_type: "text/css; charset=utf-8",
+        contents: include_str!("assets/bobbin.css"),
+    })
+});
+pub(super) static ICON: LazyLock<Named> = LazyLock::new(|| {
+    Named::new(Asset {
+        stem: "bobbin",
+        extension: "svg",
+        content_type: "image/svg+xml",
+        contents: include_str!("assets/bobbin.svg"),
+    })
+});
+
+/// An asset under its name with a hash.
+pub(super) struct Named {
+    asset: Asset,
+    hash: String,
+    file: String,
+}
+
+impl Named {
+    fn new(asset: Asset) -> Named {
+        // Tells versions of one file apart; nobody else's contents come under these names.
+        let mut hasher = std::hash::DefaultHasher::new();
+        hasher.write(asset.contents.as_bytes());
+        let hash = format!("{:016x}", hasher.finish());
+        let file = format!("{}-{hash}.{}", asset.stem, asset.extension);
+        Named { asset, hash, file }
+    }
+
+    /// Where browsers find it.
+    pub(super) fn url(&self) -> Url {
+        Url::below("/js", &self.file)
+    }
+
+    fn reply(&self, request: &PageRequest, is_exact: bool) -> PageReply {
+        let etag = format!("\"{}\"", self.hash);
+        let is_known = request.if_none_match.as_deref().is_some_and(|known| known.contains(&etag));
+        let reply = match is_known {
+            true => PageReply::new(self.asset.content_type, "").with_status(304),
+            false => PageReply::new(self.asset.content_type, self.asset.contents),
+        };
+        let keep = if is_exact { "public, max-age=31536000, immutable" } else { "no-cache" };
+        reply.with_header("etag", etag).with_header("cache-control", keep)
+    }
+}
+
+/// `/js`: the assets, by their names with or without the hash.
+pub(super) struct Js;
+
+impl Page for Js {
+    fn name(&self) -> &'static str {
+        "js"
+    }
+
+    fn about(&self) -> &'static str {
+        "The script, the style and the icon of these pages"
+    }
+
+    fn serve(&self, context: &PageContext<'_>, request: &PageRequest) -> PageReply {
+        for named in [&*SCRIPT, &*STYLE, &*ICON] {
+            let plain = request.rest.strip_prefix(named.asset.stem).and_then(|rest| rest.strip_prefix('.'));
+            if request.rest == named.file {
+                return named.reply(request, true);
+            }
+            if plain == Some(named.asset.extension) {
+                return named.reply(request, false);
+            }
+        }
+        PageReply::error(context, request, ENOMETHOD, format!("There is no file {}", request.rest))
+    }
+}

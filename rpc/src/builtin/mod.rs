@@ -1,0 +1,56 @@
+//! The debug pages: what a running server tells about itself (`spec/builtin-services.md`).
+//!
+//! A [`PageRequest`] comes from any protocol that can carry one, a [`PageReply`] goes back; no page knows HTTP. Each page is
+//! a file that is listed in `ALL`. All HTML is made by `write`, who may see and change what is decided by `access`, and no
+//! page starts a process.
+
+mod access;
+mod assets;
+mod context;
+mod frame;
+mod options;
+mod page;
+mod reply;
+mod request;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub(crate) use context::{ConnectionInfo, MethodInfo, PageContext, ServerView, ServiceInfo, Traffic};
+pub use options::{Health, PageOptions};
+pub(crate) use page::Page;
+pub use reply::PageReply;
+pub use request::{Form, PageRequest, QUERY_BYTES_MAX, QUERY_PAIRS_MAX, Query, Verb, is_cross_site};
+
+/// All pages, in the order of the list at `/index`.
+pub(crate) static ALL: &[&dyn Page] = &[&assets::Js];
+
+/// Names a page of the process. Protocols get it from `Routes` and hand it on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageId(usize);
+
+/// The page that a path (percent-decoded, without the query) leads to, and the part of the path behind its name. The
+/// names of pages win over those of services. `/` is the index; `/brpc.status` is `/status`.
+pub(crate) fn find(path: &str) -> Option<(PageId, &str)> {
+    let path = path.trim_start_matches('/');
+    let (first, rest) = path.split_once('/').unwrap_or((path, ""));
+    let name = match first.strip_prefix("brpc.") {
+        Some(name) => name,
+        None if first.is_empty() => "index",
+        None => first,
+    };
+    let index = ALL.iter().position(|page| page.name() == name || page.aliases().contains(&name))?;
+    Some((PageId(index), rest))
+}
+
+/// Serves a page to whoever may see it. May park the bthread or block it for as long as the page says.
+pub(crate) fn serve(id: PageId, context: &PageContext<'_>, request: &PageRequest) -> PageReply {
+    let reply = match context.may_read() {
+        Err(denied) => {
+            let text = format!("[E{}]{}", reply::EPERM, denied.hint());
+            PageReply::text(text).with_status(403)
+        }
+        Ok(()) => ALL[id.0].serve(context, request),
+    };
+    reply.secured()
+}
