@@ -95,12 +95,12 @@ impl ChunkedReader {
                     input.pop_front(2);
                     self.state = State::Size(0);
                 }
-                State::Trailers(scan) => match scan.scan(input) {
-                    Scanned::Head(size) if size <= TRAILERS_MAX => {
+                State::Trailers(scan) => match scan.scan(input, TRAILERS_MAX) {
+                    Scanned::Head(size) => {
                         check_trailers(&input.cut(size))?;
                         self.state = State::Ended;
                     }
-                    Scanned::More { .. } if input.len() <= TRAILERS_MAX => return Ok(false),
+                    Scanned::More { .. } if input.len() < TRAILERS_MAX => return Ok(false),
                     Scanned::BareLineFeed => return Err(Refusal::bad("A lone line feed")),
                     _ => return Err(Refusal::bad("The trailers are too long")),
                 },
@@ -220,7 +220,8 @@ mod tests {
         let (mut reader, mut input, mut out) = (ChunkedReader::default(), IoBuf::new(), IoBuf::new());
         for piece in bytes.chunks(step) {
             input.append(piece);
-            if reader.read(&mut input, &mut out, room - out.len())? {
+            let room = room - out.len();
+            if reader.read(&mut input, &mut out, room)? {
                 return Ok(Some(out.to_vec()));
             }
         }

@@ -231,12 +231,15 @@ fn unreadable(error: httparse::Error, bytes: &[u8]) -> Refusal {
     }
 }
 
-/// Whether the start line ends in ` HTTP/<digit>.<digit>`.
+/// Whether the start line is in order but for its version, which is no `HTTP/1.0` or `HTTP/1.1`.
 fn names_other_version(bytes: &[u8]) -> bool {
     let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let version = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
-    matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
-        if major.is_ascii_digit() && minor.is_ascii_digit())
+    let mut words = line.split(|byte| *byte == b' ').skip(2);
+    let is_version = |word: &[u8]| {
+        matches!(word, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major.is_ascii_digit() && minor.is_ascii_digit() && !matches!(word, b"HTTP/1.0" | b"HTTP/1.1"))
+    };
+    words.next().is_some_and(is_version) && words.next().is_none()
 }
 
 /// A response's fields that go on in the next line (RFC 9112 §5.2) in one line: clients have to read them. In a

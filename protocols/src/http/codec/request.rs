@@ -35,18 +35,19 @@ pub(crate) struct RequestCodec {
 
 #[derive(Debug)]
 enum State {
-    /// Between two requests, or in a head; the flag: it has been found to begin as a request.
-    Head(HeadScan, bool),
+    /// Between two requests, or in a head, and what that begins with.
+    Head(HeadScan, Beginning),
     /// A head was handed out; the flag: its sender waits for a go-ahead.
     Asked(BodyLength, bool),
     Gathering(Gathered),
     Streaming(Body),
-    Failed(WireError),
+    /// Nothing behind the bytes that were refused can be understood.
+    Failed(Refusal),
 }
 
 impl State {
     fn idle() -> Self {
-        State::Head(HeadScan::default(), false)
+        State::Head(HeadScan::default(), Beginning::Partial)
     }
 }
 
@@ -83,15 +84,13 @@ impl RequestCodec {
             }
             // Nothing can be cut until somebody has said how the body is wanted.
             State::Asked(..) => Ok(Parsed::NeedMore),
-            State::Failed(error) => {
-                Err(Refusal::new(StatusCode::BAD_REQUEST, "The connection has failed already").because(*error))
-            }
+            State::Failed(refusal) => Err(*refusal),
         }
     }
 
     fn cut_head(&mut self, input: &mut IoBuf) -> Result<Parsed, Refusal> {
-        let State::Head(scan, begins_well) = &mut self.state else { return Ok(Parsed::NeedMore) };
-        if !*begins_well {
+        let State::Head(scan, begins) = &mut self.state else { return Ok(Parsed::NeedMore) };
+        if *begins == Beginning::Partial {
             while input.front().starts_with(b"\r") && self.empty_lines < EMPTY_LINES_MAX {
                 match input.get(1) {
                     Some(b'\n') => self.empty_lines += input.pop_front(2) / 2,
@@ -99,35 +98,36 @@ impl RequestCodec {
                     None => return Ok(Parsed::NeedMore),
                 }
             }
-            match beginning(input) {
-                Beginning::Known => *begins_well = true,
-                // An empty rest, too.
+            *begins = beginning(input);
+            match *begins {
+                Beginning::Known => {}
+                // Nothing at all, too.
                 Beginning::Partial => return Ok(Parsed::NeedMore),
                 Beginning::Unknown if !self.is_established => return Ok(Parsed::NotMine),
-                Beginning::Unknown => *begins_well = true,
+                Beginning::Unknown => {}
             }
         }
-        let size = match scan.scan(input) {
-            Scanned::Head(size) if size <= HEAD_MAX => size,
+        let size = match scan.scan(input, HEAD_MAX) {
+            Scanned::Head(size) => size,
             Scanned::More { in_first_line: true } if input.len() > LINE_MAX => {
                 return Err(Refusal::new(StatusCode::URI_TOO_LONG, "The request line is too long"));
             }
-            Scanned::More { .. } if input.len() <= HEAD_MAX => return Ok(Parsed::NeedMore),
+            Scanned::More { .. } if input.len() < HEAD_MAX => return Ok(Parsed::NeedMore),
             Scanned::BareLineFeed => return Err(Refusal::bad("A lone line feed")),
             _ => {
                 return Err(Refusal::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "The head is too large"));
             }
         };
         let head = RequestHead::read(input.copy_to_bytes(size), self.lenience)?;
-        if beginning(&IoBuf::from(head.method.as_str())) == Beginning::Unknown {
+        if *begins == Beginning::Unknown {
             return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "A method that is not known"));
         }
         self.is_established = true;
         self.empty_lines = 0;
         let length = head.body;
         let waits = head.expects_continue && head.version == Version::HTTP_11 && input.is_empty();
-        let mut frame =
-            Frame { bytes: IoBuf::new(), meta_size: 0, head: Some(Box::new(HttpState::new(head))) };
+        let mut frame = Frame::new(IoBuf::new(), 0);
+        frame.head = Some(Box::new(HttpState::new(head)));
         match length {
             BodyLength::Sized(size)
                 if size <= self.max_body_size as u64 && size as usize <= input.len() =>
@@ -143,11 +143,11 @@ impl RequestCodec {
         }
     }
 
-    /// How the body that was announced is taken. The go-ahead is given, once.
-    fn answered(&mut self) -> Option<BodyLength> {
+    /// Lets the sender of the body go ahead if it waits for that, and says how long the body is.
+    fn go_ahead(&mut self, max_body_size: usize) -> Option<BodyLength> {
         let State::Asked(length, waits) = self.state else { return None };
-        let is_refused = |size| size > self.max_body_size as u64;
-        if waits && !matches!(length, BodyLength::Sized(size) if is_refused(size)) {
+        let is_refused = matches!(length, BodyLength::Sized(size) if size > max_body_size as u64);
+        if waits && !is_refused {
             let mut out = IoBuf::new();
             HeadWriter::new(Version::HTTP_11, StatusCode::CONTINUE).finish(&mut out);
             self.output = Some(out);
@@ -177,7 +177,7 @@ impl Codec for RequestCodec {
         self.cut(input).map_err(|refusal| {
             if !matches!(self.state, State::Failed(_)) {
                 self.output = Some(refusal.answer());
-                self.state = State::Failed(refusal.error());
+                self.state = State::Failed(refusal);
             }
             refusal.error()
         })
@@ -188,13 +188,13 @@ impl Codec for RequestCodec {
     }
 
     fn gather(&mut self, head: Frame) {
-        if let Some(length) = self.answered() {
+        if let Some(length) = self.go_ahead(self.max_body_size) {
             self.state = State::Gathering(Gathered::new(head, length));
         }
     }
 
     fn stream(&mut self) {
-        if let Some(length) = self.answered() {
+        if let Some(length) = self.go_ahead(usize::MAX) {
             self.state = State::Streaming(Body::new(length));
         }
     }

@@ -29,12 +29,14 @@ pub(super) struct HeadScan {
 }
 
 impl HeadScan {
-    /// Goes on with the bytes that are new in `input`, the beginning of which is as it was.
-    pub(super) fn scan(&mut self, input: &IoBuf) -> Scanned {
+    /// Goes on with the bytes that are new in `input`, the beginning of which is as it was. What is behind the first
+    /// `max` bytes is not looked at.
+    pub(super) fn scan(&mut self, input: &IoBuf, max: usize) -> Scanned {
         let mut begin = 0;
         for slice in input.slices() {
             let skip = (self.at - begin).min(slice.len());
-            if let Some(found) = self.scan_slice(&slice[skip..]) {
+            let until = slice.len().min(max.saturating_sub(begin)).max(skip);
+            if let Some(found) = self.scan_slice(&slice[skip..until]) {
                 return found;
             }
             begin += slice.len();
@@ -72,7 +74,7 @@ mod tests {
         for piece in bytes.chunks(step) {
             // As pieces of their own.
             input.append_user_data(piece.to_vec());
-            last = scan.scan(&input);
+            last = scan.scan(&input, 100);
             if !matches!(last, Scanned::More { .. }) {
                 break;
             }

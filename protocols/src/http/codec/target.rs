@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use http::Method;
+use http::uri::Authority;
 
 use super::refusal::Refusal;
 
@@ -42,7 +43,8 @@ pub(super) fn read(method: &Method, target: &[u8]) -> Result<Target, Refusal> {
         Some(begin) => {
             let end = target[begin..].iter().position(|byte| matches!(byte, b'/' | b'?'));
             let end = end.map_or(target.len(), |at| begin + at);
-            if !is_host(&target[begin..end]) || begin == end {
+            let host = &target[begin..end];
+            if host.is_empty() || !is_host(host) || Authority::try_from(host).is_err() {
                 return Err(Refusal::bad("The request target has no host"));
             }
             (Some(begin..end), end)
