@@ -196,7 +196,8 @@ mod tests {
     use super::*;
 
     fn pipe() -> (Arc<BodyPipe>, BodyReader) {
-        let pipe = Arc::new(BodyPipe { socket: Weak::new(), state: Mutex::default(), changes: Butex::new(0) });
+        let pipe =
+            Arc::new(BodyPipe { socket: Weak::new(), state: Mutex::default(), changes: Butex::new(0) });
         (pipe.clone(), BodyReader { pipe })
     }
 

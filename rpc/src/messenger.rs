@@ -37,10 +37,7 @@ pub(crate) struct Messenger {
     is_streaming: bool,
 }
 
-fn preferred_codec(
-    candidates: &mut [Candidate],
-    preferred: Option<usize>,
-) -> Option<&mut Box<dyn Codec>> {
+fn preferred_codec(candidates: &mut [Candidate], preferred: Option<usize>) -> Option<&mut Box<dyn Codec>> {
     candidates[preferred?].codec.as_mut()
 }
 
@@ -107,11 +104,6 @@ impl Messenger {
             self.output = codec.take_output();
             self.is_streaming = true;
         }
-    }
-
-    /// The name of the protocol that was spoken last.
-    pub(crate) fn protocol_name(&self) -> Option<&'static str> {
-        self.preferred.map(|index| self.candidates[index].protocol.name())
     }
 
     /// `None`: this protocol refuses the bytes.

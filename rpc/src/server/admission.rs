@@ -6,10 +6,10 @@ use std::sync::Arc;
 use iobuf::IoBuf;
 
 use super::call::ServerCall;
-use super::connection::Origin;
+use super::connection::{Origin, ServerConnection};
 use super::method::{Limit, Method, MethodId, Target};
 use super::state::ServerState;
-use crate::builtin::{self, PageId};
+use crate::builtin::{self, PageContext, PageId};
 use crate::error::{ELIMIT, ELOGOFF, ENOCODE, EOVERCROWDED, EREQUEST, RpcError};
 use crate::protocol::{AfterReply, IncomingRequest, OutgoingReply, ReplyToken, ServerSide};
 use crate::service::MethodDescriptor;
@@ -31,6 +31,9 @@ pub(super) fn admit(
         Ok(method) => method,
         Err(error) => {
             let called = method_of(server, &request);
+            if called.is_none() {
+                server.non_service_errors.add(1);
+            }
             let (refusal, after) =
                 error_reply(socket, server, origin.side, request.token, called, &error, IoBuf::new());
             socket.write_refusal(refusal);
@@ -51,8 +54,17 @@ fn serve_page(
     page: PageId,
     request: IncomingRequest,
 ) {
-    let asked = request.page.unwrap_or_default();
-    let reply = builtin::serve(page, server, socket, &asked);
+    let Some(asked) = request.page else {
+        socket.set_failed(RpcError::internal("A request for a page does not say what it asks"));
+        return;
+    };
+    let context = PageContext {
+        server: &**server,
+        remote: socket.remote(),
+        local: &identity(server, socket),
+        is_internal: socket.owner::<ServerConnection>().is_internal,
+    };
+    let reply = builtin::serve(page, &context, &asked);
     let mut out = IoBuf::new();
     let after = origin.side.write_page(request.token, reply, &mut out);
     let _ = socket.write(out, Overcrowded::Ignore); // nobody is there any more to be told

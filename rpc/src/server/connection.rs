@@ -1,7 +1,7 @@
 //! A server's end of one connection: from a message to an admitted call.
 
-use std::sync::{Arc, Mutex, Weak};
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
 use super::admission;

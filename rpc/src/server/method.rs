@@ -83,6 +83,11 @@ pub(crate) struct Method {
 }
 
 impl Method {
+    /// What its limiter admits now, if it has one that knows.
+    pub(crate) fn max_concurrency(&self) -> Option<usize> {
+        self.limit.as_ref()?.limiter.max_concurrency()
+    }
+
     /// Whether the names of service and method lead to it, rather than a mapping alone.
     fn has_default_url(&self) -> bool {
         self.paths.is_empty() || self.options.allow_default_url
@@ -130,8 +135,9 @@ impl MethodTable {
     fn map(&mut self, service: &str, mapping: restful::Mapping) -> Result<(), RpcError> {
         let restful::Mapping { path, method } = mapping;
         let found = self.services.get(service).and_then(|methods| methods.get(method.as_str())).copied();
-        let index = found
-            .ok_or_else(|| invalid(format!("restful path={path}: service={service} has no method={method}")))?;
+        let index = found.ok_or_else(|| {
+            invalid(format!("restful path={path}: service={service} has no method={method}"))
+        })?;
         let map = match restful::first_component(&path) {
             None => &mut self.global_paths,
             Some(first) if self.has_pages && builtin::find(first).is_some() => {
@@ -193,7 +199,7 @@ impl MethodTable {
     fn find_path<'p>(&self, path: &'p str) -> Result<PathMatch<'p>, NoRoute> {
         let (first, rest) = split(path);
         if self.has_pages
-            && let Some(page) = builtin::find(if first.is_empty() { builtin::INDEX } else { first })
+            && let Some((page, rest)) = builtin::find(path)
         {
             return Ok(PathMatch { target: Target::Page(page), unresolved: tidy(rest) });
         }
@@ -440,6 +446,84 @@ pub(crate) mod tests {
         };
     }
 
+    fn plain(services: Vec<Arc<dyn Service>>) -> Vec<(Arc<dyn Service>, ServiceOptions)> {
+        services.into_iter().map(|service| (service, ServiceOptions::default())).collect()
+    }
+
+    fn by_path(table: &MethodTable, path: &str) -> String {
+        let recent = AtomicUsize::new(usize::MAX);
+        match Routes::new(table, &recent).find_path(path) {
+            Ok(PathMatch { target: Target::Method(id), unresolved }) => {
+                format!("{} {unresolved}", table.method(id).descriptor.full_name)
+            }
+            Ok(PathMatch { target: Target::Page(_), unresolved }) => format!("page {unresolved}"),
+            Err(missing) => format!("{missing:?}"),
+        }
+    }
+
+    #[test]
+    fn paths_lead_to_methods_by_names() {
+        let services = vec![service!("a.Echo", "Echo", "Ping"), service!("b.Files", "default_method", "Get")];
+        let table = MethodTable::new(plain(services), HashMap::new(), false).unwrap();
+        for (path, expected) in [
+            ("/a.Echo/Echo", "a.Echo.Echo "),
+            ("/Echo/Ping", "a.Echo.Ping "),
+            ("//Echo///Ping//x//y/", "a.Echo.Ping x/y"),
+            ("Echo/Echo/x", "a.Echo.Echo x"),
+            ("/Files/Get/x", "b.Files.Get x"),
+            ("/Files/x/y", "b.Files.default_method x/y"),
+            ("/Files", "b.Files.default_method "),
+            ("/Echo", "Method"),
+            ("/Echo/Nothing", "Method"),
+            ("/echo/Echo", "Service"),
+            ("/a.Nobody/Echo", "Service"),
+            ("/", "Service"),
+            ("", "Service"),
+        ] {
+            assert_eq!(by_path(&table, path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn restful_paths_lead_to_methods_in_order() {
+        let restful = |text: &str| ServiceOptions::default().restful(text);
+        let services = vec![
+            (service!("a.Echo", "Echo", "Ping"), restful("/v1/echo => Echo, /v1/* => Echo, *.js => Echo")),
+            (service!("b.Both", "Get"), restful("/v1/both => Get, * => Get").allow_default_url(true)),
+        ];
+        let table = MethodTable::new(services, HashMap::new(), false).unwrap();
+        for (path, expected) in [
+            ("/v1/echo", "a.Echo.Echo "),
+            ("/v1/x/y", "a.Echo.Echo x/y"),
+            ("/v1/both", "b.Both.Get "),
+            ("/Echo/Ping", "a.Echo.Ping "),
+            ("/Echo/Echo", "Method"),
+            ("/Both/Get", "b.Both.Get "),
+            ("/Echo/Nothing", "b.Both.Get Echo/Nothing"),
+            ("/x/y.js", "a.Echo.Echo x/y"),
+            ("/x", "b.Both.Get x"),
+            ("/", "b.Both.Get "),
+        ] {
+            assert_eq!(by_path(&table, path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn restful_paths_that_cannot_be_are_refused() {
+        for (mappings, has_pages) in [
+            ("/v1 => Nothing", false),
+            ("/a.Echo/x => Echo", false),
+            ("/Echo => Echo", false),
+            ("/v1 => Echo, /v1/ => Ping", false),
+            ("/v1", false),
+        ] {
+            let services =
+                vec![(service!("a.Echo", "Echo", "Ping"), ServiceOptions::default().restful(mappings))];
+            let error = MethodTable::new(services, HashMap::new(), has_pages).err().unwrap();
+            assert_eq!(error.code(), EINVAL, "{mappings}");
+        }
+    }
+
     fn find(table: &MethodTable, service: &str, method: &str) -> Result<&'static str, NoRoute> {
         let recent = AtomicUsize::new(usize::MAX);
         let routes = Routes::new(table, &recent);
@@ -468,7 +552,9 @@ pub(crate) mod tests {
 
     #[test]
     fn names_taken_twice_are_refused() {
-        let twice = |a, b| MethodTable::new(plain(vec![a, b]), HashMap::new(), true).err().map(|error| error.to_string());
+        let twice = |a, b| {
+            MethodTable::new(plain(vec![a, b]), HashMap::new(), true).err().map(|error| error.to_string())
+        };
         let error = twice(service!("a.Echo", "A"), service!("a.Echo", "B")).unwrap();
         assert_eq!(error, "[E22]service=a.Echo was added twice");
         let error = twice(service!("a.Echo", "A"), service!("b.Echo", "B")).unwrap();

@@ -91,7 +91,8 @@ impl PathMap {
             };
         };
         // A slash stands for the end of the path, so that `/b` fits no `/ab`.
-        let suffix = if suffix.is_empty() { String::new() } else { format!("{}/", suffix.trim_end_matches('/')) };
+        let suffix =
+            if suffix.is_empty() { String::new() } else { format!("{}/", suffix.trim_end_matches('/')) };
         let patterns = self.prefixes.entry(normalized(prefix)).or_default();
         if patterns.wildcards.iter().any(|(known, _)| *known == suffix) {
             return Err(taken());
@@ -138,13 +139,17 @@ mod tests {
     fn mappings_are_read_as_in_brpc() {
         let read = |text| {
             parse(text).map(|all| {
-                all.into_iter().map(|one| format!("{}>{}", one.path, one.method)).collect::<Vec<_>>().join(" ")
+                all.into_iter()
+                    .map(|one| format!("{}>{}", one.path, one.method))
+                    .collect::<Vec<_>>()
+                    .join(" ")
             })
         };
         assert_eq!(read("/v1/a => A, b==>B ,"), Ok("/v1/a>A b>B".into()));
         assert_eq!(read("*=>All,*.flv=>F,/a/*/b=>C"), Ok("*>All *.flv>F /a/*/b>C".into()));
         assert_eq!(read(""), Ok(String::new()));
-        for wrong in ["/a", "/a = A", "=> A", "/a =>", "A* => A", "/A/B* => A", "*/* => A", "/a b => A", "/a => A-B"]
+        for wrong in
+            ["/a", "/a = A", "=> A", "/a =>", "A* => A", "/A/B* => A", "*/* => A", "/a b => A", "/a => A-B"]
         {
             assert_eq!(read(wrong).unwrap_err().code(), EINVAL, "{wrong}");
         }

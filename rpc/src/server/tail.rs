@@ -42,7 +42,10 @@ struct Inner {
 
 enum Phase {
     /// The reply is not written, or what was written before it is just being sent behind it.
-    Early { waiting: IoBuf, is_over: bool },
+    Early {
+        waiting: IoBuf,
+        is_over: bool,
+    },
     Open(AfterReply),
     Over,
     Failed(RpcError),

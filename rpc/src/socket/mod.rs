@@ -8,16 +8,20 @@
 mod clock;
 mod connect;
 mod dispatch;
+mod dump;
 mod event;
 mod gate;
 mod read;
+mod watch;
 mod write;
 
 use std::any::Any;
 use std::fmt;
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
+use bthread::net::{TcpInfo, tcp_info};
 use bthread::poller::Registration;
 use bthread::slab::Slab;
 
@@ -29,8 +33,10 @@ use crate::transport::{Endpoint, Transport};
 
 use connect::Connecting;
 use read::Input;
+use watch::Rates;
 use write::Output;
 
+pub(crate) use watch::Totals;
 pub(crate) use write::Overcrowded;
 
 /// Connections in a process, of servers and clients together.
@@ -52,6 +58,8 @@ pub(crate) struct Socket {
     connecting: Connecting,
     input: Input,
     output: Output,
+    created: SystemTime,
+    rates: Mutex<Rates>,
     transport: Box<dyn Transport>,
 }
 
@@ -117,12 +125,15 @@ impl Socket {
             registration: Mutex::new(None),
             connecting,
             output: Output::new(),
+            created: SystemTime::now(),
+            rates: Mutex::default(),
             transport,
         });
         let id = SOCKETS
             .insert(socket.clone())
             .ok_or_else(|| RpcError::new(EINTERNAL, format!("More than {SOCKETS_MAX} connections")))?;
         let _ = socket.id.set(id); // a new cell is empty
+        watch::start();
         Ok(socket)
     }
 
@@ -166,6 +177,44 @@ impl Socket {
     /// What the connection may hold.
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// All sockets of the process that have not failed.
+    pub(crate) fn all() -> impl Iterator<Item = Arc<Self>> {
+        SOCKETS.iter()
+    }
+
+    /// How many that are.
+    pub(crate) fn count() -> usize {
+        SOCKETS.len()
+    }
+
+    /// When it was made.
+    pub(crate) fn created(&self) -> SystemTime {
+        self.created
+    }
+
+    /// Which end of the connection this is.
+    pub(crate) fn role(&self) -> Role {
+        self.owner.role()
+    }
+
+    /// Its way to the peer, for pages alone.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.transport.descriptor()
+    }
+
+    /// What the system knows of it, if it is a TCP connection.
+    pub(crate) fn tcp_info(&self) -> Option<TcpInfo> {
+        match self.remote {
+            Endpoint::Tcp(_) => tcp_info(self.descriptor()).ok(),
+            Endpoint::Unix(_) => None,
+        }
+    }
+
+    /// The protocol that its peer has spoken last, once it has.
+    pub(crate) fn protocol_name(&self) -> Option<&'static str> {
+        self.input.protocol_name(&self.protocols)
     }
 
     /// The protocol of a message.

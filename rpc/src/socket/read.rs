@@ -15,11 +15,11 @@ use iobuf::IoPortal;
 use super::dispatch::{self, Messages};
 use super::gate::Gate;
 use super::write::Overcrowded;
-use super::{FailOnUnwind, clock, Message, Socket, lock};
+use super::{FailOnUnwind, Message, Socket, clock, lock};
 use crate::body::{BodyPipe, Room};
 use crate::error::{ECLOSE, EEOF, RpcError};
 use crate::messenger::{Cut, Messenger};
-use crate::protocol::{AfterReply, Role};
+use crate::protocol::{AfterReply, Protocol, Role};
 use crate::starting;
 
 /// A read asks for this many times the size of an average message.
@@ -51,6 +51,8 @@ pub(super) struct Input {
     body: Mutex<Option<Arc<BodyPipe>>>,
     /// What has come so far.
     pub(super) traffic: InTraffic,
+    /// The index of the protocol of the last message, plus one.
+    protocol: AtomicU32,
     /// The reader's alone; the lock is never waited for.
     stream: Mutex<Stream>,
 }
@@ -123,8 +125,20 @@ impl Input {
             peer_closed: AtomicBool::new(false),
             body: Mutex::new(None),
             traffic: InTraffic::default(),
+            protocol: AtomicU32::new(0),
             stream: Mutex::new(stream),
         }
+    }
+
+    /// The name of the protocol of the last message.
+    pub(super) fn protocol_name(&self, protocols: &[&'static dyn Protocol]) -> Option<&'static str> {
+        let index = self.protocol.load(Ordering::Relaxed).checked_sub(1)?; // a note for people
+        protocols.get(index as usize).map(|protocol| protocol.name())
+    }
+
+    /// The bytes that wait to be cut or taken, if nobody is reading right now.
+    pub(super) fn buffered(&self) -> Option<usize> {
+        self.stream.try_lock().ok().map(|stream| stream.portal.len())
     }
 
     /// The socket has failed: nothing more of the body will come.
@@ -258,7 +272,8 @@ impl Socket {
     /// The codec has refused the bytes and said so to the peer.
     fn last_turn(self: &Arc<Self>, stream: &mut Stream) -> Turn {
         stream.is_over = true;
-        self.input.fail_body(&RpcError::new(ECLOSE, "The connection ends with a request that cannot be read"));
+        self.input
+            .fail_body(&RpcError::new(ECLOSE, "The connection ends with a request that cannot be read"));
         self.close_when_written();
         Turn::Dry
     }
@@ -388,7 +403,9 @@ impl Stream {
             self.is_serial = true;
             arrivals.socket.input.answered.shut();
         }
-        let messages = &arrivals.socket.input.traffic.messages;
+        let input = &arrivals.socket.input;
+        input.protocol.store(message.protocol + 1, Ordering::Relaxed); // a note for people
+        let messages = &input.traffic.messages;
         messages.store(messages.load(Ordering::Relaxed) + 1, Ordering::Relaxed); // the reader alone counts
         arrivals.add(message);
     }
@@ -398,7 +415,8 @@ impl Stream {
         // Relaxed throughout: hints for whoever looks for slow peers.
         let now = clock::millis(now);
         traffic.last_at.store(now, Ordering::Relaxed);
-        let is_partial = !self.is_held && (self.is_gathering || self.body.is_some() || !self.portal.is_empty());
+        let is_partial =
+            !self.is_held && (self.is_gathering || self.body.is_some() || !self.portal.is_empty());
         if !is_partial {
             traffic.partial_since.store(0, Ordering::Relaxed);
         } else if messages > 0 || self.body.is_some() || traffic.partial_since.load(Ordering::Relaxed) == 0 {

@@ -181,6 +181,11 @@ impl Socket {
         }
     }
 
+    /// Bytes that the kernel has not taken.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.output.unwritten.load(Ordering::Relaxed) // a snapshot
+    }
+
     /// Whether more is unwritten than one connection may have.
     pub(crate) fn is_overcrowded(&self) -> bool {
         self.output.unwritten.load(Ordering::Relaxed) > self.limits.max_unwritten_bytes // a snapshot
@@ -347,7 +352,10 @@ impl Socket {
                 break Ok(());
             }
             if output.room.wait(seen, deadline) == WaitResult::TimedOut {
-                break Err(RpcError::new(ERPCTIMEDOUT, format!("{} does not take what is written", self.remote)));
+                break Err(RpcError::new(
+                    ERPCTIMEDOUT,
+                    format!("{} does not take what is written", self.remote),
+                ));
             }
         };
         output.room_waiters.fetch_sub(1, Ordering::SeqCst); // as above
