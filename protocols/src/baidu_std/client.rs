@@ -2,7 +2,7 @@
 
 use iobuf::IoBuf;
 use rpc::error::{EREQUEST, ERESPONSE, RpcError};
-use rpc::protocol::{ClientSide, Frame, IncomingReply, OutgoingRequest, WireError};
+use rpc::protocol::{AfterReply, ClientSide, Frame, IncomingReply, OutgoingRequest, WireError};
 
 use super::BaiduStd;
 use super::codec::{Aux, Encoding, Kind, Meta, MetaToWrite, description, text, write_frame};
@@ -75,7 +75,10 @@ fn reply(meta: &Meta<'_>) -> (IncomingReply, usize) {
         error,
         body: IoBuf::new(),
         attachment: IoBuf::new(),
+        stream: None,
         user_fields: meta.user_fields(),
+        after: AfterReply::GoOn,
+        extra: None,
     };
     (reply, usize::try_from(meta.attachment_size).unwrap_or(0))
 }

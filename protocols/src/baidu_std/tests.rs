@@ -122,6 +122,10 @@ fn write_request(name: &str, options: impl FnOnce(&mut OutgoingRequest<'_>), mes
     let fields = UserFields::default();
     let body = MessageBody(message);
     let mut outgoing = OutgoingRequest {
+        parameter: "",
+        authority: "",
+        options: None,
+        trace: None,
         method: &ECHO,
         correlation_id: Meta::read(&meta).unwrap().correlation_id,
         body: &body,

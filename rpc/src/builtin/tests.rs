@@ -42,7 +42,9 @@ static ECHO: ServiceDescriptor = ServiceDescriptor {
         full_name: "example.EchoService.Echo",
         request_type: "example.EchoRequest",
         response_type: "example.EchoResponse",
+        schema: &crate::schema::Schema::NONE,
     }],
+    schema: &crate::schema::Schema::NONE,
 };
 
 /// What the tests decide about it.

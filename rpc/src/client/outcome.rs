@@ -10,6 +10,9 @@ pub(super) trait PendingCall: Send + Sync {
     /// The attempt has ended. Called by whoever removed the call from the table, so once for each time that it was put
     /// there; no lock is held. Must not block.
     fn end(self: Arc<Self>, outcome: Outcome);
+
+    /// Whether the body of the reply is wanted as it arrives.
+    fn wants_stream(&self) -> bool;
 }
 
 /// How one attempt ended.

@@ -50,7 +50,7 @@ impl Request {
         channel: &ChannelState,
         call: Arc<dyn PendingCall>,
     ) -> Result<Place, Failure> {
-        let socket = channel.connection.socket()?;
+        let socket = channel.connections.socket()?;
         let id = connection::expect_reply(&socket, call)?;
         Ok(Place { socket, id })
     }
@@ -71,7 +71,14 @@ impl Request {
             request_id: &self.options.request_id,
             user_fields: &self.options.user_fields,
             timeout: self.time_to_tell(channel),
+            parameter: &channel.parameter,
+            authority: &channel.authority,
+            options: self.options.protocol_options.as_deref(),
+            trace: None,
         };
+        if let Some(hint) = channel.side.reply_hint(&outgoing) {
+            place.socket.expect(hint);
+        }
         let mut out = IoBuf::new();
         let written = channel
             .side
@@ -92,8 +99,12 @@ impl Request {
             && self.deadline.is_none_or(|deadline| Instant::now() < deadline)
     }
 
+    pub(super) fn reads_progressively(&self) -> bool {
+        self.options.reads_progressively
+    }
+
     pub(super) fn timed_out(&self, channel: &ChannelState) -> RpcError {
-        let remote = channel.connection.remote();
+        let remote = channel.connections.remote();
         RpcError::new(ERPCTIMEDOUT, format!("Reached timeout={}ms @{remote}", self.timeout.as_millis()))
     }
 
@@ -101,12 +112,13 @@ impl Request {
     pub(super) fn read<T: ProtoMessage>(
         &self,
         channel: &ChannelState,
-        reply: IncomingReply,
+        mut reply: IncomingReply,
         latency: Duration,
     ) -> Result<Reply<T>, RpcError> {
         if let Some(error) = reply.error {
             return Err(error);
         }
+        channel.side.decode_reply(self.method, &mut reply)?;
         let message = message::decode(&reply.body)
             .map_err(|_| channel.side.unreadable_reply(self.method.response_type, reply.body.len()))?;
         Ok(Reply {
@@ -114,7 +126,9 @@ impl Request {
             attachment: reply.attachment,
             user_fields: reply.user_fields,
             latency,
-            remote_side: channel.connection.remote().clone(),
+            remote_side: channel.connections.remote().clone(),
+            stream: reply.stream,
+            extra: reply.extra,
         })
     }
 }

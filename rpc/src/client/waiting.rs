@@ -39,7 +39,11 @@ pub(super) fn call(
 }
 
 fn try_once(channel: &ChannelState, request: &Request, body: &dyn Body) -> Result<IncomingReply, Failure> {
-    let waiter = Arc::new(Waiter { done: Butex::new(0), outcome: Mutex::new(None) });
+    let waiter = Arc::new(Waiter {
+        done: Butex::new(0),
+        outcome: Mutex::new(None),
+        wants_stream: request.reads_progressively(),
+    });
     let place = request.expect(channel, waiter.clone())?;
     match request.write(channel, &place, body) {
         Ok(()) | Err(None) => {}
@@ -57,6 +61,7 @@ struct Waiter {
     /// 1 once `outcome` is there.
     done: Butex,
     outcome: Mutex<Option<Outcome>>,
+    wants_stream: bool,
 }
 
 impl Waiter {
@@ -81,5 +86,9 @@ impl PendingCall for Waiter {
         *lock(&self.outcome) = Some(outcome);
         self.done.value().store(1, Ordering::Release); // pairs with the load in `wait`
         self.done.wake_one();
+    }
+
+    fn wants_stream(&self) -> bool {
+        self.wants_stream
     }
 }
