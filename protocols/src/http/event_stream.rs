@@ -141,7 +141,10 @@ mod tests {
 
     #[test]
     fn no_text_forges_a_field() {
-        let event = Event::new("a\r\nid: 2\revent: x\n").event("e\nid: 3").id("1\r\n\0").retry(Duration::from_secs(2));
+        let event = Event::new("a\r\nid: 2\revent: x\n")
+            .event("e\nid: 3")
+            .id("1\r\n\0")
+            .retry(Duration::from_secs(2));
         let sent = "id: 1   \nevent: e id: 3\nretry: 2000\ndata: a\ndata: id: 2\ndata: event: x\ndata: \n\n";
         assert_eq!(event.to_string(), sent);
         assert_eq!(Event::new("").to_string(), "data: \n\n");

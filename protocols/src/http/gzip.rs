@@ -97,8 +97,8 @@ mod tests {
 
     #[test]
     fn bombs_and_rubbish_are_refused() {
-        let bomb = deflate(&IoBuf::from(vec![0; 64 << 20]));
-        assert!(bomb.len() < 100_000);
+        let bomb = deflate(&IoBuf::from(vec![0; 4 << 20]));
+        assert!(bomb.len() < 10_000);
         assert!(inflate(&bomb, usize::MAX).unwrap_err().text().contains("too large"));
         for bad in [&b""[..], b"x", b"\x1f\x8b", &deflate(&"abc".into()).to_vec()[..20]] {
             assert!(inflate(&bad.into(), 1000).is_err(), "{bad:?}");

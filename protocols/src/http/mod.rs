@@ -111,3 +111,15 @@ impl Protocol for Http {
         &[ConnectionType::Pooled, ConnectionType::Short]
     }
 }
+
+/// Reads any bytes as each of the fields that are looked into; the body of a fuzz target.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn check_fields(value: &[u8]) {
+    if let Some(context) = trace::read_w3c(value) {
+        assert!(context.trace_id != 0 && context.span_id != 0);
+    }
+    let _ = trace::read_brpc(Some(value), Some(value));
+    let _ = gzip::is_accepted(value);
+    let _ = content::Content::of(value);
+    let _ = content::is_form(value);
+}

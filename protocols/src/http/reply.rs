@@ -38,12 +38,12 @@ pub(super) enum Body {
 
 impl Response<'_> {
     /// Appends the response to a request.
-    pub(super) fn write(self, request: &RequestHead, out: &mut IoBuf) -> AfterReply {
+    pub(super) fn write(mut self, request: &RequestHead, out: &mut IoBuf) -> AfterReply {
         let is_head = request.method == Method::HEAD;
         let status = self.status;
         // Interim responses and those that have no body have no fields about one either.
         let has_body = !(status.is_informational() || matches!(status.as_u16(), 204 | 304));
-        let (mut body, framing) = match self.body {
+        let (mut body, framing) = match std::mem::replace(&mut self.body, Body::Parts(Framing::None)) {
             Body::Whole(body) => (body, None),
             Body::Parts(framing) => (IoBuf::new(), Some(framing)),
         };
@@ -74,7 +74,8 @@ impl Response<'_> {
         if is_compressed {
             head.field("content-encoding", b"gzip");
         }
-        if may_compress {
+        // Other answers are not kept by caches.
+        if may_compress && (is_head || request.method == Method::GET) {
             head.header(&VARY, &HeaderValue::from(ACCEPT_ENCODING));
         }
         let closes = self.fields(&mut head);

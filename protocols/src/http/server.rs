@@ -271,12 +271,7 @@ fn write_options(state: &HttpState, out: &mut IoBuf) -> AfterReply {
     response.write(&state.head, out)
 }
 
-fn write_body(
-    state: &HttpState,
-    content_type: Option<&[u8]>,
-    body: IoBuf,
-    out: &mut IoBuf,
-) -> AfterReply {
+fn write_body(state: &HttpState, content_type: Option<&[u8]>, body: IoBuf, out: &mut IoBuf) -> AfterReply {
     let parts = state.response();
     let response = Response {
         status: parts.map_or(StatusCode::OK, |parts| parts.status),

@@ -60,7 +60,8 @@ fn plain(body: IoBuf) -> Response<IoBuf> {
     response
 }
 
-type Handler = Box<dyn Fn(&mut ServerCall, Request<IoBuf>) -> Result<Response<IoBuf>, RpcError> + Send + Sync>;
+type Handler =
+    Box<dyn Fn(&mut ServerCall, Request<IoBuf>) -> Result<Response<IoBuf>, RpcError> + Send + Sync>;
 
 /// One path and what is done for it.
 struct Route {
@@ -283,8 +284,7 @@ impl Service for HttpService {
     }
 
     fn call(&self, method: usize, mut call: ServerCall, body: IoBuf) {
-        let (Some(route), Some(state)) =
-            (self.routes.get(method), call.protocol_state_mut::<HttpState>())
+        let (Some(route), Some(state)) = (self.routes.get(method), call.protocol_state_mut::<HttpState>())
         else {
             return call.fail(RpcError::new(ENOMETHOD, "This service speaks HTTP alone"));
         };
@@ -309,14 +309,15 @@ impl std::fmt::Debug for HttpService {
     }
 }
 
-/// Answers with a response. Fields that the handler has set through the call stay where the response has no other.
+/// Answers with a response. Fields that the handler has set through the call take the place of the response's, whose
+/// type may be one that nobody chose.
 fn succeed(mut call: ServerCall, response: Response<IoBuf>) {
     let (mut parts, body) = response.into_parts();
     if let Some(state) = call.protocol_state_mut::<HttpState>() {
         if let Some(before) = state.response() {
-            for (name, value) in &before.headers {
-                parts.headers.entry(name).or_insert_with(|| value.clone());
-            }
+            let chosen = before.headers.clone();
+            chosen.keys().for_each(|name| drop(parts.headers.remove(name)));
+            parts.headers.extend(chosen);
         }
         state.set_response(parts);
     }

@@ -40,15 +40,15 @@ pub(super) fn request(
     match content {
         Content::Proto => Ok(body),
         Content::Json => {
-            let (wire, _) =
-                json::json_to_proto(schema, message, &contiguous(&body), &options(chosen)).map_err(unreadable)?;
+            let (wire, _) = json::json_to_proto(schema, message, &contiguous(&body), &options(chosen))
+                .map_err(unreadable)?;
             Ok(wire.into())
         }
         Content::ProtoJson => {
             json::proto_json_to_proto(schema, message, &contiguous(&body)).map(Into::into).map_err(unreadable)
         }
         Content::ProtoText => {
-            json::proto_text_to_proto(schema, message, &contiguous(&body)).map(Into::into).map_err(unreadable)
+            json::text_to_proto(schema, message, &contiguous(&body)).map(Into::into).map_err(unreadable)
         }
     }
 }
@@ -67,7 +67,7 @@ pub(super) fn response(
         Content::Proto => return Ok(wire),
         Content::Json => json::proto_to_json(schema, message, &bytes, &options(chosen), &mut out),
         Content::ProtoJson => json::proto_to_proto_json(schema, message, &bytes, &mut out),
-        Content::ProtoText => json::proto_to_proto_text(schema, message, &bytes, &mut out),
+        Content::ProtoText => json::proto_to_text(schema, message, &bytes, &mut out),
     };
     written.map(|()| out.into()).map_err(|error| {
         RpcError::new(ERESPONSE, format!("Fail to write {message} as {}: {error}", content.name()))

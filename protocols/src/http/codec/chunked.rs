@@ -245,10 +245,27 @@ mod tests {
     #[test]
     fn what_is_no_chunk_is_refused() {
         for bad in [
-            "x\r\n", "\r\n", "-1\r\n", "+1\r\n", "0x1\r\n", "1\nx\r\n", "1\r\nx\n", "1\r\nxx\r\n", "1 \r\nx\r\n",
-            "1 2\r\nx", "00000000000000001\r\nx\r\n", "fffffffffffffffff\r\n", "ffffffffffffffff\r\n",
-            "1;\rx\r\n", "1;\0\r\n", "0\r\n: x\r\n\r\n", "0\r\nA\r\n\r\n", "0\r\nA : b\r\n\r\n", "0\r\nA: b\n\r\n",
-            "1;a\nx\r\n", "G\r\n",
+            "x\r\n",
+            "\r\n",
+            "-1\r\n",
+            "+1\r\n",
+            "0x1\r\n",
+            "1\nx\r\n",
+            "1\r\nx\n",
+            "1\r\nxx\r\n",
+            "1 \r\nx\r\n",
+            "1 2\r\nx",
+            "00000000000000001\r\nx\r\n",
+            "fffffffffffffffff\r\n",
+            "ffffffffffffffff\r\n",
+            "1;\rx\r\n",
+            "1;\0\r\n",
+            "0\r\n: x\r\n\r\n",
+            "0\r\nA\r\n\r\n",
+            "0\r\nA : b\r\n\r\n",
+            "0\r\nA: b\n\r\n",
+            "1;a\nx\r\n",
+            "G\r\n",
         ] {
             for step in [1, bad.len()] {
                 assert!(read(bad.as_bytes(), step, 100).is_err(), "{bad:?} by {step}");

@@ -57,7 +57,8 @@ impl RequestHead {
         else {
             return Err(Refusal::bad("A request line with something missing"));
         };
-        let method = Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::bad("A method that is none"))?;
+        let method =
+            Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::bad("A method that is none"))?;
         let version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
         let parts = target::read(&method, target.as_bytes())?;
         let begin = target.as_ptr() as usize - bytes.as_ptr() as usize;
@@ -65,7 +66,8 @@ impl RequestHead {
         let target = place(0..target.len());
         let fields = Fields::new(bytes.clone(), request.headers);
         let options = Options::read(&fields, version)?;
-        options.check_host(lenience.missing_host || version == Version::HTTP_10 || parts.authority.is_some())?;
+        options
+            .check_host(lenience.missing_host || version == Version::HTTP_10 || parts.authority.is_some())?;
         let (body, is_suspect) =
             Declared::read(&fields, false)?.of_request(version, lenience.both_lengths)?;
         Ok(RequestHead {

@@ -3,7 +3,8 @@
 use iobuf::IoBuf;
 use rpc::protocol::{Codec, Frame, Parsed};
 
-use super::{Lenience, RequestCodec, ResponseCodec, ResponseHead};
+use super::head::ResponseHead;
+use super::{Lenience, RequestCodec, ResponseCodec};
 use crate::http::state::HttpState;
 
 /// How bodies that have not arrived whole are taken.
@@ -33,29 +34,17 @@ pub(crate) enum End {
 }
 
 /// Requests in `pieces`.
-pub(crate) fn requests<'a>(
-    max_body_size: usize,
-    pieces: impl IntoIterator<Item = &'a [u8]>,
-    taken: Taken,
-) -> Replayed {
+pub(crate) fn requests(max_body_size: usize, pieces: Vec<&[u8]>, taken: Taken) -> Replayed {
     replay(&mut RequestCodec::new(max_body_size, Lenience::default()), pieces, taken)
 }
 
 /// Responses in `pieces`, behind which the connection ends.
-pub(crate) fn responses<'a>(
-    max_body_size: usize,
-    pieces: impl IntoIterator<Item = &'a [u8]>,
-    taken: Taken,
-) -> Replayed {
+pub(crate) fn responses(max_body_size: usize, pieces: Vec<&[u8]>, taken: Taken) -> Replayed {
     replay(&mut ResponseCodec::new(max_body_size, Lenience::default()), pieces, taken)
 }
 
 /// Anything, until the bytes or the patience of the codec end.
-pub(crate) fn replay<'a>(
-    codec: &mut dyn Codec,
-    pieces: impl IntoIterator<Item = &'a [u8]>,
-    taken: Taken,
-) -> Replayed {
+pub(crate) fn replay(codec: &mut dyn Codec, pieces: Vec<&[u8]>, taken: Taken) -> Replayed {
     let (mut input, mut replayed, mut streamed) = (IoBuf::new(), Replayed::default(), None);
     for piece in pieces {
         input.append(piece);
@@ -65,7 +54,9 @@ pub(crate) fn replay<'a>(
             replayed.note(codec.take_output());
             assert!(input.len() <= before);
             match parsed {
-                Ok(Parsed::Message(frame)) => replayed.messages.push((describe(&frame), frame.bytes.to_vec())),
+                Ok(Parsed::Message(frame)) => {
+                    replayed.messages.push((describe(&frame), frame.bytes.to_vec()))
+                }
                 Ok(Parsed::Head(frame)) => {
                     let head = describe(&frame);
                     match taken {
@@ -136,7 +127,7 @@ fn describe(frame: &Frame) -> String {
         assert_eq!(head.to_header_map().len(), head.fields.iter().count());
         (format!("{} {:?} {}", head.status, head.version, head.is_persistent), &head.fields)
     };
-    fields.iter().fold(start, |all, (name, value)| {
-        all + &format!("|{}:{}", name.escape_ascii(), value.escape_ascii())
-    })
+    fields
+        .iter()
+        .fold(start, |all, (name, value)| all + &format!("|{}:{}", name.escape_ascii(), value.escape_ascii()))
 }

@@ -115,7 +115,10 @@ impl RequestCodec {
             Scanned::More { .. } if input.len() < HEAD_MAX => return Ok(Parsed::NeedMore),
             Scanned::BareLineFeed => return Err(Refusal::bad("A lone line feed")),
             _ => {
-                return Err(Refusal::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "The head is too large"));
+                return Err(Refusal::new(
+                    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                    "The head is too large",
+                ));
             }
         };
         let head = RequestHead::read(input.copy_to_bytes(size), self.lenience)?;
@@ -129,9 +132,7 @@ impl RequestCodec {
         let mut frame = Frame::new(IoBuf::new(), 0);
         frame.head = Some(Box::new(HttpState::new(head, self.max_body_size)));
         match length {
-            BodyLength::Sized(size)
-                if size <= self.max_body_size as u64 && size as usize <= input.len() =>
-            {
+            BodyLength::Sized(size) if size <= self.max_body_size as u64 && size as usize <= input.len() => {
                 input.cut_into(&mut frame.bytes, size as usize);
                 self.state = State::idle();
                 Ok(Parsed::Message(frame))

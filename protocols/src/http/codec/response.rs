@@ -14,6 +14,9 @@ use super::scan::{HeadScan, Scanned};
 /// The most responses of status 1xx in front of the one that counts.
 const INTERIM_MAX: usize = 16;
 
+/// Of [`Codec::expect`]: the next response answers a HEAD, so it has no body, whatever its head says.
+pub(crate) const HINT_HEAD: u64 = 1;
+
 /// What every response begins with.
 const BEGINNING: &[u8] = b"HTTP/1.";
 
@@ -49,11 +52,6 @@ impl State {
 impl ResponseCodec {
     pub(crate) fn new(max_body_size: usize, lenience: Lenience) -> Self {
         ResponseCodec { max_body_size, lenience, state: State::idle(), interim: 0, to_head: false }
-    }
-
-    /// The next response answers a HEAD: it has no body, whatever its head says.
-    pub(crate) fn expect_head_response(&mut self) {
-        self.to_head = true;
     }
 
     fn cut(&mut self, input: &mut IoBuf) -> Result<Parsed, Refusal> {
@@ -120,9 +118,7 @@ impl ResponseCodec {
         let mut frame = Frame::new(IoBuf::new(), 0);
         frame.head = Some(Box::new(head));
         match length {
-            BodyLength::Sized(size)
-                if size <= self.max_body_size as u64 && size as usize <= input.len() =>
-            {
+            BodyLength::Sized(size) if size <= self.max_body_size as u64 && size as usize <= input.len() => {
                 input.cut_into(&mut frame.bytes, size as usize);
                 Parsed::Message(frame)
             }
@@ -152,6 +148,10 @@ impl Codec for ResponseCodec {
         if let State::Asked(length) = self.state {
             self.state = State::Streaming(Body::new(length));
         }
+    }
+
+    fn expect(&mut self, hint: u64) {
+        self.to_head = hint & HINT_HEAD != 0;
     }
 
     fn end_of_stream(&mut self) -> Result<Option<Parsed>, WireError> {

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::replay::{End, Replayed, Taken, requests, responses};
+use crate::fuzzing;
 
 /// No test has a larger body.
 const MAX_BODY_SIZE: usize = 1 << 16;
@@ -10,10 +11,11 @@ const MAX_BODY_SIZE: usize = 1 << 16;
 macro_rules! vectors {
     ($($name:ident),* $(,)?) => {
         /// Name, request bytes, response bytes, and how they were written and read.
-        const VECTORS: &[(&str, &[u8], &[u8])] = &[$((
+        const VECTORS: &[(&str, &[u8], &[u8], &str)] = &[$((
             stringify!($name),
             include_bytes!(concat!("../testdata/", stringify!($name), ".req.bin")),
             include_bytes!(concat!("../testdata/", stringify!($name), ".resp.bin")),
+            include_str!(concat!("../testdata/", stringify!($name), ".chunks.txt")),
         )),*];
     };
 }
@@ -28,7 +30,17 @@ vectors! {
 }
 
 fn whole_requests(bytes: &[u8]) -> Replayed {
-    requests(MAX_BODY_SIZE, [bytes], Taken::Whole)
+    requests(MAX_BODY_SIZE, vec![bytes], Taken::Whole)
+}
+
+/// The bytes of one direction in the pieces that they came in: lines of an arrow, where a piece begins, its length.
+fn pieces<'a>(bytes: &'a [u8], chunks: &str, arrow: &str) -> Vec<&'a [u8]> {
+    let lines = chunks.lines().filter_map(|line| line.strip_prefix(arrow)?.trim().split_once(' '));
+    let pieces: Vec<_> = lines
+        .map(|(begin, size)| &bytes[begin.parse::<usize>().unwrap()..][..size.parse::<usize>().unwrap()])
+        .collect();
+    assert_eq!(pieces.concat(), bytes);
+    pieces
 }
 
 /// The status that a request was refused with, after so many that were not.
@@ -44,45 +56,58 @@ fn refused(bytes: &[u8]) -> (usize, u16) {
 
 #[test]
 fn requests_of_real_clients_are_read() {
-    for (name, request, _) in VECTORS.iter().filter(|(name, ..)| *name != "raw_bad_request") {
+    for (name, request, _, chunks) in VECTORS.iter().filter(|(name, ..)| *name != "raw_bad_request") {
         let replayed = whole_requests(request);
         assert_eq!(replayed.end, None, "{name}");
         assert_eq!(replayed.output, b"", "{name}");
         let expected = if matches!(*name, "get_keepalive_two" | "raw_pipelined") { 2 } else { 1 };
         assert_eq!(replayed.messages.len(), expected, "{name}");
+        let sent = requests(MAX_BODY_SIZE, pieces(request, chunks, ">"), Taken::Whole);
+        assert_eq!(sent.messages, replayed.messages);
+        assert_eq!(sent.go_aheads, usize::from(*name == "curl_expect_100"), "{name}");
         for step in [1, 7, 50] {
-            assert_eq!(requests(MAX_BODY_SIZE, request.chunks(step), Taken::Whole).messages, replayed.messages);
+            assert_eq!(
+                requests(MAX_BODY_SIZE, request.chunks(step).collect(), Taken::Whole).messages,
+                replayed.messages
+            );
         }
     }
     let chunked = whole_requests(vector("curl_post_chunked").0);
     assert_eq!(chunked.messages[0].1, b"line1\nline2\n");
     let query = whole_requests(vector("get_query").0);
-    assert!(query.messages[0].0.starts_with("GET /HttpService/Query/a/b ?x=1&y=two&z @127.0.0.1:9400 HTTP/1.1 true"));
+    assert!(
+        query.messages[0]
+            .0
+            .starts_with("GET /HttpService/Query/a/b ?x=1&y=two&z @127.0.0.1:9400 HTTP/1.1 true")
+    );
     assert_eq!(refused(vector("raw_bad_request").0), (0, 400));
 }
 
 #[test]
 fn responses_of_brpc_are_read() {
-    for (name, _, response) in VECTORS.iter().filter(|(name, ..)| !matches!(*name, "head" | "raw_bad_request")) {
-        let replayed = responses(MAX_BODY_SIZE, [*response], Taken::Whole);
+    let with_bodies = |(name, ..): &&(&str, &[u8], &[u8], &str)| !matches!(*name, "head" | "raw_bad_request");
+    for (name, _, response, chunks) in VECTORS.iter().filter(with_bodies) {
+        let replayed = responses(MAX_BODY_SIZE, vec![*response], Taken::Whole);
         assert_eq!(replayed.end, None, "{name}");
         let expected = if *name == "get_keepalive_two" { 2 } else { 1 };
         assert_eq!(replayed.messages.len(), expected, "{name}");
+        let sent = responses(MAX_BODY_SIZE, pieces(response, chunks, "<"), Taken::AsTheyArrive);
+        assert_eq!(sent.messages, replayed.messages, "{name}");
         for step in [1, 7, 50] {
             for taken in [Taken::Whole, Taken::AsTheyArrive] {
-                let pieces = responses(MAX_BODY_SIZE, response.chunks(step), taken);
+                let pieces = responses(MAX_BODY_SIZE, response.chunks(step).collect(), taken);
                 assert_eq!(pieces.messages, replayed.messages, "{name}");
             }
         }
     }
-    let body = |name| responses(MAX_BODY_SIZE, [vector(name).1], Taken::Whole).messages.remove(0).1;
+    let body = |name| responses(MAX_BODY_SIZE, vec![vector(name).1], Taken::Whole).messages.remove(0).1;
     assert_eq!(body("chunked_progressive"), b"part-0\npart-1\npart-2\n");
     assert_eq!(body("chunked_progressive_http10"), b"part-0\npart-1\npart-2\n");
     assert_eq!(body("curl_expect_100"), br#"{"message":"hi"}"#);
 }
 
 fn vector(name: &str) -> (&'static [u8], &'static [u8]) {
-    let (_, request, response) = VECTORS.iter().find(|(known, ..)| *known == name).unwrap();
+    let (_, request, response, _) = VECTORS.iter().find(|(known, ..)| *known == name).unwrap();
     (request, response)
 }
 
@@ -192,7 +217,7 @@ fn what_is_not_plain_is_refused() {
         // The same behind a request that is in order.
         let behind = crlf("GET / HTTP/1.1\nHost: a\n\n") + &bytes;
         assert_eq!(refused(behind.as_bytes()), (1, *status), "{bytes:?}");
-        let pieces = requests(MAX_BODY_SIZE, behind.as_bytes().chunks(3), Taken::Whole);
+        let pieces = requests(MAX_BODY_SIZE, behind.as_bytes().chunks(3).collect(), Taken::Whole);
         assert_eq!((pieces.messages.len(), pieces.end), (1, Some(End::Refused)), "{bytes:?}");
     }
 }
@@ -217,8 +242,22 @@ fn lone_line_feeds_are_refused() {
 #[test]
 fn other_protocols_are_told_apart_by_their_first_bytes() {
     for bytes in [
-        "PRPC", "STRM", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "PRI", "*1\r\n$4\r\nPING\r\n", "get key\r\n", "GET key",
-        "\0", "\x16\x03\x01", "SET a b", "FOO / HTTP/1.1\r\nHost: a\r\n\r\n", "\n", " GET /", "GET  /", "GET \0", "G\r",
+        "PRPC",
+        "STRM",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "PRI",
+        "*1\r\n$4\r\nPING\r\n",
+        "get key\r\n",
+        "GET key",
+        "\0",
+        "\x16\x03\x01",
+        "SET a b",
+        "FOO / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "\n",
+        " GET /",
+        "GET  /",
+        "GET \0",
+        "G\r",
     ] {
         let replayed = whole_requests(bytes.as_bytes());
         if bytes == "GET key" {
@@ -260,7 +299,10 @@ fn heads_are_bounded() {
     assert_eq!(refused(long("GET /~ HTTP/1.1\r\nHost: a\r\n\r\n", 65_533).as_bytes()), (1, 0));
     assert_eq!(refused(long("GET /~ HTTP/1.1\r\nHost: a\r\n\r\n", 65_534).as_bytes()), (0, 414));
     assert_eq!(refused(long("GET /~", 66_000).as_bytes()), (0, 414), "the end is not waited for");
-    assert_eq!(refused(long("GET / HTTP/1.1\r\nHost: a\r\nB: ~\r\n\r\n", 81_900 - 27 - 5).as_bytes()), (1, 0));
+    assert_eq!(
+        refused(long("GET / HTTP/1.1\r\nHost: a\r\nB: ~\r\n\r\n", 81_900 - 27 - 5).as_bytes()),
+        (1, 0)
+    );
     assert_eq!(refused(long("GET / HTTP/1.1\r\nHost: a\r\nB: ~\r\n\r\n", 82_000).as_bytes()), (0, 431));
     assert_eq!(refused(long("GET / HTTP/1.1\r\nHost: a\r\nB: ~", 82_000).as_bytes()), (0, 431));
     let many = |count| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "B: c\r\n".repeat(count));
@@ -272,23 +314,23 @@ fn heads_are_bounded() {
 fn a_go_ahead_is_given_once_and_only_where_it_is_waited_for() {
     let head = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n";
     for taken in [Taken::Whole, Taken::AsTheyArrive] {
-        let waited = requests(10, [head.as_bytes(), b"a", b"b", b"cd"], taken);
+        let waited = requests(10, vec![head.as_bytes(), b"a", b"b", b"cd"], taken);
         assert_eq!((waited.messages.len(), waited.go_aheads), (1, 1));
-        let impatient = requests(10, [format!("{head}ab").as_bytes(), b"cd"], taken);
+        let impatient = requests(10, vec![format!("{head}ab").as_bytes(), b"cd"], taken);
         assert_eq!((impatient.messages.len(), impatient.go_aheads), (1, 0));
     }
-    let old = requests(10, [head.replace("1.1", "1.0").as_bytes(), b"abcd"], Taken::Whole);
+    let old = requests(10, vec![head.replace("1.1", "1.0").as_bytes(), b"abcd"], Taken::Whole);
     assert_eq!((old.messages.len(), old.go_aheads), (1, 0));
-    let large = requests(3, [head.as_bytes(), b"abcd"], Taken::Whole);
+    let large = requests(3, vec![head.as_bytes(), b"abcd"], Taken::Whole);
     assert_eq!((large.messages.len(), large.go_aheads, large.end), (0, 0, Some(End::Refused)));
     assert!(large.output.starts_with(b"HTTP/1.1 413 Payload Too Large\r\nContent-Length: 0\r\nDate: "));
     assert!(large.output.ends_with(b"\r\nConnection: close\r\n\r\n"));
-    let streamed = requests(3, [head.as_bytes(), b"abcd"], Taken::AsTheyArrive);
+    let streamed = requests(3, vec![head.as_bytes(), b"abcd"], Taken::AsTheyArrive);
     assert_eq!((streamed.messages.len(), streamed.go_aheads), (1, 1), "whoever streams has no limit");
 }
 
 fn response(bytes: &str) -> Result<(String, String), ()> {
-    let mut replayed = responses(MAX_BODY_SIZE, [bytes.as_bytes()], Taken::Whole);
+    let mut replayed = responses(MAX_BODY_SIZE, vec![bytes.as_bytes()], Taken::Whole);
     match replayed.end {
         None => {
             let (head, body) = replayed.messages.remove(0);
@@ -307,9 +349,14 @@ fn responses_end_where_they_should() {
     assert_eq!(body("HTTP/1.0 200 OK\r\n\r\nab"), Ok("ab".into()));
     assert_eq!(body("HTTP/1.1 204 No\r\nContent-Length: 2\r\n\r\n"), Ok(String::new()));
     assert_eq!(body("HTTP/1.1 304 No\r\nTransfer-Encoding: chunked\r\n\r\n"), Ok(String::new()));
-    assert_eq!(body("HTTP/1.1 103 Hints\r\nA: b\r\n\r\nHTTP/1.1 100 C\r\n\r\nHTTP/1.1 200 OK\r\n\r\nc"), Ok("c".into()));
-    assert_eq!(response("HTTP/1.1 200 OK\r\nA: b\r\n  c\r\nContent-Length: 0\r\n\r\n").unwrap().0,
-        "200 OK HTTP/1.1 true|A:b    c|Content-Length:0");
+    assert_eq!(
+        body("HTTP/1.1 103 Hints\r\nA: b\r\n\r\nHTTP/1.1 100 C\r\n\r\nHTTP/1.1 200 OK\r\n\r\nc"),
+        Ok("c".into())
+    );
+    assert_eq!(
+        response("HTTP/1.1 200 OK\r\nA: b\r\n  c\r\nContent-Length: 0\r\n\r\n").unwrap().0,
+        "200 OK HTTP/1.1 true|A:b    c|Content-Length:0"
+    );
     for bad in [
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na",
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nabc",
@@ -328,19 +375,34 @@ fn responses_end_where_they_should() {
     let interim = "HTTP/1.1 100 Continue\r\n\r\n".repeat(17) + "HTTP/1.1 204 No\r\n\r\n";
     assert_eq!(body(&interim), Err(()));
     let mut codec = super::ResponseCodec::new(10, super::Lenience::default());
-    codec.expect_head_response();
-    let pair: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na";
-    let replayed = super::replay::replay(&mut codec, [pair], Taken::Whole);
+    rpc::protocol::Codec::expect(&mut codec, super::response::HINT_HEAD);
+    let pair: &[u8] =
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na";
+    let replayed = super::replay::replay(&mut codec, vec![pair], Taken::Whole);
     assert_eq!(replayed.messages.iter().map(|(_, body)| body.len()).collect::<Vec<_>>(), [0, 1]);
 }
 
 /// Bytes around the borders of what is accepted.
 fn nearly_http() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
-        Just("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), Just("POST /a?b HTTP/1.1\r\nHost: a\r\n"), Just("\r\n"),
-        Just("Content-Length: 3\r\n"), Just("Transfer-Encoding: chunked\r\n"), Just("Connection: close\r\n"),
-        Just("Expect: 100-continue\r\n"), Just("abc"), Just("3\r\nabc\r\n"), Just("0\r\n\r\n"), Just("HTTP/1.1 200 OK\r\n"),
-        Just("HTTP/1.1 100 Continue\r\n\r\n"), Just(" "), Just("\n"), Just("\r"), Just("0"), Just("GET "), Just("1;x=y\r\nz\r\n"),
+        Just("GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+        Just("POST /a?b HTTP/1.1\r\nHost: a\r\n"),
+        Just("\r\n"),
+        Just("Content-Length: 3\r\n"),
+        Just("Transfer-Encoding: chunked\r\n"),
+        Just("Connection: close\r\n"),
+        Just("Expect: 100-continue\r\n"),
+        Just("abc"),
+        Just("3\r\nabc\r\n"),
+        Just("0\r\n\r\n"),
+        Just("HTTP/1.1 200 OK\r\n"),
+        Just("HTTP/1.1 100 Continue\r\n\r\n"),
+        Just(" "),
+        Just("\n"),
+        Just("\r"),
+        Just("0"),
+        Just("GET "),
+        Just("1;x=y\r\nz\r\n"),
     ];
     prop::collection::vec(piece, 0..20).prop_map(|pieces| pieces.concat().into_bytes())
 }
@@ -370,5 +432,26 @@ proptest! {
         // The replay compares path and query with those of the `http` crate.
         whole_requests(bytes.as_bytes());
         whole_requests(format!("GET http://a{target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+    }
+
+    #[test]
+    fn no_bytes_break_a_promise(bytes in prop::collection::vec(any::<u8>(), 0..200), near in nearly_http()) {
+        for bytes in [&bytes, &near] {
+            fuzzing::http_request(bytes);
+            fuzzing::http_response(bytes);
+            fuzzing::http_query(bytes);
+        }
+    }
+
+    #[test]
+    fn no_wrong_byte_in_a_vector_breaks_a_promise(at in any::<prop::sample::Index>(), byte in any::<u8>(), step: u8) {
+        for (_, request, response, _) in VECTORS {
+            for (bytes, read) in [(request, fuzzing::http_request as fn(&[u8])), (response, fuzzing::http_response)] {
+                let mut data = [&[step], *bytes].concat();
+                let at = at.index(data.len());
+                data[at] = byte;
+                read(&data);
+            }
+        }
     }
 }
