@@ -43,6 +43,7 @@
 
 pub mod dump;
 pub mod flag;
+pub mod wildcard;
 
 mod agent;
 mod latency;
