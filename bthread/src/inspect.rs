@@ -68,6 +68,8 @@ pub struct BthreadInfo {
     pub interrupted: bool,
     /// It was told to stop.
     pub stopped: bool,
+    /// The trace that it works for ([`set_trace_id`](crate::set_trace_id)), 0 if none.
+    pub trace_id: u128,
 }
 
 /// A place in the process where bthreads run.
@@ -195,6 +197,7 @@ fn info(task: &'static Task, running: bool, now: u64) -> Option<BthreadInfo> {
         waited,
         interrupted,
         stopped,
+        trace_id: task.trace_id(),
     };
     (task.id() == id).then_some(info)
 }

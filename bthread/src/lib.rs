@@ -23,6 +23,8 @@
 #![deny(unsafe_code)]
 #![cfg_attr(loom, allow(dead_code, unused_imports))]
 
+#[cfg(not(loom))]
+mod accounting;
 mod atomic;
 mod block_on;
 #[cfg(not(loom))]
@@ -101,6 +103,7 @@ pub use butex::{Butex, WaitResult};
 pub use call_id::{CallGuard, CallId};
 #[cfg(not(loom))]
 pub use {
+    accounting::{WaitAccount, WaitKind, WaitTotal, Waits, account_waits},
     blocking::{
         BLOCKING_IDLE_TIME, BLOCKING_QUEUE_MAX, BLOCKING_THREADS_MAX, BlockingHandle, blocking,
         spawn_blocking,
@@ -115,7 +118,7 @@ pub use {
     poller::{EventHandler, Readiness, Registration},
     runtime::{CpuSet, Runtime, RuntimeBuilder, RuntimeStats, runtimes},
     scope::{Scope, ScopedJoinHandle, scope},
-    sleep::{Slept, current_id, is_bthread, sleep, sleep_until, yield_now},
+    sleep::{Slept, current_id, is_bthread, set_trace_id, sleep, sleep_until, trace_id, yield_now},
     spawn::{Batch, Builder, spawn, spawn_next, spawn_urgent},
     stack::{StackClass, StackStats},
     task::TaskId,

@@ -23,10 +23,11 @@ use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::Instant;
 
+use crate::accounting::Account;
 use crate::atomic::lock;
 use crate::clock;
 use crate::context::Context;
@@ -74,6 +75,10 @@ pub(crate) struct Task {
     has_name: AtomicBool,
     /// May go on on another worker than the one where it stopped.
     movable: AtomicBool,
+    /// Its waits are added up (`accounting`).
+    is_accounted: AtomicBool,
+    /// `trace_id` is set.
+    has_trace_id: AtomicBool,
     /// `run` has something that the start needs.
     pub(crate) comes_with: AtomicBool,
     work: UnsafeCell<Work>,
@@ -86,6 +91,10 @@ pub(crate) struct Task {
     pub(crate) waits_since: AtomicU64,
     /// What it waits for (`wait::Reason`).
     pub(crate) reason: AtomicU64,
+    /// Made when its waits are added up for the first time, and kept with the slot.
+    account: OnceLock<Box<Account>>,
+    /// The low half and the high half.
+    trace_id: [AtomicU64; 2],
     name: Mutex<Option<Box<str>>>,
 }
 
@@ -155,6 +164,12 @@ impl TaskRef {
         if name.is_some() || task.has_name.load(Ordering::Relaxed) {
             task.has_name.store(name.is_some(), Ordering::Relaxed);
             *lock(&task.name) = name;
+        }
+        if task.has_trace_id.load(Ordering::Relaxed) {
+            task.set_trace_id(0);
+        }
+        if task.is_accounted.load(Ordering::Relaxed) {
+            task.set_accounted(false); // somebody has forgotten a guard
         }
         if stack.is_some() {
             // SAFETY: (2): a slot from the pool is ours alone.
@@ -284,10 +299,14 @@ impl Task {
             phase: AtomicU8::new(PHASE_FREE),
             has_name: AtomicBool::new(false),
             movable: AtomicBool::new(false),
+            is_accounted: AtomicBool::new(false),
+            has_trace_id: AtomicBool::new(false),
             comes_with: AtomicBool::new(false),
             spawned: AtomicU64::new(0),
             waits_since: AtomicU64::new(0),
             reason: AtomicU64::new(0),
+            account: OnceLock::new(),
+            trace_id: [const { AtomicU64::new(0) }; 2],
             name: Mutex::new(None),
             work: UnsafeCell::new(Work { call: |_| (), drop_result: |_| (), value: MaybeUninit::uninit() }),
         }
@@ -368,6 +387,43 @@ impl Task {
     /// Whether it may go on on another worker than the one where it stopped.
     pub(crate) fn is_movable(&self) -> bool {
         self.movable.load(Ordering::Relaxed) // changed only while the slot is not in use
+    }
+
+    /// Whether its waits are added up. Exact for the bthread itself, and for who wakes it from a wait.
+    pub(crate) fn is_accounted(&self) -> bool {
+        // Relaxed: changed by the bthread itself while it runs; its park and the queues publish it.
+        self.is_accounted.load(Ordering::Relaxed)
+    }
+
+    /// By the bthread itself, or while the slot is not in use.
+    pub(crate) fn set_accounted(&self, accounted: bool) {
+        self.is_accounted.store(accounted, Ordering::Relaxed); // as in `is_accounted`
+    }
+
+    /// What its waits add up to.
+    pub(crate) fn account(&self) -> &Account {
+        self.account.get_or_init(Box::default)
+    }
+
+    /// The id of the trace that it works for; 0 if none. Exact for the bthread itself, else a snapshot.
+    pub(crate) fn trace_id(&self) -> u128 {
+        if !self.has_trace_id.load(Ordering::Relaxed) {
+            return 0;
+        }
+        let [low, high] = self.trace_id.each_ref().map(|half| half.load(Ordering::Relaxed));
+        u128::from(high) << 64 | u128::from(low)
+    }
+
+    /// By the bthread itself, or before the slot is queued. 0: none.
+    pub(crate) fn set_trace_id(&self, id: u128) {
+        // Relaxed: for lists of bthreads, which may see a mixture of two; its own reads are in order.
+        self.trace_id[0].store(id as u64, Ordering::Relaxed);
+        self.trace_id[1].store((id >> 64) as u64, Ordering::Relaxed);
+        self.has_trace_id.store(id != 0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_trace_id(&self) -> bool {
+        self.has_trace_id.load(Ordering::Relaxed) // as above
     }
 
     pub(crate) fn phase(&self) -> u8 {

@@ -18,6 +18,7 @@ use std::time::Instant;
 use crossbeam_deque::Stealer;
 use crossbeam_utils::CachePadded;
 
+use crate::accounting;
 use crate::atomic::lock;
 use crate::clock;
 use crate::defer::Deferred;
@@ -108,6 +109,7 @@ pub(crate) fn park(task: TaskRef, deadline: Option<Instant>, reason: Reason) {
     task.get().waits_since.store(clock::coarse(), Ordering::Relaxed);
     let local = local().expect("a bthread runs on a worker");
     debug_assert!(local.worker.current() == Some(task));
+    let accounted = accounting::begin(task);
     let timer = deadline.map(|deadline| {
         let mut action = Some(Action::unpark(task));
         let key = local.worker.timers.add(Time::of(deadline), &mut action, SLOTS_MAX);
@@ -120,6 +122,9 @@ pub(crate) fn park(task: TaskRef, deadline: Option<Instant>, reason: Reason) {
         local.suspend(task, Leave::Findable, None);
         parker.consume();
     }
+    if let Some(began) = accounted {
+        accounting::waited(task, began, reason);
+    }
     if let Some((worker, key)) = timer {
         // By its name, from wherever we are now; it misses if that is what has woken us.
         worker.timers.remove(key);
@@ -130,6 +135,7 @@ pub(crate) fn park(task: TaskRef, deadline: Option<Instant>, reason: Reason) {
 pub(crate) fn resume(task: TaskRef) {
     let home = task.get().home().expect("a bthread that parks has started");
     let local = local();
+    accounting::woken(task);
     if task.get().is_movable() {
         match local {
             Some(local) if ptr::eq(local.worker.scheduler, home.scheduler) && !local.is_limited() => {
@@ -160,11 +166,15 @@ pub(crate) fn yield_now() -> bool {
     if std::thread::panicking() {
         return false;
     }
+    let accounted = accounting::begin(task);
     if task.get().is_movable() {
         local.suspend(task, Leave::Yield, None);
     } else {
         local.ready.borrow_mut().push_back(task);
         local.suspend(task, Leave::Findable, None);
+    }
+    if let Some(began) = accounted {
+        accounting::gave_way(task, began);
     }
     true
 }
@@ -202,6 +212,11 @@ where
     // SAFETY: just allocated, queued once below; the rest is the caller's promise.
     let owned = unsafe { task.prepare(f, attributes) };
     let id = task.get().id();
+    if let Some(parent) = local.and_then(|local| local.worker.current())
+        && parent.get().has_trace_id()
+    {
+        task.get().set_trace_id(parent.get().trace_id());
+    }
     match local {
         Some(local) if ptr::eq(local.worker.scheduler, scheduler) && !local.worker.is_dormant() => {
             local.stamp(task);

@@ -8,6 +8,7 @@ use crossbeam_deque::{Injector, Steal};
 
 use super::runner::{Leave, Local};
 use super::{Place, Worker, count};
+use crate::accounting;
 use crate::sys::{EVENTS_MAX, Event};
 use crate::task::{TaskRef, contained};
 
@@ -288,11 +289,15 @@ impl Local {
         if self.is_limited() || std::thread::panicking() {
             return false;
         }
+        let accounted = accounting::begin(caller);
         if caller.get().is_movable() {
             self.suspend(caller, Leave::Yield, Some(task));
         } else {
             self.ready.borrow_mut().push_front(caller);
             self.suspend(caller, Leave::Findable, Some(task));
+        }
+        if let Some(began) = accounted {
+            accounting::gave_way(caller, began);
         }
         true
     }
