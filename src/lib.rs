@@ -115,7 +115,7 @@ pub use iobuf::IoBuf;
 pub use protocols::registry;
 pub use rpc::{
     Call, CallOptions, Endpoint, ErrorCode, Limits, MessageSchema, MethodDescriptor, NestedField,
-    ProtoMessage, Reply, RequiredField, Responder, RpcError, ServerCall, Service, ServiceDescriptor,
+    ProtoMessage, Reply, RequiredField, Responder, RpcError, Schema, ServerCall, Service, ServiceDescriptor,
     UserFields, ask_to_quit, error, unary, unary_async, watch_quit_signals,
 };
 

@@ -9,8 +9,8 @@ use crate::error::BuildError;
 use crate::proto_message::Messages;
 use crate::rust_path::ExternPaths;
 use crate::service::Generator;
-use crate::sources::{self, Sources};
-use crate::{comments, layout};
+use crate::sources::{self, EncodedFile, Sources};
+use crate::{comments, embedded_schema, layout};
 
 /// What generated code calls the runtime unless told otherwise.
 const RUNTIME_PATH_DEFAULT: &str = "::bobbin";
@@ -73,7 +73,7 @@ impl Config {
     ///
     /// The module it leads to must have, directly in it, `CallOptions`, `Call`, `Channel`, `IoBuf`, `MessageSchema`,
     /// `MethodDescriptor`, `NestedField`, `ProtoMessage`, `Reply`, `RequiredField`, `Responder`, `RpcError`,
-    /// `ServerCall`, `Service`, `ServiceDescriptor`, `unary`, `unary_async`, and the crates `prost` and
+    /// `Schema`, `ServerCall`, `Service`, `ServiceDescriptor`, `unary`, `unary_async`, and the crates `prost` and
     /// `prost_types`. The crate `bobbin` does; a crate that depends on it under another name says so here.
     pub fn runtime_path(&mut self, path: impl Into<String>) -> &mut Self {
         self.runtime_path = path.into();
@@ -158,7 +158,7 @@ impl Config {
             let text = format!("runtime path `{}` is not like `::name` or `crate::name`", self.runtime_path);
             return Err(BuildError::new(text).into());
         }
-        let Sources { mut descriptors, files_read } = sources::load(protos, includes)?;
+        let Sources { mut descriptors, files_read, encoded } = sources::load(protos, includes)?;
         for file in files_read {
             println!("cargo:rerun-if-changed={}", file.display());
         }
@@ -170,14 +170,20 @@ impl Config {
                 file.service.clear();
             }
         }
-        let generator = self.generator(&descriptors.file, &externs);
+        let generator = self.generator(&descriptors.file, &encoded, &externs);
         self.configure_prost(generator).compile_fds(descriptors)
     }
 
-    fn generator(&self, files: &[FileDescriptorProto], externs: &ExternPaths) -> Generator {
+    fn generator(
+        &self,
+        files: &[FileDescriptorProto],
+        encoded: &[EncodedFile],
+        externs: &ExternPaths,
+    ) -> Generator {
         let messages = Messages::new(files);
         let file_endings = files.iter().map(|file| messages.render(file, externs, &self.runtime_path));
-        Generator::new(self.runtime_path.clone(), file_endings)
+        let schemas = embedded_schema::for_packages(files, encoded, &self.runtime_path);
+        Generator::new(self.runtime_path.clone(), file_endings, schemas)
     }
 
     fn configure_prost(&mut self, generator: Generator) -> &mut prost_build::Config {

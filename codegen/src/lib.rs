@@ -47,6 +47,7 @@
 //! | `struct EchoServer` | adapter for a server: `EchoServer::new(handlers)`, `EchoServer::new_async(handlers)` |
 //! | `struct EchoStub` | client: `echo`, `echo_with`, `start_echo`, `start_echo_with`, `echo_then`, `echo_then_with` |
 //! | `impl ProtoMessage` | for every message: its full name, and which proto2 `required` fields to look for |
+//! | `static EXAMPLE_SCHEMA` | the descriptors of the package's files and of all they import, for JSON and debug pages; named after the package, only `SCHEMA` without one |
 //!
 //! Both traits are also there for an `Arc` of what implements them, `Arc<dyn EchoService>` included, so that a program
 //! can keep a share of its handlers. `google.protobuf.Empty` is `()`.
@@ -75,6 +76,7 @@
 
 mod comments;
 mod config;
+mod embedded_schema;
 mod error;
 mod layout;
 mod method_names;

@@ -2,11 +2,12 @@
 //! Writes source text only; every name in it is absolute, since a user's message may be called `Option`. A crate
 //! seldom uses all that a service offers, hence `dead_code` is allowed in what is written.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt::Write;
 
 use prost_build::{Comments, Method, Service, ServiceGenerator};
 
+use crate::embedded_schema;
 use crate::layout::{ServiceTypes, full_name};
 use crate::method_names::{self, MethodNames};
 
@@ -15,11 +16,17 @@ pub(crate) struct Generator {
     runtime: String,
     /// What to put at the end of each file, in the order in which prost goes through them.
     file_endings: VecDeque<String>,
+    /// What to put at the end of each package that has services, by its name.
+    schemas: HashMap<String, String>,
 }
 
 impl Generator {
-    pub(crate) fn new(runtime: String, file_endings: impl IntoIterator<Item = String>) -> Self {
-        Self { runtime, file_endings: file_endings.into_iter().collect() }
+    pub(crate) fn new(
+        runtime: String,
+        file_endings: impl IntoIterator<Item = String>,
+        schemas: HashMap<String, String>,
+    ) -> Self {
+        Self { runtime, file_endings: file_endings.into_iter().collect(), schemas }
     }
 }
 
@@ -33,6 +40,10 @@ impl ServiceGenerator for Generator {
 
     fn finalize(&mut self, buf: &mut String) {
         buf.push_str(&self.file_endings.pop_front().unwrap_or_default());
+    }
+
+    fn finalize_package(&mut self, package: &str, buf: &mut String) {
+        buf.push_str(self.schemas.get(package).map_or("", String::as_str));
     }
 }
 
@@ -173,6 +184,7 @@ pub trait {handlers_async}: ::core::marker::Send + ::core::marker::Sync + 'stati
     fn server(&self) -> String {
         let (rt, name) = (self.rt, &self.full_name);
         let ServiceTypes { handlers, handlers_async, server, server_handlers, .. } = &self.types;
+        let schema = embedded_schema::static_name(&self.service.package);
         let mut methods = String::new();
         for (method, _) in &self.methods {
             let wire = &method.proto_name;
@@ -186,6 +198,7 @@ pub trait {handlers_async}: ::core::marker::Send + ::core::marker::Sync + 'stati
                     full_name: \"{name}.{wire}\",
                     request_type: \"{request}\",
                     response_type: \"{response}\",
+                    schema: &{schema},
                 }},",
             );
         }
@@ -211,6 +224,7 @@ impl {server} {{
             full_name: \"{name}\",
             methods: &[{methods}
             ],
+            schema: &{schema},
         }};
         &DESCRIPTOR
     }};

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use prost_types::FileDescriptorSet;
+use prost_types::{FileDescriptorProto, FileDescriptorSet};
+use protox::prost::Message;
+use protox::prost_reflect::{DescriptorPool, DynamicMessage, FileDescriptor, ReflectMessage};
 
 use crate::error::BuildError;
 
@@ -12,6 +14,17 @@ pub(crate) struct Sources {
     pub(crate) descriptors: FileDescriptorSet,
     /// The files read from disk: a change in any of them may change the result.
     pub(crate) files_read: Vec<PathBuf>,
+    /// The same files as `descriptors`, in the same order.
+    pub(crate) encoded: Vec<EncodedFile>,
+}
+
+/// A descriptor as the runtime gets it.
+pub(crate) struct EncodedFile {
+    /// A `FileDescriptorProto` without source positions and comments, but with custom options, which the types of
+    /// `prost-types` drop.
+    pub(crate) bytes: Vec<u8>,
+    /// The files that it imports, by index.
+    pub(crate) imports: Vec<usize>,
 }
 
 /// Reads `protos` and everything they import.
@@ -28,10 +41,21 @@ pub(crate) fn load(
     let mut compiler = protox::Compiler::new(includes).map_err(error_with_place)?;
     compiler.include_imports(true).include_source_info(true);
     compiler.open_files(protos).map_err(error_with_place)?;
+    let pool = compiler.descriptor_pool();
     Ok(Sources {
+        encoded: pool.files().map(|file| encode(&file, &pool)).collect(),
         descriptors: compiler.file_descriptor_set(),
         files_read: compiler.files().filter_map(|file| file.path().map(Path::to_owned)).collect(),
     })
+}
+
+fn encode(file: &FileDescriptor, pool: &DescriptorPool) -> EncodedFile {
+    let mut message =
+        DynamicMessage::decode(FileDescriptorProto::default().descriptor(), file.encode_to_vec().as_slice())
+            .expect("a descriptor is what was encoded");
+    message.clear_field_by_name("source_code_info");
+    let imports = file.dependencies().filter_map(|import| pool.files().position(|file| file == import));
+    EncodedFile { bytes: message.encode_to_vec(), imports: imports.collect() }
 }
 
 /// `protox` says of a file that does not exist that no include folder has it, which leads astray.

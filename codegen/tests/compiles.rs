@@ -70,3 +70,18 @@ fn names_on_the_wire_are_those_of_the_proto() {
     assert_eq!(names::ServiceServer::DESCRIPTOR.full_name, "names.type.Service");
     assert_eq!(names::ServiceServer::DESCRIPTOR.methods[3].name, "Self");
 }
+
+#[test]
+fn services_carry_their_descriptors() {
+    let method = &stock::StockServer::DESCRIPTOR.methods[1];
+    let request = method.request_descriptor().unwrap();
+    assert_eq!(request.full_name(), "shop.v1.Order");
+    assert!(request.parent_file().file_descriptor_proto().source_code_info.is_none());
+    assert_eq!(method.response_descriptor().unwrap().full_name(), "shop.v1.Plain");
+    let found = stock::StockServer::DESCRIPTOR.methods[0].request_descriptor().unwrap();
+    assert_eq!(found.full_name(), "google.protobuf.StringValue", "imports of the library are there");
+    let pool = stock::StockServer::DESCRIPTOR.schema.pool().unwrap();
+    assert!(pool.get_service_by_name("shop.v1.stock.StockService").is_some());
+    assert!(pool.get_service_by_name("PingService").is_none(), "other packages are not");
+    assert_eq!(PingServer::DESCRIPTOR.schema, &generated::SCHEMA);
+}

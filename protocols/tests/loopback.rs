@@ -158,9 +158,10 @@ fn unknown_services_and_methods_are_told_apart() {
         full_name: "example.EchoService.No",
         request_type: "",
         response_type: "",
+        schema: &rpc::Schema::NONE,
     };
     static NO_SERVICE: MethodDescriptor =
-        MethodDescriptor { name: "Echo", full_name: "Nobody.Echo", request_type: "", response_type: "" };
+        MethodDescriptor { name: "Echo", full_name: "Nobody.Echo", ..NO_METHOD };
     let server = start();
     let channel = connect(&server);
     let code = |method| {

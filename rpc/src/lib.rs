@@ -14,6 +14,7 @@ pub mod limits;
 pub mod message;
 pub mod protocol;
 pub mod registry;
+pub mod schema;
 pub mod server;
 pub mod service;
 pub mod transport;
@@ -28,6 +29,7 @@ pub use error::{ErrorCode, RpcError};
 pub use limits::Limits;
 pub use message::{MessageSchema, NestedField, ProtoMessage, RequiredField};
 pub use registry::{DefaultRegistry, Registry};
+pub use schema::Schema;
 pub use server::{
     Responder, Server, ServerBuilder, ServerCall, ask_to_quit, unary, unary_async, watch_quit_signals,
 };

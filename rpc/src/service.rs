@@ -4,7 +4,9 @@
 //! format or a connection.
 
 use iobuf::IoBuf;
+use prost_reflect::MessageDescriptor;
 
+use crate::schema::Schema;
 use crate::server::ServerCall;
 
 /// The names of a service and its methods, a static made by the code generator.
@@ -14,6 +16,8 @@ pub struct ServiceDescriptor {
     pub full_name: &'static str,
     /// In the order of the `.proto` file; [`Service::call`] gets an index of this list.
     pub methods: &'static [MethodDescriptor],
+    /// The descriptors of the `.proto` that the service is from; [`Schema::NONE`] in hand-written ones without one.
+    pub schema: &'static Schema,
 }
 
 impl ServiceDescriptor {
@@ -34,12 +38,26 @@ pub struct MethodDescriptor {
     pub request_type: &'static str,
     /// The full name of the response message: `"example.EchoResponse"`.
     pub response_type: &'static str,
+    /// The descriptors of the `.proto` that the method is from; [`Schema::NONE`] in hand-written ones without one.
+    pub schema: &'static Schema,
 }
 
 impl MethodDescriptor {
     /// The full name of the service: what is in front of the method's bare name.
     pub fn service_name(&self) -> &'static str {
         self.full_name.strip_suffix(self.name).and_then(|rest| rest.strip_suffix('.')).unwrap_or("")
+    }
+
+    /// The descriptor of the request message; none if the [`schema`](Self::schema) does not have it.
+    /// *Blocking*: as [`Schema::pool`].
+    pub fn request_descriptor(&self) -> Option<MessageDescriptor> {
+        self.schema.message(self.request_type)
+    }
+
+    /// The descriptor of the response message; none if the [`schema`](Self::schema) does not have it.
+    /// *Blocking*: as [`Schema::pool`].
+    pub fn response_descriptor(&self) -> Option<MessageDescriptor> {
+        self.schema.message(self.response_type)
     }
 }
 
@@ -73,10 +91,11 @@ mod tests {
             full_name: "example.EchoService.Echo",
             request_type: "",
             response_type: "",
+            schema: &Schema::NONE,
         };
         assert_eq!(method.service_name(), "example.EchoService");
-        let service = ServiceDescriptor { full_name: "example.EchoService", methods: &[] };
-        assert_eq!(service.short_name(), "EchoService");
-        assert_eq!(ServiceDescriptor { full_name: "Bare", methods: &[] }.short_name(), "Bare");
+        let service = |full_name| ServiceDescriptor { full_name, methods: &[], schema: &Schema::NONE };
+        assert_eq!(service("example.EchoService").short_name(), "EchoService");
+        assert_eq!(service("Bare").short_name(), "Bare");
     }
 }

@@ -80,8 +80,10 @@ impl PingServer {
                     full_name: "PingService.Ping",
                     request_type: "Ping",
                     response_type: "Ping",
+                    schema: &SCHEMA,
                 },
             ],
+            schema: &SCHEMA,
         };
         &DESCRIPTOR
     };
@@ -216,3 +218,12 @@ impl ::bobbin::ProtoMessage for Ping {
         ::core::option::Option::Some(&SCHEMA)
     };
 }
+
+/// The descriptors of the files without a package and of all that is imported there.
+#[allow(dead_code)]
+pub static SCHEMA: ::bobbin::Schema = ::bobbin::Schema::new(
+    b"\
+    \nU\n\x10no_package.proto\"\x1c\n\x04Ping\x12\x14\n\x05\
+    nonce\x18\x01 \x02(\x07R\x05nonce2#\n\x0bPingServic\
+    e\x12\x14\n\x04Ping\x12\x05.Ping\x1a\x05.Ping",
+);

@@ -105,8 +105,10 @@ impl EchoServer {
                     full_name: "example.EchoService.Echo",
                     request_type: "example.EchoRequest",
                     response_type: "example.EchoResponse",
+                    schema: &EXAMPLE_SCHEMA,
                 },
             ],
+            schema: &EXAMPLE_SCHEMA,
         };
         &DESCRIPTOR
     };
@@ -261,3 +263,16 @@ impl ::bobbin::ProtoMessage for EchoResponse {
         ::core::option::Option::Some(&SCHEMA)
     };
 }
+
+/// The descriptors of `example` and of all that is imported there.
+#[allow(dead_code)]
+pub static EXAMPLE_SCHEMA: ::bobbin::Schema = ::bobbin::Schema::new(
+    b"\
+    \n\xc7\x01\n\necho.proto\x12\x07example\"B\n\x0bEcho\
+    Request\x12\x18\n\x07message\x18\x01 \x02(\tR\x07messag\
+    e\x12\x19\n\x08sleep_us\x18\x02 \x01(\x05R\x07sleepUs\"(\n\x0c\
+    EchoResponse\x12\x18\n\x07message\x18\x01 \x02(\tR\x07m\
+    essage2B\n\x0bEchoService\x123\n\x04Echo\x12\x14.\
+    example.EchoRequest\x1a\x15.example.Ec\
+    hoResponse",
+);

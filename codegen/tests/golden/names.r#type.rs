@@ -317,50 +317,59 @@ impl ServiceServer {
                     full_name: "names.type.Service.Type",
                     request_type: "names.type.Option",
                     response_type: "names.type.Option.Result",
+                    schema: &NAMES_TYPE_SCHEMA,
                 },
                 ::bobbin::MethodDescriptor {
                     name: "Match",
                     full_name: "names.type.Service.Match",
                     request_type: "names.type.Result",
                     response_type: "names.type.Box",
+                    schema: &NAMES_TYPE_SCHEMA,
                 },
                 ::bobbin::MethodDescriptor {
                     name: "New",
                     full_name: "names.type.Service.New",
                     request_type: "names.type.Send",
                     response_type: "names.type.Clone",
+                    schema: &NAMES_TYPE_SCHEMA,
                 },
                 ::bobbin::MethodDescriptor {
                     name: "Self",
                     full_name: "names.type.Service.Self",
                     request_type: "names.type.Self",
                     response_type: "names.type.T",
+                    schema: &NAMES_TYPE_SCHEMA,
                 },
                 ::bobbin::MethodDescriptor {
                     name: "StartType",
                     full_name: "names.type.Service.StartType",
                     request_type: "names.type.T",
                     response_type: "names.type.Self",
+                    schema: &NAMES_TYPE_SCHEMA,
                 },
                 ::bobbin::MethodDescriptor {
                     name: "IntoParts",
                     full_name: "names.type.Service.IntoParts",
                     request_type: "names.type.Default",
                     response_type: "names.type.FnOnce",
+                    schema: &NAMES_TYPE_SCHEMA,
                 },
                 ::bobbin::MethodDescriptor {
                     name: "intoParts",
                     full_name: "names.type.Service.intoParts",
                     request_type: "names.type.Default",
                     response_type: "names.type.FnOnce",
+                    schema: &NAMES_TYPE_SCHEMA,
                 },
                 ::bobbin::MethodDescriptor {
                     name: "DESCRIPTOR",
                     full_name: "names.type.Service.DESCRIPTOR",
                     request_type: "names.type.Default",
                     response_type: "names.type.Default",
+                    schema: &NAMES_TYPE_SCHEMA,
                 },
             ],
+            schema: &NAMES_TYPE_SCHEMA,
         };
         &DESCRIPTOR
     };
@@ -1046,3 +1055,33 @@ impl ::bobbin::ProtoMessage for Arc {
     const FULL_NAME: &'static str = "names.type.Arc";
     const SCHEMA: ::core::option::Option<&'static ::bobbin::MessageSchema> = ::core::option::Option::None;
 }
+
+/// The descriptors of `names.type` and of all that is imported there.
+#[allow(dead_code)]
+pub static NAMES_TYPE_SCHEMA: ::bobbin::Schema = ::bobbin::Schema::new(
+    b"\
+    \n\xde\x05\n\x0bnames.proto\x12\nnames.type\"O\n\x06\
+    Option\x12+\n\x03err\x18\x01 \x01(\x0b2\x19.names.type\
+    .Option.ResultR\x03err\x1a\x18\n\x06Result\x12\x0e\n\
+    \x02ok\x18\x01 \x01(\x05R\x02ok\"\x1c\n\x06Result\x12\x12\n\x04self\x18\
+    \x01 \x01(\tR\x04self\"\x17\n\x03Box\x12\x10\n\x03dyn\x18\x01 \x01(\x08R\
+    \x03dyn\"\x14\n\x04Send\x12\x0c\n\x01r\x18\x01 \x01(\x0cR\x01r\"\x17\n\x05Cl\
+    one\x12\x0e\n\x02fn\x18\x01 \x01(\x02R\x02fn\"\x1c\n\x04Self\x12\x14\n\x05c\
+    rate\x18\x01 \x01(\x01R\x05crate\"\x17\n\x01T\x12\x12\n\x04loop\x18\x01\
+    \x20\x01(\x06R\x04loop\"\t\n\x07Default\"\x08\n\x06FnOnce\"\
+    \x07\n\x05Sized\"\x05\n\x03Arc2\x95\x03\n\x07Service\x125\n\x04T\
+    ype\x12\x12.names.type.Option\x1a\x19.names.\
+    type.Option.Result\x12,\n\x05Match\x12\x12.na\
+    mes.type.Result\x1a\x0f.names.type.Box\
+    \x12*\n\x03New\x12\x10.names.type.Send\x1a\x11.name\
+    s.type.Clone\x12\'\n\x04Self\x12\x10.names.typ\
+    e.Self\x1a\r.names.type.T\x12,\n\tStartTy\
+    pe\x12\r.names.type.T\x1a\x10.names.type.S\
+    elf\x124\n\tIntoParts\x12\x13.names.type.De\
+    fault\x1a\x12.names.type.FnOnce\x124\n\tint\
+    oParts\x12\x13.names.type.Default\x1a\x12.na\
+    mes.type.FnOnce\x126\n\nDESCRIPTOR\x12\x13.\
+    names.type.Default\x1a\x13.names.type.\
+    Default2\x10\n\x0eNothingServiceb\x06proto\
+    3",
+);

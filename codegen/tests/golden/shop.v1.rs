@@ -189,14 +189,17 @@ impl OrderServer {
                     full_name: "shop.v1.OrderService.Place",
                     request_type: "shop.v1.Order",
                     response_type: "shop.v1.Plain",
+                    schema: &SHOP_V1_SCHEMA,
                 },
                 ::bobbin::MethodDescriptor {
                     name: "Cancel",
                     full_name: "shop.v1.OrderService.Cancel",
                     request_type: "shop.v1.Plain",
                     response_type: "google.protobuf.Empty",
+                    schema: &SHOP_V1_SCHEMA,
                 },
             ],
+            schema: &SHOP_V1_SCHEMA,
         };
         &DESCRIPTOR
     };
@@ -471,8 +474,10 @@ impl RefundServer {
                     full_name: "shop.v1.Refund.Ask",
                     request_type: "shop.v1.Order.Card",
                     response_type: "shop.v1.Plain",
+                    schema: &SHOP_V1_SCHEMA,
                 },
             ],
+            schema: &SHOP_V1_SCHEMA,
         };
         &DESCRIPTOR
     };
@@ -665,3 +670,57 @@ impl ::bobbin::ProtoMessage for Plain {
     const FULL_NAME: &'static str = "shop.v1.Plain";
     const SCHEMA: ::core::option::Option<&'static ::bobbin::MessageSchema> = ::core::option::Option::None;
 }
+
+/// The descriptors of `shop.v1` and of all that is imported there.
+#[allow(dead_code)]
+pub static SHOP_V1_SCHEMA: ::bobbin::Schema = ::bobbin::Schema::new(
+    b"\
+    \n\xbe\x01\n\x1bgoogle/protobuf/empty.proto\
+    \x12\x0fgoogle.protobuf\"\x07\n\x05EmptyB}\n\x13co\
+    m.google.protobufB\nEmptyProtoP\x01Z\
+    .google.golang.org/protobuf/type\
+    s/known/emptypb\xf8\x01\x01\xa2\x02\x03GPB\xaa\x02\x1eGoogl\
+    e.Protobuf.WellKnownTypesb\x06proto\
+    3\n\xff\x01\n\x1fgoogle/protobuf/timestamp.\
+    proto\x12\x0fgoogle.protobuf\";\n\tTimest\
+    amp\x12\x18\n\x07seconds\x18\x01 \x01(\x03R\x07seconds\x12\x14\n\
+    \x05nanos\x18\x02 \x01(\x05R\x05nanosB\x85\x01\n\x13com.goog\
+    le.protobufB\x0eTimestampProtoP\x01Z2g\
+    oogle.golang.org/protobuf/types/\
+    known/timestamppb\xf8\x01\x01\xa2\x02\x03GPB\xaa\x02\x1eGoo\
+    gle.Protobuf.WellKnownTypesb\x06pro\
+    to3\n\x9d\x08\n\x10shop/order.proto\x12\x07shop.v\
+    1\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1f\
+    google/protobuf/timestamp.proto\"\
+    O\n\x04Item\x12\x0e\n\x02id\x18\x01 \x02(\x04R\x02id\x12\x12\n\x04type\x18\
+    \x02 \x02(\tR\x04type\x12#\n\x05parts\x18\x03 \x03(\x0b2\r.sho\
+    p.v1.ItemR\x05parts\"\x89\x05\n\x05Order\x12#\n\x05it\
+    ems\x18\x01 \x03(\x0b2\r.shop.v1.ItemR\x05items\x12\
+    3\n\x07by_name\x18\x02 \x03(\x0b2\x1a.shop.v1.Order\
+    .ByNameEntryR\x06byName\x12/\n\x05notes\x18\x03 \
+    \x03(\x0b2\x19.shop.v1.Order.NotesEntryR\x05\
+    notes\x12)\n\x04card\x18\x04 \x01(\x0b2\x13.shop.v1.Or\
+    der.CardH\x00R\x04card\x12\x1a\n\x07voucher\x18\x05 \x01(\
+    \tH\x00R\x07voucher\x12-\n\x06parcel\x18\x06 \x01(\n2\x15.s\
+    hop.v1.Order.ParcelR\x06parcel\x122\n\x06p\
+    laced\x18\x07 \x01(\x0b2\x1a.google.protobuf.Ti\
+    mestampR\x06placed\x120\n\x05state\x18\x08 \x01(\x0e2\x14\
+    .shop.v1.Order.State:\x04OPENR\x05stat\
+    e\x12$\n\x05plain\x18\t \x01(\x0b2\x0e.shop.v1.Plain\
+    R\x05plain\x1aH\n\x0bByNameEntry\x12\x10\n\x03key\x18\x01 \
+    \x01(\tR\x03key\x12#\n\x05value\x18\x02 \x01(\x0b2\r.shop.v\
+    1.ItemR\x05value:\x028\x01\x1a8\n\nNotesEntry\x12\
+    \x10\n\x03key\x18\x01 \x01(\x05R\x03key\x12\x14\n\x05value\x18\x02 \x01(\t\
+    R\x05value:\x028\x01\x1a%\n\x06Parcel\x12\x1b\n\tweight_\
+    kg\x18\x01 \x02(\x01R\x08weightKg\x1a\x1e\n\x04Card\x12\x16\n\x06nu\
+    mber\x18\x01 \x02(\x0cR\x06number\"\x1d\n\x05State\x12\x08\n\x04O\
+    PEN\x10\x00\x12\n\n\x06CLOSED\x10\x01B\t\n\x07payment\"?\n\x05\
+    Plain\x12\x12\n\x04text\x18\x01 \x01(\tR\x04text\x12\"\n\x04nex\
+    t\x18\x02 \x01(\x0b2\x0e.shop.v1.PlainR\x04next2n\n\
+    \x0cOrderService\x12\'\n\x05Place\x12\x0e.shop.v1\
+    .Order\x1a\x0e.shop.v1.Plain\x125\n\x06Cancel\
+    \x12\x0e.shop.v1.Plain\x1a\x16.google.protob\
+    uf.Empty\"\x03\x88\x02\x0124\n\x06Refund\x12*\n\x03Ask\x12\x13\
+    .shop.v1.Order.Card\x1a\x0e.shop.v1.Pl\
+    ain",
+);

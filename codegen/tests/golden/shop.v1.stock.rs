@@ -139,14 +139,17 @@ impl StockServer {
                     full_name: "shop.v1.stock.StockService.Find",
                     request_type: "google.protobuf.StringValue",
                     response_type: "shop.v1.stock.Shelf",
+                    schema: &SHOP_V1_STOCK_SCHEMA,
                 },
                 ::bobbin::MethodDescriptor {
                     name: "Order",
                     full_name: "shop.v1.stock.StockService.Order",
                     request_type: "shop.v1.Order",
                     response_type: "shop.v1.Plain",
+                    schema: &SHOP_V1_STOCK_SCHEMA,
                 },
             ],
+            schema: &SHOP_V1_STOCK_SCHEMA,
         };
         &DESCRIPTOR
     };
@@ -353,3 +356,85 @@ impl ::bobbin::ProtoMessage for Shelf {
         ::core::option::Option::Some(&SCHEMA)
     };
 }
+
+/// The descriptors of `shop.v1.stock` and of all that is imported there.
+#[allow(dead_code)]
+pub static SHOP_V1_STOCK_SCHEMA: ::bobbin::Schema = ::bobbin::Schema::new(
+    b"\
+    \n\x86\x04\n\x1egoogle/protobuf/wrappers.pr\
+    oto\x12\x0fgoogle.protobuf\"#\n\x0bDoubleVa\
+    lue\x12\x14\n\x05value\x18\x01 \x01(\x01R\x05value\"\"\n\nFlo\
+    atValue\x12\x14\n\x05value\x18\x01 \x01(\x02R\x05value\"\"\n\
+    \nInt64Value\x12\x14\n\x05value\x18\x01 \x01(\x03R\x05valu\
+    e\"#\n\x0bUInt64Value\x12\x14\n\x05value\x18\x01 \x01(\x04R\
+    \x05value\"\"\n\nInt32Value\x12\x14\n\x05value\x18\x01 \
+    \x01(\x05R\x05value\"#\n\x0bUInt32Value\x12\x14\n\x05val\
+    ue\x18\x01 \x01(\rR\x05value\"!\n\tBoolValue\x12\x14\n\x05\
+    value\x18\x01 \x01(\x08R\x05value\"#\n\x0bStringValu\
+    e\x12\x14\n\x05value\x18\x01 \x01(\tR\x05value\"\"\n\nBytes\
+    Value\x12\x14\n\x05value\x18\x01 \x01(\x0cR\x05valueB\x83\x01\n\x13\
+    com.google.protobufB\rWrappersPro\
+    toP\x01Z1google.golang.org/protobuf\
+    /types/known/wrapperspb\xf8\x01\x01\xa2\x02\x03GPB\
+    \xaa\x02\x1eGoogle.Protobuf.WellKnownType\
+    sb\x06proto3\n\xbe\x01\n\x1bgoogle/protobuf/em\
+    pty.proto\x12\x0fgoogle.protobuf\"\x07\n\x05Em\
+    ptyB}\n\x13com.google.protobufB\nEmpt\
+    yProtoP\x01Z.google.golang.org/prot\
+    obuf/types/known/emptypb\xf8\x01\x01\xa2\x02\x03GP\
+    B\xaa\x02\x1eGoogle.Protobuf.WellKnownTyp\
+    esb\x06proto3\n\xff\x01\n\x1fgoogle/protobuf/t\
+    imestamp.proto\x12\x0fgoogle.protobuf\"\
+    ;\n\tTimestamp\x12\x18\n\x07seconds\x18\x01 \x01(\x03R\x07s\
+    econds\x12\x14\n\x05nanos\x18\x02 \x01(\x05R\x05nanosB\x85\x01\n\
+    \x13com.google.protobufB\x0eTimestampP\
+    rotoP\x01Z2google.golang.org/protob\
+    uf/types/known/timestamppb\xf8\x01\x01\xa2\x02\x03\
+    GPB\xaa\x02\x1eGoogle.Protobuf.WellKnownT\
+    ypesb\x06proto3\n\x9d\x08\n\x10shop/order.prot\
+    o\x12\x07shop.v1\x1a\x1bgoogle/protobuf/empt\
+    y.proto\x1a\x1fgoogle/protobuf/timesta\
+    mp.proto\"O\n\x04Item\x12\x0e\n\x02id\x18\x01 \x02(\x04R\x02id\
+    \x12\x12\n\x04type\x18\x02 \x02(\tR\x04type\x12#\n\x05parts\x18\x03 \
+    \x03(\x0b2\r.shop.v1.ItemR\x05parts\"\x89\x05\n\x05Or\
+    der\x12#\n\x05items\x18\x01 \x03(\x0b2\r.shop.v1.Ite\
+    mR\x05items\x123\n\x07by_name\x18\x02 \x03(\x0b2\x1a.shop\
+    .v1.Order.ByNameEntryR\x06byName\x12/\n\
+    \x05notes\x18\x03 \x03(\x0b2\x19.shop.v1.Order.Not\
+    esEntryR\x05notes\x12)\n\x04card\x18\x04 \x01(\x0b2\x13.s\
+    hop.v1.Order.CardH\x00R\x04card\x12\x1a\n\x07vou\
+    cher\x18\x05 \x01(\tH\x00R\x07voucher\x12-\n\x06parcel\x18\
+    \x06 \x01(\n2\x15.shop.v1.Order.ParcelR\x06pa\
+    rcel\x122\n\x06placed\x18\x07 \x01(\x0b2\x1a.google.pr\
+    otobuf.TimestampR\x06placed\x120\n\x05stat\
+    e\x18\x08 \x01(\x0e2\x14.shop.v1.Order.State:\x04O\
+    PENR\x05state\x12$\n\x05plain\x18\t \x01(\x0b2\x0e.shop\
+    .v1.PlainR\x05plain\x1aH\n\x0bByNameEntry\x12\
+    \x10\n\x03key\x18\x01 \x01(\tR\x03key\x12#\n\x05value\x18\x02 \x01(\x0b\
+    2\r.shop.v1.ItemR\x05value:\x028\x01\x1a8\n\nNo\
+    tesEntry\x12\x10\n\x03key\x18\x01 \x01(\x05R\x03key\x12\x14\n\x05va\
+    lue\x18\x02 \x01(\tR\x05value:\x028\x01\x1a%\n\x06Parcel\x12\x1b\
+    \n\tweight_kg\x18\x01 \x02(\x01R\x08weightKg\x1a\x1e\n\x04C\
+    ard\x12\x16\n\x06number\x18\x01 \x02(\x0cR\x06number\"\x1d\n\x05S\
+    tate\x12\x08\n\x04OPEN\x10\x00\x12\n\n\x06CLOSED\x10\x01B\t\n\x07pa\
+    yment\"?\n\x05Plain\x12\x12\n\x04text\x18\x01 \x01(\tR\x04te\
+    xt\x12\"\n\x04next\x18\x02 \x01(\x0b2\x0e.shop.v1.Plain\
+    R\x04next2n\n\x0cOrderService\x12\'\n\x05Place\x12\
+    \x0e.shop.v1.Order\x1a\x0e.shop.v1.Plain\x12\
+    5\n\x06Cancel\x12\x0e.shop.v1.Plain\x1a\x16.goog\
+    le.protobuf.Empty\"\x03\x88\x02\x0124\n\x06Refund\
+    \x12*\n\x03Ask\x12\x13.shop.v1.Order.Card\x1a\x0e.s\
+    hop.v1.Plain\n\x8c\x03\n\x10shop/stock.prot\
+    o\x12\rshop.v1.stock\x1a\x1egoogle/protobu\
+    f/wrappers.proto\x1a\x10shop/order.pro\
+    to\"\x90\x01\n\x05Shelf\x12!\n\x04item\x18\x01 \x01(\x0b2\r.sho\
+    p.v1.ItemR\x04item\x12\x19\n\x05count\x18\x02 \x01(\rH\x00\
+    R\x05count\x88\x01\x01\x12\x16\n\x06deltas\x18\x03 \x03(\x12R\x06delt\
+    as\x12\'\n\x04kind\x18\x04 \x01(\x0e2\x13.shop.v1.stock\
+    .KindR\x04kindB\x08\n\x06_count*\'\n\x04Kind\x12\x10\n\
+    \x0cKIND_UNKNOWN\x10\x00\x12\r\n\tKIND_COLD\x10\x012s\
+    \n\x0cStockService\x12:\n\x04Find\x12\x1c.google.\
+    protobuf.StringValue\x1a\x14.shop.v1.s\
+    tock.Shelf\x12\'\n\x05Order\x12\x0e.shop.v1.Or\
+    der\x1a\x0e.shop.v1.Plainb\x06proto3",
+);

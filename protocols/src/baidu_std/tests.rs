@@ -45,6 +45,7 @@ static ECHO: MethodDescriptor = MethodDescriptor {
     full_name: "example.EchoService.Echo",
     request_type: "example.EchoRequest",
     response_type: "example.EchoResponse",
+    schema: &rpc::Schema::NONE,
 };
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -53,7 +53,9 @@ pub(crate) static ECHO_SERVICE: ServiceDescriptor = ServiceDescriptor {
         full_name: "example.EchoService.Echo",
         request_type: "example.EchoRequest",
         response_type: "example.EchoResponse",
+        schema: &rpc::Schema::NONE,
     }],
+    schema: &rpc::Schema::NONE,
 };
 
 pub(crate) fn echo_method() -> &'static MethodDescriptor {

@@ -69,7 +69,7 @@ impl MethodTable {
     }
 
     fn add(&mut self, service: Arc<dyn Service>) -> Result<(), RpcError> {
-        let ServiceDescriptor { full_name, methods } = service.descriptor();
+        let ServiceDescriptor { full_name, methods, .. } = service.descriptor();
         let mut by_name = HashMap::new();
         for (index, descriptor) in methods.iter().enumerate() {
             by_name.insert(descriptor.name, self.methods.len());
@@ -282,7 +282,9 @@ pub(crate) mod tests {
                     full_name: concat!($full_name, ".", $method),
                     request_type: "",
                     response_type: "",
+                    schema: &crate::Schema::NONE,
                 }),*],
+                schema: &crate::Schema::NONE,
             })) as Arc<dyn Service>
         };
     }
