@@ -160,6 +160,14 @@ pub fn stack_trace(id: TaskId) -> Option<StackTrace> {
     (waits() == Some(before)).then(|| copy.unwind())
 }
 
+/// The bthread in this slot and what it waits for, if it waits.
+pub(crate) fn waiter(task: &'static Task) -> Option<(TaskId, Reason)> {
+    let id = task.id();
+    let waits = task.phase() == PHASE_STARTED && task.parker().is_parked() && !task.is_done();
+    let reason = Reason::unpack(task.reason.load(std::sync::atomic::Ordering::Relaxed)); // a snapshot
+    (waits && task.id() == id).then_some((id, reason))
+}
+
 fn info(task: &'static Task, running: bool, now: u64) -> Option<BthreadInfo> {
     use std::sync::atomic::Ordering::Relaxed; // for snapshots; they pair with nothing
     let id = task.id();

@@ -66,6 +66,11 @@ mod parking;
 #[cfg(not(loom))]
 pub mod poller;
 #[cfg(not(loom))]
+pub mod profile;
+#[cfg(loom)]
+#[path = "profile/places.rs"]
+mod profile_places;
+#[cfg(not(loom))]
 mod runtime;
 #[cfg(not(loom))]
 mod scope;

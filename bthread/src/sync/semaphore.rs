@@ -10,6 +10,7 @@ use std::mem::forget;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::raw::contention::{self, Lock};
 use crate::atomic::{Ordering, const_fn};
 use crate::butex::{Butex, Manner, WaitResult};
 
@@ -160,6 +161,7 @@ impl Semaphore {
 
     fn take(&self, n: u32, deadline: Option<Instant>) -> Option<Permit<'_>> {
         let mut woken = false;
+        let mut watched = None;
         loop {
             // Who was woken tries before it gives up: if there are enough, nobody else may have been woken for them.
             let seen = match self.try_take(n) {
@@ -171,6 +173,7 @@ impl Semaphore {
                 }
                 Err(seen) => seen,
             };
+            watched.get_or_insert_with(|| contention::begin(Lock::Semaphore));
             match self.permits.wait_as(seen, Manner { deadline, first: woken, ..Manner::default() }) {
                 WaitResult::Woken => woken = true,
                 WaitResult::Mismatch => {}

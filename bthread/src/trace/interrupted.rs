@@ -10,13 +10,14 @@
 
 use std::cell::UnsafeCell;
 use std::io;
-use std::mem::{MaybeUninit, size_of};
+use std::mem::size_of;
 use std::ptr;
-use std::sync::{LazyLock, OnceLock, TryLockError};
+use std::sync::{LazyLock, TryLockError};
 use std::time::{Duration, Instant};
 
 use super::memory;
 use super::registers::{Registers, SP};
+use super::signal::OurSignal;
 use super::slot::{Slot, Ticket};
 use super::{StackCopy, StackTrace, TraceError, unwind};
 use crate::sync::Mutex;
@@ -59,8 +60,7 @@ static AREA: Area = Area {
 /// Held by who asks.
 static ASKER: LazyLock<Mutex<()>> = LazyLock::new(Mutex::default);
 
-/// What was done about the signal before us.
-static PREVIOUS: OnceLock<libc::sigaction> = OnceLock::new();
+static SIGNAL: OurSignal = OurSignal::new();
 
 /// The part of `siginfo_t` that a queued signal carries, as the kernel lays it out on 64-bit machines.
 #[repr(C)]
@@ -124,34 +124,8 @@ pub(super) fn of_running(thread: i32) -> Result<StackTrace, TraceError> {
 
 /// Sees that the signal comes to our handler. Only by the asker.
 fn install() -> Result<(), TraceError> {
-    let refused = |_| TraceError::SignalTaken;
-    let current = exchange(None).map_err(refused)?;
-    if current.sa_sigaction == handle as *const () as usize {
-        return Ok(());
-    }
-    // Whoever came after us may pass on what is not his, or not: then the signal could end the process.
-    if PREVIOUS.set(current).is_err() {
-        return Err(TraceError::SignalTaken);
-    }
-    // SAFETY: all-zero is a valid sigaction; the fields that matter follow.
-    let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
-    action.sa_sigaction = handle as *const () as usize;
-    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
-    exchange(Some(&action)).map_err(refused)?;
-    Ok(())
-}
-
-/// What is done about our signal; and from now on `action`, if given.
-fn exchange(action: Option<&libc::sigaction>) -> io::Result<libc::sigaction> {
-    let mut before = MaybeUninit::uninit();
-    // SAFETY: `handle` has the signature that SA_SIGINFO asks for and is async-signal-safe; the old action is written
-    // if the call succeeds.
-    unsafe {
-        match libc::sigaction(signal(), action.map_or(ptr::null(), ptr::from_ref), before.as_mut_ptr()) {
-            0 => Ok(before.assume_init()),
-            _ => Err(io::Error::last_os_error()),
-        }
-    }
+    // SAFETY: `handle` is async-signal-safe.
+    if unsafe { SIGNAL.install(signal(), handle) } { Ok(()) } else { Err(TraceError::SignalTaken) }
 }
 
 fn send(thread: i32, ticket: Ticket) -> Result<(), TraceError> {
@@ -184,7 +158,7 @@ extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
     let queued = unsafe { &*info.cast::<Queued>() };
     let ticket = Ticket::from_u32(queued.value as u32);
     if queued.code != libc::SI_QUEUE || queued.value != value_of(ticket) {
-        pass_on(signal, info, context);
+        SIGNAL.pass_on(signal, info, context);
         return;
     }
     if !AREA.slot.begin(ticket) {
@@ -198,27 +172,4 @@ extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
         content.length = memory::copy(sp, &mut content.stack);
     }
     AREA.slot.finish(ticket);
-}
-
-/// Leaves a signal that is not ours to who was there before.
-fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    let Some(previous) = PREVIOUS.get() else { return };
-    match previous.sa_sigaction {
-        libc::SIG_IGN => {}
-        // SAFETY: both are async-signal-safe; all-zero is SIG_DFL without flags. The process ends, as it would have.
-        libc::SIG_DFL => unsafe {
-            let default: libc::sigaction = MaybeUninit::zeroed().assume_init();
-            libc::sigaction(signal, &default, ptr::null_mut());
-            libc::raise(signal);
-        },
-        // SAFETY: the address was installed as a handler of the kind its flags tell.
-        handler => unsafe {
-            if previous.sa_flags & libc::SA_SIGINFO != 0 {
-                type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
-                std::mem::transmute::<usize, Handler>(handler)(signal, info, context);
-            } else {
-                std::mem::transmute::<usize, extern "C" fn(libc::c_int)>(handler)(signal);
-            }
-        },
-    }
 }

@@ -9,11 +9,13 @@ mod interrupted;
 mod memory;
 mod objects;
 mod registers;
+pub(crate) mod signal;
 mod slot;
 #[cfg(test)]
 mod tests;
 mod thread;
 mod unwind;
+mod window;
 
 use std::ffi::c_void;
 use std::fmt;
@@ -22,6 +24,7 @@ use registers::{Registers, SAVED_FRAME_BYTES};
 
 pub use thread::{Held, ThreadTrace, TraceError, of_thread};
 pub(crate) use thread::{is_running, of_held};
+pub(crate) use window::{Point, Window};
 
 /// Frames of a trace; outer ones are left out.
 pub const FRAMES_MAX: usize = 64;

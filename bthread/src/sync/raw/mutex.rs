@@ -5,6 +5,7 @@
 
 use std::time::Instant;
 
+use super::contention::{self, Lock};
 use crate::atomic::{Ordering, const_fn, spin_loop};
 use crate::butex::{Butex, Manner, WaitResult};
 
@@ -76,12 +77,14 @@ impl RawMutex {
     }
 
     fn lock_contended(&self, deadline: Option<Instant>, mut woken: bool) -> bool {
+        let mut watched = None;
         loop {
             // Who takes the word here leaves it CONTENDED, since others may be queued: one wake-up too many at worst.
             // Acquire pairs with the Release in `unlock`.
             if self.word.value().swap(CONTENDED, Ordering::Acquire) == UNLOCKED {
                 return true;
             }
+            watched.get_or_insert_with(|| contention::begin(Lock::Mutex));
             let manner = Manner { deadline, first: woken, ..Manner::default() };
             match self.word.wait_as(CONTENDED, manner) {
                 WaitResult::Woken => woken = true,

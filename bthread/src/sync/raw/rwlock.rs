@@ -15,6 +15,7 @@
 
 use std::time::Instant;
 
+use super::contention::{self, Lock};
 use crate::atomic::{AtomicU64, Ordering, const_fn};
 use crate::butex::{Butex, Manner, WaitResult};
 
@@ -77,6 +78,7 @@ impl RawRwLock {
 
     #[cold]
     fn read_slow(&self, deadline: Option<Instant>) -> bool {
+        let mut watched = None;
         loop {
             let seen = self.readers.value().load(Ordering::Acquire); // before the state; pairs with `open_to_readers`
             if self.try_read() {
@@ -96,6 +98,7 @@ impl RawRwLock {
             {
                 continue;
             }
+            watched.get_or_insert_with(|| contention::begin(Lock::Read));
             let manner = Manner { deadline, ..Manner::default() };
             if self.readers.wait_as(seen, manner) == WaitResult::TimedOut {
                 return false;
@@ -138,6 +141,7 @@ impl RawRwLock {
     fn write_slow(&self, deadline: Option<Instant>) -> bool {
         self.state.fetch_add(WRITER, Ordering::Relaxed); // keeps new readers out; publishes nothing
         let mut woken = false;
+        let mut watched = None;
         loop {
             let seen = self.writers.value().load(Ordering::Acquire); // before the state; pairs with `wake_writer`
             let state = self.state.load(Ordering::Relaxed); // the exchange decides
@@ -152,6 +156,7 @@ impl RawRwLock {
                 }
                 continue;
             }
+            watched.get_or_insert_with(|| contention::begin(Lock::Write));
             match self.writers.wait_as(seen, Manner { deadline, first: woken, ..Manner::default() }) {
                 WaitResult::Woken => woken = true,
                 WaitResult::Mismatch => {}
