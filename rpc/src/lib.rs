@@ -17,6 +17,7 @@ pub mod registry;
 pub mod schema;
 pub mod server;
 pub mod service;
+pub mod span;
 pub mod transport;
 
 mod messenger;
