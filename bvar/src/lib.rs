@@ -47,6 +47,7 @@ pub mod wildcard;
 
 mod agent;
 mod latency;
+mod multi;
 mod name;
 mod percentile;
 mod reducer;
@@ -55,6 +56,7 @@ mod status;
 mod variable;
 
 pub use latency::{ExposedLatencyRecorder, LatencyRecorder, LatencySnapshot, LatencyUnit};
+pub use multi::{LabelsError, MAX_LABEL_VALUE_LEN, MAX_LABELS, MultiDimension};
 pub use name::{MAX_NAME_LEN, normalize_name};
 pub use percentile::{Distribution, Histogram};
 pub use reducer::{Adder, Max, Maxer, Min, Miner, Number, Operation, Reducer, Sum};

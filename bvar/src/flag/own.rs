@@ -3,4 +3,4 @@
 use super::AnyFlag;
 
 /// Each area's list, kept beside the code that reads the flags.
-pub(super) const OWN: &[&[&'static dyn AnyFlag]] = &[crate::dump::FLAGS];
+pub(super) const OWN: &[&[&'static dyn AnyFlag]] = &[crate::dump::FLAGS, crate::multi::FLAGS];
