@@ -68,6 +68,12 @@ impl<T: ?Sized> Slab<T> {
         Some(value)
     }
 
+    /// The objects in the table, in the order of their places. Those that come or go meanwhile may be missed. No lock is
+    /// held while the caller looks at one.
+    pub fn iter(&self) -> impl Iterator<Item = Arc<T>> {
+        (0..self.slots.end()).filter_map(|index| lock(self.slots.get(index)?).value.clone())
+    }
+
     /// Objects in the table now; a snapshot.
     pub fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
@@ -114,6 +120,16 @@ mod tests {
         assert!(slab.get(first).is_none() && slab.remove(first).is_none());
         assert_eq!(slab.get(second).as_deref(), Some(&3));
         assert!(slab.get(0).is_none() && slab.get(u64::MAX).is_none());
+    }
+
+    #[test]
+    fn what_is_in_the_table_can_be_looked_through() {
+        let slab = Slab::new(100);
+        let ids: Vec<_> = (0..100).map(|n| slab.insert(Arc::new(n)).unwrap()).collect();
+        slab.remove(ids[7]);
+        let mut seen: Vec<_> = slab.iter().map(|value| *value).collect();
+        seen.sort_unstable();
+        assert_eq!(seen, (0..100).filter(|n| *n != 7).collect::<Vec<_>>());
     }
 
     #[test]

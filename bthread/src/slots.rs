@@ -75,6 +75,11 @@ impl<S> Slots<S> {
         self.chunks.get(chunk)?.get()?.get(offset)
     }
 
+    /// All places made so far have an index below this.
+    pub(crate) fn end(&self) -> u32 {
+        self.carved.load(Ordering::Relaxed) // a count, as in `allocate`; a place that is not made yet is `None`
+    }
+
     pub(crate) fn capacity(&self) -> usize {
         self.capacity as usize
     }

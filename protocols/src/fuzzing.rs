@@ -42,6 +42,9 @@ fn cut_all(data: &[u8], step: usize) -> Frames {
                     assert!(frame.bytes.len() <= MAX_BODY_SIZE);
                     frames.push(frame.bytes.to_vec());
                 }
+                Ok(Parsed::Head(_) | Parsed::Part(_) | Parsed::End) => {
+                    unreachable!("this codec streams nothing")
+                }
                 Ok(Parsed::NeedMore) => break,
                 Ok(Parsed::NotMine) => return (frames, Some(WireError::Unknown.to_string())),
                 Err(error) => return (frames, Some(error.to_string())),

@@ -6,6 +6,7 @@
 //! All code here runs on `bthread`: what is said to block parks the bthread, or blocks the thread outside of bthreads.
 #![forbid(unsafe_code)]
 
+pub mod body;
 pub mod builtin;
 pub mod client;
 pub mod error;
@@ -25,6 +26,8 @@ mod socket;
 mod starting;
 mod user_fields;
 
+pub use body::BodyReader;
+pub use builtin::{Health, PageOptions};
 pub use client::{Call, CallOptions, Channel, ChannelBuilder, Reply};
 pub use error::{ErrorCode, RpcError};
 pub use limits::Limits;
@@ -32,7 +35,8 @@ pub use message::{MessageSchema, NestedField, ProtoMessage, RequiredField};
 pub use registry::{DefaultRegistry, Registry};
 pub use schema::Schema;
 pub use server::{
-    Responder, Server, ServerBuilder, ServerCall, ask_to_quit, unary, unary_async, watch_quit_signals,
+    Responder, Server, ServerBuilder, ServerCall, ServiceOptions, Tail, ask_to_quit, unary, unary_async,
+    watch_quit_signals,
 };
 pub use service::{MethodDescriptor, Service, ServiceDescriptor};
 pub use transport::Endpoint;

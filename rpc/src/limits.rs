@@ -1,12 +1,20 @@
 //! The bounds that keep one connection from taking everything. Plain numbers, each with its default.
 
+use std::time::Duration;
+
 /// The most bytes behind a frame's header by default: 64 MiB (brpc: `max_body_size`).
 pub const MAX_BODY_SIZE_DEFAULT: usize = 64 << 20;
 
 /// The most unwritten bytes of a connection by default: 64 MiB (brpc: `socket_max_unwritten_bytes`).
 pub const MAX_UNWRITTEN_BYTES_DEFAULT: usize = 64 << 20;
 
-/// What a connection may hold. Give it to a server's or a channel's builder.
+/// How long a message may take to arrive by default, beside the time that its size is worth.
+pub const SLOW_MESSAGE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
+
+/// Bytes of a message that are worth a second of its arriving.
+pub const SLOW_MESSAGE_RATE: u64 = 1 << 10;
+
+/// What a connection may hold, and how long. Give it to a server's or a channel's builder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -18,10 +26,22 @@ pub struct Limits {
     /// runs can end. So are the refusals of new requests, up to as many bytes once more: a peer that goes on with
     /// requests until then, and does not read, loses its connection. Default: [`MAX_UNWRITTEN_BYTES_DEFAULT`].
     pub max_unwritten_bytes: usize,
+    /// A message must have arrived whole so long after its first bytes, and a second later for each
+    /// [`SLOW_MESSAGE_RATE`] bytes of it that have come; between two parts of a body that is read as it arrives as much
+    /// time may pass. Else a server closes the connection. Default: [`SLOW_MESSAGE_TIMEOUT_DEFAULT`].
+    pub slow_message_timeout: Duration,
+    /// A server closes a connection on which nothing was read or written for so long (brpc: `idle_timeout_sec`).
+    /// Default: `None`, never.
+    pub idle_timeout: Option<Duration>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { max_body_size: MAX_BODY_SIZE_DEFAULT, max_unwritten_bytes: MAX_UNWRITTEN_BYTES_DEFAULT }
+        Limits {
+            max_body_size: MAX_BODY_SIZE_DEFAULT,
+            max_unwritten_bytes: MAX_UNWRITTEN_BYTES_DEFAULT,
+            slow_message_timeout: SLOW_MESSAGE_TIMEOUT_DEFAULT,
+            idle_timeout: None,
+        }
     }
 }

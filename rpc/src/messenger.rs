@@ -11,8 +11,15 @@ use crate::protocol::{Codec, Frame, Parsed, Protocol, Role, WireError};
 /// What was at the front of the bytes.
 #[derive(Debug)]
 pub(crate) enum Cut {
-    /// A message, and the index of its protocol in the list that the messenger was given.
-    Message(u32, Frame),
+    /// A message, the index of its protocol in the list that the messenger was given, and whether its answer is to be
+    /// waited for before more is cut.
+    Message(u32, Frame, bool),
+    /// The head of a message, with the same. [`Messenger::gather`] or [`Messenger::stream`] comes next.
+    Head(u32, Frame, bool),
+    /// Some of a streamed body.
+    Part(IoBuf),
+    /// The end of a streamed body.
+    End,
     /// Nothing, or the beginning of a message.
     NeedMore,
 }
@@ -24,6 +31,14 @@ pub(crate) struct Messenger {
     candidates: Box<[Candidate]>,
     /// The one that cut or waited last.
     preferred: Option<usize>,
+    /// What the codec asked last has to say.
+    output: Option<IoBuf>,
+    /// The preferred codec is in the middle of a body that is streamed.
+    is_streaming: bool,
+}
+
+fn preferred_codec(candidates: &mut [Candidate], preferred: Option<usize>) -> Option<&mut Box<dyn Codec>> {
+    candidates[preferred?].codec.as_mut()
 }
 
 struct Candidate {
@@ -36,12 +51,12 @@ impl Messenger {
     pub(crate) fn new(protocols: &[&'static dyn Protocol], role: Role, limits: Limits) -> Self {
         let candidates =
             protocols.iter().map(|protocol| Candidate { protocol: *protocol, codec: None }).collect();
-        Messenger { role, limits, candidates, preferred: None }
+        Messenger { role, limits, candidates, preferred: None, output: None, is_streaming: false }
     }
 
     /// Cuts one message off the front. An error is final for the connection.
     pub(crate) fn cut(&mut self, input: &mut IoBuf) -> Result<Cut, WireError> {
-        if input.is_empty() {
+        if input.is_empty() && !self.is_streaming {
             return Ok(Cut::NeedMore);
         }
         let preferred = self.preferred;
@@ -58,12 +73,53 @@ impl Messenger {
         Err(WireError::Unknown)
     }
 
+    /// What a codec has to say after a [`cut`](Self::cut).
+    pub(crate) fn take_output(&mut self) -> Option<IoBuf> {
+        self.output.take()
+    }
+
+    /// The stream has ended: what its end makes whole.
+    pub(crate) fn end_of_stream(&mut self) -> Result<Option<Cut>, WireError> {
+        let Some(index) = self.preferred else { return Ok(None) };
+        let Some(codec) = preferred_codec(&mut self.candidates, self.preferred) else { return Ok(None) };
+        Ok(match codec.end_of_stream()? {
+            Some(Parsed::Message(frame)) => Some(Cut::Message(index as u32, frame, codec.is_serial())),
+            Some(Parsed::End) => Some(Cut::End),
+            _ => None,
+        })
+    }
+
+    /// The body of the message whose head was cut is wanted whole.
+    pub(crate) fn gather(&mut self, head: Frame) {
+        if let Some(codec) = preferred_codec(&mut self.candidates, self.preferred) {
+            codec.gather(head);
+            self.output = codec.take_output();
+        }
+    }
+
+    /// The body of the message whose head was cut is wanted as it arrives.
+    pub(crate) fn stream(&mut self) {
+        if let Some(codec) = preferred_codec(&mut self.candidates, self.preferred) {
+            codec.stream();
+            self.output = codec.take_output();
+            self.is_streaming = true;
+        }
+    }
+
     /// `None`: this protocol refuses the bytes.
     fn ask(&mut self, index: usize, input: &mut IoBuf) -> Result<Option<Cut>, WireError> {
         let Candidate { protocol, codec } = &mut self.candidates[index];
         let codec = codec.get_or_insert_with(|| protocol.codec(self.role, &self.limits));
-        let cut = match codec.parse(input)? {
-            Parsed::Message(frame) => Cut::Message(index as u32, frame),
+        let parsed = codec.parse(input);
+        self.output = codec.take_output();
+        let cut = match parsed? {
+            Parsed::Message(frame) => Cut::Message(index as u32, frame, codec.is_serial()),
+            Parsed::Head(frame) => Cut::Head(index as u32, frame, codec.is_serial()),
+            Parsed::Part(bytes) => Cut::Part(bytes),
+            Parsed::End => {
+                self.is_streaming = false;
+                Cut::End
+            }
             Parsed::NeedMore => Cut::NeedMore,
             Parsed::NotMine => {
                 self.candidates[index].codec = None;
@@ -105,7 +161,7 @@ mod tests {
             match input.to_vec()[..] {
                 [first, ..] if first != self.0 => Ok(Parsed::NotMine),
                 [_, b'!', ..] => Err(WireError::Malformed("shouting")),
-                [_, _, ..] => Ok(Parsed::Message(Frame { bytes: input.cut(2), meta_size: 1 })),
+                [_, _, ..] => Ok(Parsed::Message(Frame::new(input.cut(2), 1))),
                 _ => Ok(Parsed::NeedMore),
             }
         }
@@ -117,10 +173,11 @@ mod tests {
 
     fn cut(messenger: &mut Messenger, input: &mut IoBuf) -> String {
         match messenger.cut(input) {
-            Ok(Cut::Message(protocol, frame)) => {
+            Ok(Cut::Message(protocol, frame, false)) => {
                 format!("{}:{}", ["a", "b"][protocol as usize], frame.bytes.len())
             }
             Ok(Cut::NeedMore) => "more".into(),
+            Ok(other) => panic!("{other:?}"),
             Err(error) => error.to_string(),
         }
     }

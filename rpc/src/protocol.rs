@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use iobuf::IoBuf;
 
+use crate::body::BodyReader;
+use crate::builtin::{PageReply, PageRequest};
 use crate::error::{EINVAL, ErrorCode, RpcError};
 use crate::limits::Limits;
 use crate::message::Body;
-use crate::server::{MethodId, Routes};
+use crate::server::{Routes, Target};
 use crate::service::MethodDescriptor;
 use crate::user_fields::UserFields;
 
@@ -90,7 +92,8 @@ impl fmt::Debug for dyn Protocol {
 
 /// Cuts one connection's bytes into frames; sans-I/O, with whatever state the format needs between two calls.
 pub trait Codec: Send {
-    /// Cuts one frame off the front of `input`, which is never empty, or leaves `input` as it is.
+    /// Cuts one frame off the front of `input`, or leaves `input` as it is. It is never empty, except in the middle of
+    /// a streamed body.
     ///
     /// The work is that of framing alone, its cost does not grow with the size of the message. Bytes of any kind may
     /// come; none makes it panic, and nothing is allocated for bytes that are declared but not there.
@@ -98,6 +101,36 @@ pub trait Codec: Send {
     /// # Errors
     /// The bytes are of this protocol and cannot be accepted: the connection is to be closed.
     fn parse(&mut self, input: &mut IoBuf) -> Result<Parsed, WireError>;
+
+    /// Whether replies carry nothing that tells their requests apart, so that they must leave in the order of the
+    /// requests: nothing more is cut from a connection until the message cut last is answered, and all that belongs to
+    /// the answer is queued to be written.
+    fn is_serial(&self) -> bool {
+        false
+    }
+
+    /// Answers [`Parsed::Head`]: the body is wanted whole. The codec keeps the head and goes on to [`Parsed::Message`].
+    fn gather(&mut self, head: Frame) {
+        drop(head);
+    }
+
+    /// Answers [`Parsed::Head`]: the body is wanted as it arrives, in [`Parsed::Part`]s up to [`Parsed::End`].
+    fn stream(&mut self) {}
+
+    /// The peer will send nothing more. A [`Parsed::Message`] or [`Parsed::End`] if that is how the message ends that
+    /// is arriving.
+    ///
+    /// # Errors
+    /// The message that is arriving must not end here.
+    fn end_of_stream(&mut self) -> Result<Option<Parsed>, WireError> {
+        Ok(None)
+    }
+
+    /// Bytes that the codec itself has to say, such as HTTP's `100 Continue`. Asked for after every call of
+    /// [`parse`](Self::parse), also after one that failed, and written behind everything written before.
+    fn take_output(&mut self) -> Option<IoBuf> {
+        None
+    }
 }
 
 /// What a codec found at the front of the bytes.
@@ -106,19 +139,48 @@ pub trait Codec: Send {
 pub enum Parsed {
     /// One whole frame, which has been cut off.
     Message(Frame),
-    /// The beginning of a frame.
+    /// What is in front of the body of a frame, which has been cut off; the body has not arrived whole.
+    /// [`Codec::gather`] or [`Codec::stream`] comes next.
+    Head(Frame),
+    /// Some of a body that is streamed.
+    Part(IoBuf),
+    /// A body that is streamed has ended.
+    End,
+    /// The beginning of a frame, or of something in it.
     NeedMore,
     /// Bytes of some other protocol.
     NotMine,
 }
 
 /// One message as it was cut: its bytes, and where its description ends and its contents begin.
-#[derive(Debug)]
+#[derive(Default)]
 pub struct Frame {
     /// `meta_size` bytes of description, then the contents.
     pub bytes: IoBuf,
     /// Never more than `bytes` has.
     pub meta_size: u32,
+    /// What the codec has read of the description already, for the side of its protocol.
+    pub head: Option<Box<dyn Any + Send>>,
+    /// The contents, where they are streamed; `bytes` has none of them then.
+    pub body: Option<BodyReader>,
+}
+
+impl Frame {
+    /// A frame of bytes alone.
+    pub fn new(bytes: IoBuf, meta_size: u32) -> Self {
+        Frame { bytes, meta_size, head: None, body: None }
+    }
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frame")
+            .field("bytes", &self.bytes.len())
+            .field("meta_size", &self.meta_size)
+            .field("has_head", &self.head.is_some())
+            .field("is_streamed", &self.body.is_some())
+            .finish()
+    }
 }
 
 /// Why a connection's bytes cannot be accepted. Data, to be logged or counted by whoever owns the connection.
@@ -178,20 +240,60 @@ pub trait ServerSide: Send + Sync {
     /// The description cannot be read: the connection is closed without a reply.
     fn read_request(&self, frame: Frame, routes: &Routes<'_>) -> Result<IncomingRequest, WireError>;
 
+    /// Whether the method that this head of a message calls reads bodies as they arrive.
+    fn wants_stream(&self, head: &Frame, routes: &Routes<'_>) -> bool {
+        let _ = (head, routes);
+        false
+    }
+
+    /// Makes protobuf of a body that came in another form, JSON for one. Called once for an admitted call, before its
+    /// request message is decoded.
+    ///
+    /// # Errors
+    /// The body is not what it should be; the call is answered with the error.
+    fn decode_request(
+        &self,
+        token: &mut ReplyToken,
+        method: &'static MethodDescriptor,
+        body: IoBuf,
+    ) -> Result<IoBuf, RpcError> {
+        let _ = (token, method);
+        Ok(body)
+    }
+
     /// Appends a reply to `out`. It cannot fail: what is too large for the format becomes an error reply.
-    fn write_reply(&self, token: ReplyToken, reply: OutgoingReply<'_>, out: &mut IoBuf);
+    fn write_reply(&self, token: ReplyToken, reply: OutgoingReply<'_>, out: &mut IoBuf) -> AfterReply;
+
+    /// Appends a debug page to `out`. Only called for requests whose target is a page.
+    fn write_page(&self, token: ReplyToken, page: PageReply, out: &mut IoBuf) -> AfterReply {
+        let _ = (token, page, out);
+        AfterReply::Close
+    }
 
     /// The text of the error for a body that cannot be read as a `request_type`.
     fn unreadable_request(&self, token: &ReplyToken, request_type: &str, request_size: usize) -> String;
 }
 
+/// What becomes of a connection behind a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterReply {
+    /// It goes on.
+    GoOn,
+    /// It is closed when the reply is written.
+    Close,
+}
+
 /// A request as a protocol has read it, before anything is decided about it.
 #[derive(Debug)]
 pub struct IncomingRequest {
-    /// The method, or the error for one that does not exist here.
-    pub method: Result<MethodId, RpcError>,
+    /// The method or page, or the error for one that does not exist here.
+    pub target: Result<Target, RpcError>,
+    /// What a page is asked for; there if the target is one.
+    pub page: Option<Box<PageRequest>>,
     /// The body and behind it the attachment.
     pub payload: IoBuf,
+    /// The body, where it is streamed.
+    pub body: Option<BodyReader>,
     /// The length of the attachment. Negative counts as 0.
     pub attachment_size: i32,
     /// Whether the body is in a form that can be read, rather than compressed or encoded in an unknown way.
@@ -209,8 +311,21 @@ pub struct IncomingRequest {
 pub struct RequestInfo {
     /// The user's log id, where one was sent.
     pub log_id: Option<u64>,
+    /// The trace that the request is a part of, where the caller said so.
+    pub trace: Option<TraceContext>,
     /// What few requests have.
     pub rare: Option<Box<RareRequestInfo>>,
+}
+
+/// Where in a trace a request stands (W3C Trace Context; brpc's ids are the lower 64 bits).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceContext {
+    /// Never 0.
+    pub trace_id: u128,
+    /// The caller's span, which is the parent of the request's.
+    pub span_id: u64,
+    /// The caller records the trace, so that it should be recorded here as well.
+    pub is_sampled: bool,
 }
 
 /// The parts of [`RequestInfo`] that few requests have.
@@ -224,6 +339,8 @@ pub struct RareRequestInfo {
 
 /// What a call was answered with.
 pub struct OutgoingReply<'a> {
+    /// What was called; `None` where that was not found.
+    pub method: Option<&'static MethodDescriptor>,
     /// The response, or the number and the complete text of the error. The number is -1 where the service gave none.
     pub outcome: Result<&'a dyn Body, (ErrorCode, &'a str)>,
     /// Sent behind the response. Not sent with an error.

@@ -18,6 +18,7 @@
 mod addrs;
 mod shape;
 mod socket;
+mod tcp_info;
 mod tcp_listener;
 mod tcp_stream;
 mod udp_socket;
@@ -26,6 +27,7 @@ mod unix_stream;
 
 pub use addrs::ToSocketAddrs;
 pub use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
+pub use tcp_info::{TcpInfo, tcp_info};
 pub use tcp_listener::{Incoming, TcpListener};
 pub use tcp_stream::TcpStream;
 pub use udp_socket::UdpSocket;

@@ -6,9 +6,10 @@ use iobuf::IoBuf;
 use rpc::UserFields;
 use rpc::error::{EINTERNAL, ENOCODE, ENOMETHOD, ENOSERVICE, ERESPONSE, ErrorCode, RpcError};
 use rpc::protocol::{
-    Frame, IncomingRequest, OutgoingReply, RareRequestInfo, ReplyToken, RequestInfo, ServerSide, WireError,
+    AfterReply, Frame, IncomingRequest, OutgoingReply, RareRequestInfo, ReplyToken, RequestInfo, ServerSide,
+    WireError,
 };
-use rpc::server::{MethodId, NoRoute, Routes};
+use rpc::server::{MethodId, NoRoute, Routes, Target};
 
 use super::BaiduStd;
 use super::codec::{
@@ -29,7 +30,7 @@ impl ServerSide for BaiduStd {
         let named = meta.request.unwrap_or_default();
         let method = find(routes, named.service_name, named.method_name);
         let timeout = u64::try_from(named.timeout_ms).ok().filter(|ms| *ms > 0).map(Duration::from_millis);
-        let info = RequestInfo { log_id: named.log_id, rare: rare(&meta, &named) };
+        let info = RequestInfo { log_id: named.log_id, trace: None, rare: rare(&meta, &named) };
         let (attachment_size, encoding) = (meta.attachment_size, meta.encoding);
         let extra = if meta.checksum_value.is_empty() {
             None
@@ -39,10 +40,20 @@ impl ServerSide for BaiduStd {
         let token = ReplyToken { id: meta.correlation_id, bits: encoding.to_bits(), extra };
         frame.bytes.pop_front(meta_size);
         let (payload, is_readable) = (frame.bytes, encoding.is_readable());
-        Ok(IncomingRequest { method, payload, attachment_size, is_readable, timeout, info, token })
+        Ok(IncomingRequest {
+            target: method.map(Target::Method),
+            page: None,
+            payload,
+            body: None,
+            attachment_size,
+            is_readable,
+            timeout,
+            info,
+            token,
+        })
     }
 
-    fn write_reply(&self, mut token: ReplyToken, reply: OutgoingReply<'_>, out: &mut IoBuf) {
+    fn write_reply(&self, mut token: ReplyToken, reply: OutgoingReply<'_>, out: &mut IoBuf) -> AfterReply {
         let checksum_value = token.extra.take().and_then(|extra| extra.downcast::<Vec<u8>>().ok());
         let meta = |kind, user_fields| MetaToWrite {
             kind,
@@ -66,6 +77,7 @@ impl ServerSide for BaiduStd {
             // Without body, attachment and user fields there is nothing left that could be too large.
             let _ = write_frame(&meta(kind, &UserFields::default()), None, IoBuf::new(), out);
         }
+        AfterReply::GoOn
     }
 
     fn unreadable_request(&self, token: &ReplyToken, request_type: &str, request_size: usize) -> String {

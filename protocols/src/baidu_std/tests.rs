@@ -174,6 +174,7 @@ fn write_reply(name: &str, outcome: Result<&Echo, (i32, &str)>, attachment: &str
     fields.iter().for_each(|(key, value)| user_fields.set(*key, *value));
     let body = outcome.map(MessageBody);
     let reply = OutgoingReply {
+        method: None,
         outcome: body.as_ref().map(|body| body as _).map_err(|(code, text)| ((*code).into(), *text)),
         attachment: IoBuf::from(attachment),
         user_fields: &user_fields,
@@ -202,7 +203,8 @@ fn a_reply_carries_the_checksum_bytes_of_the_request_back() {
     let (fields, hello) = (UserFields::default(), echo("hello"));
     let body = MessageBody(&hello);
     let mut out = IoBuf::new();
-    let reply = OutgoingReply { outcome: Ok(&body), attachment: IoBuf::new(), user_fields: &fields };
+    let reply =
+        OutgoingReply { method: None, outcome: Ok(&body), attachment: IoBuf::new(), user_fields: &fields };
     BAIDU_STD.write_reply(token, reply, &mut out);
     let (meta, _) = halves(&frames(&out.to_vec())[0]);
     assert_eq!(RpcMeta::decode(&meta[..]).unwrap().checksum_value, Some(vec![1, 2, 3, 4]));
@@ -243,7 +245,7 @@ fn a_reply_that_is_not_in_order_is_an_error_of_its_call_or_nobodys() {
     assert_eq!(reply.error.map(|error| error.to_string()).as_deref(), Some(text));
     let reply = read(RpcMeta { attachment_size: Some(-5), ..RpcMeta::default() }, b"four").unwrap();
     assert_eq!((reply.body.len(), reply.error), (4, None), "a reply without `response` is a success");
-    let frame = Frame { bytes: IoBuf::from(&[0xff; 4]), meta_size: 4 };
+    let frame = Frame::new(IoBuf::from(&[0xff; 4]), 4);
     assert!(matches!(BAIDU_STD.read_reply(frame), Err(WireError::Malformed(_))));
     let text = RpcError::new(ERESPONSE, "").code();
     assert_ne!(BAIDU_STD.unreadable_reply("a.B", 7).code(), text, "EREQUEST, as in brpc");
@@ -329,7 +331,7 @@ fn required_parts_of_the_description_are_required() {
 #[test]
 fn texts_that_are_not_utf8_are_made_so() {
     let meta = [0x12, 6, 0x08, 5, 0x12, 2, 0xd6, 0xd0];
-    let frame = Frame { bytes: IoBuf::from(&meta), meta_size: 8 };
+    let frame = Frame::new(IoBuf::from(&meta), 8);
     let error = BAIDU_STD.read_reply(frame).unwrap().error.unwrap();
     assert_eq!((error.code().get(), error.text()), (5, "\u{fffd}\u{fffd}"));
 }
@@ -406,7 +408,7 @@ fn a_small_attachment_keeps_no_block_of_the_request_that_it_came_with() {
     let reply = |attachment: IoBuf| {
         let (message, fields) = (echo("x"), UserFields::default());
         let body = MessageBody(&message);
-        let reply = OutgoingReply { outcome: Ok(&body), attachment, user_fields: &fields };
+        let reply = OutgoingReply { method: None, outcome: Ok(&body), attachment, user_fields: &fields };
         let mut out = IoBuf::new();
         BAIDU_STD.write_reply(ReplyToken::default(), reply, &mut out);
         out

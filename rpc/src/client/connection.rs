@@ -8,7 +8,7 @@ use super::call_table::{CALLS_MAX, CallTable, Refused};
 use super::outcome::{Failure, Outcome, PendingCall};
 use crate::error::{EFAILEDSOCKET, EHOSTDOWN, EOVERCROWDED, EUNUSED, RpcError};
 use crate::limits::Limits;
-use crate::protocol::{Protocol, Role};
+use crate::protocol::{Frame, Protocol, Role};
 use crate::socket::{Message, Socket, SocketOwner, lock};
 use crate::transport::Endpoint;
 
@@ -43,6 +43,10 @@ impl SocketOwner for ClientConnection {
         if let Some(call) = self.calls.remove(reply.correlation_id) {
             call.end(Outcome::Replied(reply));
         }
+    }
+
+    fn wants_stream(&self, _: &'static dyn Protocol, _: &Frame) -> bool {
+        false
     }
 
     fn failed(&self, socket: &Arc<Socket>, error: &RpcError) {

@@ -17,6 +17,10 @@ impl ConcurrencyLimiter for Constant {
     fn admits(&self, concurrency: usize) -> bool {
         concurrency <= self.0
     }
+
+    fn max_concurrency(&self) -> Option<usize> {
+        Some(self.0)
+    }
 }
 
 #[cfg(test)]

@@ -21,4 +21,9 @@ pub trait ConcurrencyLimiter: Send + Sync + 'static {
     fn ended(&self, error: Option<ErrorCode>, latency: Duration) {
         let _ = (error, latency);
     }
+
+    /// The most calls that it admits at present, for people to see; `None` if it does not go by a number.
+    fn max_concurrency(&self) -> Option<usize> {
+        None
+    }
 }

@@ -21,6 +21,8 @@ const RESOURCES_PAUSE: Duration = Duration::from_millis(100);
 /// A listener at work.
 pub(super) struct Acceptor {
     server: Arc<ServerState>,
+    /// It listens on the internal port.
+    is_internal: bool,
     /// `None` once closed. Locked for one accept at a time.
     listener: Mutex<Option<Box<dyn Listener>>>,
     registration: Mutex<Option<Registration>>,
@@ -38,9 +40,14 @@ enum Turn {
 
 impl Acceptor {
     /// Begins to accept connections for `server`.
-    pub(super) fn start(server: Arc<ServerState>, listener: Box<dyn Listener>) -> io::Result<Arc<Self>> {
+    pub(super) fn start(
+        server: Arc<ServerState>,
+        listener: Box<dyn Listener>,
+        is_internal: bool,
+    ) -> io::Result<Arc<Self>> {
         let acceptor = Arc::new(Acceptor {
             server,
+            is_internal,
             listener: Mutex::new(Some(listener)),
             registration: Mutex::new(None),
             events: AtomicU32::new(0),
@@ -88,7 +95,7 @@ impl Acceptor {
             };
             match accepted {
                 // A connection that cannot be served is closed, which is all that its peer can be told.
-                Ok((transport, remote)) => drop(self.server.serve(transport, remote)),
+                Ok((transport, remote)) => drop(self.server.serve(transport, remote, self.is_internal)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Dry,
                 Err(error) if is_exhaustion(&error) => return Turn::NoResources,
                 // The connection was gone before it was accepted.

@@ -2,16 +2,18 @@
 //! counts, and how a refusal is answered. Reading the body (row 10) is left to whoever knows its type.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use iobuf::IoBuf;
 
 use super::call::ServerCall;
-use super::method::{Limit, Method, MethodId};
+use super::connection::{Origin, ServerConnection};
+use super::method::{Limit, Method, MethodId, Target};
 use super::state::ServerState;
+use crate::builtin::{self, PageContext, PageId};
 use crate::error::{ELIMIT, ELOGOFF, ENOCODE, EOVERCROWDED, EREQUEST, RpcError};
-use crate::protocol::{IncomingRequest, OutgoingReply, ReplyToken, ServerSide};
-use crate::socket::Socket;
+use crate::protocol::{AfterReply, IncomingRequest, OutgoingReply, ReplyToken, ServerSide};
+use crate::service::MethodDescriptor;
+use crate::socket::{Overcrowded, Socket};
 use crate::transport::Endpoint;
 use crate::user_fields::UserFields;
 
@@ -19,22 +21,70 @@ use crate::user_fields::UserFields;
 pub(super) fn admit(
     socket: &Arc<Socket>,
     server: &Arc<ServerState>,
-    side: &'static dyn ServerSide,
+    origin: Origin,
     mut request: IncomingRequest,
-    received: Instant,
 ) {
+    if let Ok(Target::Page(page)) = request.target {
+        return serve_page(socket, server, origin, page, request);
+    }
     let method = match check(socket, server, &request) {
         Ok(method) => method,
         Err(error) => {
-            let refusal = error_reply(socket, server, side, request.token, &error);
-            return socket.write_refusal(refusal);
+            let called = method_of(server, &request);
+            if called.is_none() {
+                server.non_service_errors.add(1);
+            }
+            let (refusal, after) =
+                error_reply(socket, server, origin.side, request.token, called, &error, IoBuf::new());
+            socket.write_refusal(refusal);
+            return answered(socket, origin, after);
         }
     };
     let body_size = request.payload.len() - attachment_size(&request);
     let body = request.payload.cut(body_size);
-    let call = ServerCall::new(socket.clone(), side, method, request, received);
+    let call = ServerCall::new(socket.clone(), origin, method, request);
     let method = server.methods.method(method);
     method.service.call(method.index, call, body);
+}
+
+fn serve_page(
+    socket: &Arc<Socket>,
+    server: &Arc<ServerState>,
+    origin: Origin,
+    page: PageId,
+    request: IncomingRequest,
+) {
+    let Some(asked) = request.page else {
+        socket.set_failed(RpcError::internal("A request for a page does not say what it asks"));
+        return;
+    };
+    let context = PageContext {
+        server: &**server,
+        remote: socket.remote(),
+        local: &identity(server, socket),
+        is_internal: socket.owner::<ServerConnection>().is_internal,
+    };
+    let reply = builtin::serve(page, &context, &asked);
+    let mut out = IoBuf::new();
+    let after = origin.side.write_page(request.token, reply, &mut out);
+    let _ = socket.write(out, Overcrowded::Ignore); // nobody is there any more to be told
+    answered(socket, origin, after);
+}
+
+/// A request is answered, all in one.
+fn answered(socket: &Arc<Socket>, origin: Origin, after: AfterReply) {
+    if origin.is_serial {
+        socket.answered(after);
+    } else if after == AfterReply::Close {
+        socket.close_when_written();
+    }
+}
+
+fn method_of(server: &ServerState, request: &IncomingRequest) -> Option<&'static MethodDescriptor> {
+    match request.target {
+        Ok(Target::Method(id)) => Some(server.methods.method(id).descriptor),
+        _ => None,
+    }
 }
 
 /// Rows 1 to 8. With `Ok`, the call counts as running.
@@ -60,7 +110,9 @@ fn check_with_permit(
         let text = format!("attachment_size={attachment_size} is larger than request_size={size}");
         return Err(RpcError::new(EREQUEST, text));
     }
-    let id = request.method.clone()?;
+    let Target::Method(id) = request.target.clone()? else {
+        return Err(RpcError::internal("A page was taken for a method"));
+    };
     let method = server.methods.method(id);
     check_method(socket, server, method).inspect_err(|_| method.status.count_error())?;
     Ok(id)
@@ -97,15 +149,17 @@ pub(super) fn error_reply(
     server: &ServerState,
     side: &dyn ServerSide,
     token: ReplyToken,
+    method: Option<&'static MethodDescriptor>,
     error: &RpcError,
-) -> IoBuf {
+    attachment: IoBuf,
+) -> (IoBuf, AfterReply) {
     let code = if error.code() == 0 { ENOCODE } else { error.code() };
     let text = text_on_the_wire(&identity(server, socket), &RpcError::new(code, error.text()));
     let fields = UserFields::default();
-    let reply = OutgoingReply { outcome: Err((code, &text)), attachment: IoBuf::new(), user_fields: &fields };
+    let reply = OutgoingReply { method, outcome: Err((code, &text)), attachment, user_fields: &fields };
     let mut out = IoBuf::new();
-    side.write_reply(token, reply, &mut out);
-    out
+    let after = side.write_reply(token, reply, &mut out);
+    (out, after)
 }
 
 fn attachment_size(request: &IncomingRequest) -> usize {

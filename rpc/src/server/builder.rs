@@ -8,24 +8,30 @@ use std::sync::Arc;
 use super::Server;
 use super::acceptor::Acceptor;
 use super::method::MethodTable;
-use super::state::ServerState;
+use super::options::ServiceOptions;
+use super::state::{Decided, ServerState};
+use crate::builtin::PageOptions;
 use crate::error::{EINVAL, RpcError};
 use crate::limit::ConcurrencyLimiter;
 use crate::limits::Limits;
 use crate::registry::{DefaultRegistry, Registry};
 use crate::service::Service;
 use crate::socket::SOCKETS_MAX;
-use crate::transport::Endpoint;
+use crate::transport::{Endpoint, Listener};
 
 /// What a server is to be. Made by [`Server::builder`].
 #[must_use = "a server serves once it is started"]
 pub struct ServerBuilder<P> {
-    services: Vec<Arc<dyn Service>>,
+    services: Vec<(Arc<dyn Service>, ServiceOptions)>,
     limiters: HashMap<String, Box<dyn ConcurrencyLimiter>>,
     registry: Registry,
     limits: Limits,
     max_concurrency: usize,
     max_connections: usize,
+    internal: Option<String>,
+    pages: PageOptions,
+    version: Option<String>,
+    info_name: Option<String>,
     default: PhantomData<fn() -> P>,
 }
 
@@ -38,6 +44,10 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
             limits: Limits::default(),
             max_concurrency: 0,
             max_connections: SOCKETS_MAX,
+            internal: None,
+            pages: PageOptions::new(),
+            version: None,
+            info_name: None,
             default: PhantomData,
         }
     }
@@ -47,8 +57,38 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
         clippy::should_implement_trait,
         reason = "the name that brpc users expect; nobody adds builders up"
     )]
-    pub fn add(mut self, service: impl Service) -> Self {
-        self.services.push(Arc::new(service));
+    pub fn add(self, service: impl Service) -> Self {
+        self.add_with(service, ServiceOptions::default())
+    }
+
+    /// Adds a service that is to be something special.
+    pub fn add_with(mut self, service: impl Service, options: ServiceOptions) -> Self {
+        self.services.push((Arc::new(service), options));
+        self
+    }
+
+    /// Also listens on `address` (`ip:port`), for those who run the server: debug pages are shown there alone then.
+    /// Default: there is no such port, and pages are shown as [`pages`](Self::pages) says.
+    pub fn internal_port(mut self, address: impl fmt::Display) -> Self {
+        self.internal = Some(address.to_string());
+        self
+    }
+
+    /// Who sees the debug pages, and who changes something through them. Default: this machine alone.
+    pub fn pages(mut self, options: PageOptions) -> Self {
+        self.pages = options;
+        self
+    }
+
+    /// What `/version` says. Default: the names of the services, joined by `+`.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
+        self
+    }
+
+    /// What the names of the server's variables begin with, behind `rpc_server_`. Default: the port.
+    pub fn server_info_name(mut self, name: impl Into<String>) -> Self {
+        self.info_name = Some(name.into());
         self
     }
 
@@ -94,7 +134,8 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
     /// that does not exist, or a registry without a protocol for servers; the system's error if it cannot listen.
     pub fn start(self, address: impl fmt::Display) -> Result<Server<P>, RpcError> {
         let endpoint = Endpoint::resolve(&address.to_string())?;
-        let methods = MethodTable::new(self.services, self.limiters)?;
+        let internal = self.internal.as_deref().map(Endpoint::resolve).transpose()?;
+        let methods = MethodTable::new(self.services, self.limiters, !self.pages.is_off())?;
         let protocols: Arc<[_]> = self
             .registry
             .protocols()
@@ -105,29 +146,47 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
         if protocols.is_empty() {
             return Err(RpcError::new(EINVAL, "No protocol that a server can speak"));
         }
-        let cannot_listen = |error: std::io::Error| {
-            let error = RpcError::from(error);
-            RpcError::new(error.code(), format!("Fail to listen on {endpoint}: {}", error.text()))
-        };
-        let listener = endpoint.listen().map_err(cannot_listen)?;
-        let local = listener.local().map_err(cannot_listen)?;
-        let state = ServerState::new(
+        let (listener, local) = listen(&endpoint)?;
+        let internal = internal.as_ref().map(listen).transpose()?;
+        let (internal_listener, internal) = internal.unzip();
+        let state = Arc::new(ServerState::new(Decided {
             methods,
             protocols,
-            self.limits,
-            self.max_concurrency,
-            self.max_connections,
+            limits: self.limits,
+            max_concurrency: self.max_concurrency,
+            max_connections: self.max_connections,
             local,
-        );
-        let state = Arc::new(state);
-        let acceptor = Acceptor::start(state.clone(), listener).map_err(cannot_listen)?;
-        Ok(Server { state, acceptor, default: PhantomData })
+            internal,
+            pages: self.pages,
+            version: self.version,
+            info_name: self.info_name,
+        }));
+        let accept = |listener, is_internal| {
+            Acceptor::start(state.clone(), listener, is_internal)
+                .map_err(|error| cannot_listen(&endpoint, error))
+        };
+        let mut acceptors = vec![accept(listener, false)?];
+        if let Some(listener) = internal_listener {
+            acceptors.push(accept(listener, true)?);
+        }
+        Ok(Server { state, acceptors, default: PhantomData })
     }
+}
+
+fn listen(endpoint: &Endpoint) -> Result<(Box<dyn Listener>, Endpoint), RpcError> {
+    let listener = endpoint.listen().map_err(|error| cannot_listen(endpoint, error))?;
+    let local = listener.local().map_err(|error| cannot_listen(endpoint, error))?;
+    Ok((listener, local))
+}
+
+fn cannot_listen(endpoint: &Endpoint, error: std::io::Error) -> RpcError {
+    let error = RpcError::from(error);
+    RpcError::new(error.code(), format!("Fail to listen on {endpoint}: {}", error.text()))
 }
 
 impl<P> fmt::Debug for ServerBuilder<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.services.iter().map(|service| service.descriptor().full_name).collect();
+        let names: Vec<_> = self.services.iter().map(|(service, _)| service.descriptor().full_name).collect();
         f.debug_struct("ServerBuilder")
             .field("services", &names)
             .field("protocols", &self.registry.protocols())

@@ -3,6 +3,7 @@
 //! Owns that each call is answered exactly once and counted exactly once. It knows the protocol only through its
 //! [`ServerSide`], and keeps nothing of it but the token.
 
+use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -11,12 +12,14 @@ use std::time::Instant;
 use iobuf::IoBuf;
 
 use super::admission;
-use super::connection::ServerConnection;
+use super::connection::{Origin, ServerConnection};
 use super::method::{Method, MethodId};
 use super::state::ServerState;
+use super::tail::{Tail, TailState};
+use crate::body::BodyReader;
 use crate::error::{ECLOSE, EINTERNAL, EREQUEST, ErrorCode, RpcError};
 use crate::message::{Body, MessageBody, ProtoMessage};
-use crate::protocol::{IncomingRequest, OutgoingReply, RareRequestInfo, ReplyToken, RequestInfo, ServerSide};
+use crate::protocol::{AfterReply, IncomingRequest, OutgoingReply, RareRequestInfo, ReplyToken, RequestInfo};
 use crate::service::MethodDescriptor;
 use crate::socket::{Overcrowded, Socket};
 use crate::transport::Endpoint;
@@ -28,11 +31,13 @@ use crate::user_fields::UserFields;
 /// [`EINTERNAL`](crate::error::EINTERNAL).
 pub struct ServerCall {
     socket: Arc<Socket>,
-    side: &'static dyn ServerSide,
+    origin: Origin,
     method: MethodId,
     /// `None` once it is answered.
     token: Option<ReplyToken>,
-    received: Instant,
+    /// Where the answer goes on after the call.
+    tail: Option<Arc<TailState>>,
+    body: Option<BodyReader>,
     deadline: Option<Instant>,
     is_readable: bool,
     close: bool,
@@ -46,18 +51,18 @@ impl ServerCall {
     /// A call that the admission counts as running. What is left of the payload is the attachment.
     pub(super) fn new(
         socket: Arc<Socket>,
-        side: &'static dyn ServerSide,
+        origin: Origin,
         method: MethodId,
         request: IncomingRequest,
-        received: Instant,
     ) -> Self {
         ServerCall {
             socket,
-            side,
+            origin,
             method,
             token: Some(request.token),
-            received,
-            deadline: request.timeout.and_then(|timeout| received.checked_add(timeout)),
+            tail: None,
+            body: request.body,
+            deadline: request.timeout.and_then(|timeout| origin.received.checked_add(timeout)),
             is_readable: request.is_readable,
             close: false,
             info: request.info,
@@ -136,12 +141,40 @@ impl ServerCall {
 
     /// When the request was read from the connection.
     pub fn received_at(&self) -> Instant {
-        self.received
+        self.origin.received
     }
 
     /// When the caller stops waiting, if it said so.
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
+    }
+
+    /// What the protocol keeps of the request, if that is a `T`. Protocols give their users better names for it.
+    pub fn protocol_state<T: Any>(&self) -> Option<&T> {
+        self.token.as_ref()?.extra.as_ref()?.downcast_ref()
+    }
+
+    /// As [`protocol_state`](Self::protocol_state), to be changed.
+    pub fn protocol_state_mut<T: Any>(&mut self) -> Option<&mut T> {
+        self.token.as_mut()?.extra.as_mut()?.downcast_mut()
+    }
+
+    /// The body of the request, if it is read as it arrives: see
+    /// [`ServiceOptions::enable_progressive_read`](super::ServiceOptions::enable_progressive_read). The first call
+    /// gets it. What is not read when the call is answered is thrown away; a long rest ends the connection.
+    pub fn take_body(&mut self) -> Option<BodyReader> {
+        self.body.take()
+    }
+
+    /// Lets the answer go on after the call, with bytes as they go on the wire; protocols give their users better
+    /// names for it. `None` on protocols that do not answer in order, and for the second time.
+    pub fn hold(&mut self) -> Option<Tail> {
+        if !self.origin.is_serial || self.tail.is_some() || self.token.is_none() {
+            return None;
+        }
+        let (tail, state) = Tail::new(self.socket.clone(), self.method);
+        self.tail = Some(state);
+        Some(tail)
     }
 
     /// Whether nobody waits for the answer any more: the connection is gone.
@@ -171,14 +204,20 @@ impl ServerCall {
     }
 
     /// Reads the request message.
-    pub(super) fn read<M: ProtoMessage>(&self, body: &IoBuf) -> Result<M, RpcError> {
-        let read = if self.is_readable { crate::message::decode(body).ok() } else { None };
-        read.ok_or_else(|| match &self.token {
-            Some(token) => {
-                RpcError::new(EREQUEST, self.side.unreadable_request(token, M::FULL_NAME, body.len()))
-            }
-            None => RpcError::new(EREQUEST, "The call was answered before its request was read"),
-        })
+    pub(super) fn read<M: ProtoMessage>(&mut self, body: IoBuf) -> Result<M, RpcError> {
+        let method = self.method();
+        let Some(token) = &mut self.token else {
+            return Err(RpcError::new(EREQUEST, "The call was answered before its request was read"));
+        };
+        let side = self.origin.side;
+        let size = body.len();
+        let read = if self.is_readable {
+            let body = side.decode_request(token, method, body)?;
+            crate::message::decode(&body).ok()
+        } else {
+            None
+        };
+        read.ok_or_else(|| RpcError::new(EREQUEST, side.unreadable_request(token, M::FULL_NAME, size)))
     }
 
     pub(super) fn socket(&self) -> &Arc<Socket> {
@@ -189,35 +228,48 @@ impl ServerCall {
         let Some(token) = self.token.take() else { return };
         // Before the answer: who has it must find the call counted, and its place free.
         self.count(if self.close { Some(ECLOSE) } else { outcome.err().map(RpcError::code) });
-        if self.close {
+        let after = if self.close {
             self.socket.set_failed(RpcError::new(ECLOSE, "The service closed the connection"));
+            AfterReply::Close
         } else {
-            self.send(token, outcome);
+            self.send(token, outcome)
+        };
+        match (self.tail.take(), outcome) {
+            (Some(tail), Ok(_)) => return tail.begin(after),
+            (Some(tail), Err(_)) => return tail.cancel(after),
+            (None, _) if self.origin.is_serial => self.socket.answered(after),
+            (None, _) if after == AfterReply::Close => self.socket.close_when_written(),
+            (None, _) => {}
         }
         // After it: a stopping server closes the connection when no call runs.
         let server = self.server();
         admission::leave(server, server.methods.method(self.method));
     }
 
-    fn send(&mut self, token: ReplyToken, outcome: Result<&dyn Body, &RpcError>) {
-        let out = match outcome {
+    fn send(&mut self, token: ReplyToken, outcome: Result<&dyn Body, &RpcError>) -> AfterReply {
+        let attachment = std::mem::take(&mut self.response_attachment);
+        let method = Some(self.method());
+        let (out, after) = match outcome {
             Ok(body) => {
-                let attachment = std::mem::take(&mut self.response_attachment);
-                let reply =
-                    OutgoingReply { outcome: Ok(body), attachment, user_fields: &self.response_user_fields };
+                let user_fields = &self.response_user_fields;
+                let reply = OutgoingReply { method, outcome: Ok(body), attachment, user_fields };
                 let mut out = IoBuf::new();
-                self.side.write_reply(token, reply, &mut out);
-                out
+                let after = self.origin.side.write_reply(token, reply, &mut out);
+                (out, after)
             }
-            Err(error) => admission::error_reply(&self.socket, self.server(), self.side, token, error),
+            Err(error) => {
+                let side = self.origin.side;
+                admission::error_reply(&self.socket, self.server(), side, token, method, error, attachment)
+            }
         };
         let _ = self.socket.write(out, Overcrowded::Ignore); // nobody is there any more to be told
+        after
     }
 
     fn count(&self, error: Option<ErrorCode>) {
         let server = self.server();
         let method = server.methods.method(self.method);
-        let latency = self.received.elapsed();
+        let latency = self.origin.received.elapsed();
         method.status.count(error, latency);
         if let Some(limit) = &method.limit {
             // A user's limiter that panics must not keep the server from ever being joined.

@@ -1,25 +1,44 @@
 //! A server's end of one connection: from a message to an admitted call.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Instant;
 
 use super::admission;
 use super::method::Routes;
 use super::state::ServerState;
+use super::tail::TailState;
 use crate::error::{EREQUEST, RpcError};
-use crate::protocol::Role;
-use crate::socket::{Message, Socket, SocketOwner};
+use crate::protocol::{Frame, Protocol, Role, ServerSide};
+use crate::socket::{Message, Socket, SocketOwner, lock};
 
 /// What a server keeps for each connection.
 pub(crate) struct ServerConnection {
     pub(super) server: Arc<ServerState>,
     /// The method that was called last, see [`Routes`].
     recent: AtomicUsize,
+    /// It came in through the internal port.
+    pub(super) is_internal: bool,
+    /// The answer that goes on after its call, of which there is one at a time.
+    tail: Mutex<Weak<TailState>>,
 }
 
 impl ServerConnection {
-    pub(super) fn new(server: Arc<ServerState>) -> Self {
-        ServerConnection { server, recent: AtomicUsize::new(usize::MAX) }
+    pub(super) fn new(server: Arc<ServerState>, is_internal: bool) -> Self {
+        let recent = AtomicUsize::new(usize::MAX);
+        ServerConnection { server, recent, is_internal, tail: Mutex::default() }
+    }
+
+    pub(super) fn set_tail(&self, tail: &Arc<TailState>) {
+        *lock(&self.tail) = Arc::downgrade(tail);
+    }
+
+    pub(super) fn tail(&self) -> Option<Arc<TailState>> {
+        lock(&self.tail).upgrade()
+    }
+
+    fn routes(&self) -> Routes<'_> {
+        Routes::new(&self.server.methods, &self.recent)
     }
 }
 
@@ -34,15 +53,33 @@ impl SocketOwner for ServerConnection {
             socket.set_failed(RpcError::internal("A server was given a protocol for clients"));
             return;
         };
-        match side.read_request(message.frame, &Routes::new(&self.server.methods, &self.recent)) {
-            Ok(request) => admission::admit(socket, &self.server, side, request, message.received),
+        match side.read_request(message.frame, &self.routes()) {
+            Ok(request) => {
+                let origin = Origin { side, received: message.received, is_serial: message.is_serial };
+                admission::admit(socket, &self.server, origin, request);
+            }
             Err(error) => {
                 socket.set_failed(RpcError::new(EREQUEST, error.to_string()));
             }
         }
     }
 
+    fn wants_stream(&self, protocol: &'static dyn Protocol, head: &Frame) -> bool {
+        protocol.server().is_some_and(|side| side.wants_stream(head, &self.routes()))
+    }
+
     fn failed(&self, socket: &Arc<Socket>, _: &RpcError) {
         self.server.forget(socket.id());
+        if let Some(tail) = self.tail() {
+            tail.tell_stopped();
+        }
     }
+}
+
+/// How a request came.
+#[derive(Clone, Copy)]
+pub(super) struct Origin {
+    pub(super) side: &'static dyn ServerSide,
+    pub(super) received: Instant,
+    pub(super) is_serial: bool,
 }

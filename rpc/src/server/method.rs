@@ -2,6 +2,7 @@
 //!
 //! Built once when the server starts and never changed, so that looking up takes no lock.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
@@ -10,6 +11,9 @@ use std::time::Duration;
 
 use bvar::{Adder, LatencyRecorder, LatencySnapshot, LatencyUnit};
 
+use super::options::ServiceOptions;
+use super::restful::{self, PathMap};
+use crate::builtin::{self, PageId};
 use crate::error::{EINVAL, ErrorCode, RpcError};
 use crate::limit::ConcurrencyLimiter;
 use crate::service::{MethodDescriptor, Service, ServiceDescriptor};
@@ -17,6 +21,28 @@ use crate::service::{MethodDescriptor, Service, ServiceDescriptor};
 /// Names a method of one server. Protocols get it from [`Routes`] and hand it on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MethodId(usize);
+
+/// Where a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// To a method of a service.
+    Method(MethodId),
+    /// To a debug page.
+    Page(PageId),
+}
+
+/// Where a path leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathMatch<'p> {
+    /// To what.
+    pub target: Target,
+    /// What is left of the path behind the names of service and method, or what a wildcard stands for; without slashes
+    /// around it. Not percent-decoded, as nothing of the path is.
+    pub unresolved: Cow<'p, str>,
+}
+
+/// The method that takes all requests for a service that name none of its methods.
+const DEFAULT_METHOD: &str = "default_method";
 
 /// Why there is no method of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +60,12 @@ pub(crate) struct MethodTable {
     services: HashMap<&'static str, HashMap<&'static str, usize>>,
     /// From a service's name without its package to its full name.
     short_names: HashMap<&'static str, &'static str>,
+    /// Restful mappings, by the first component of their paths.
+    virtual_services: HashMap<String, PathMap>,
+    /// Restful mappings that begin with a wildcard.
+    global_paths: PathMap,
+    /// Whether there are debug pages.
+    has_pages: bool,
 }
 
 /// One method.
@@ -44,21 +76,53 @@ pub(crate) struct Method {
     pub(crate) descriptor: &'static MethodDescriptor,
     pub(crate) status: MethodStatus,
     pub(crate) limit: Option<Limit>,
+    pub(crate) options: Arc<ServiceOptions>,
+    /// The paths that were mapped to it.
+    pub(crate) paths: Vec<String>,
     service_name: &'static str,
+}
+
+impl Method {
+    /// What its limiter admits now, if it has one that knows.
+    pub(crate) fn max_concurrency(&self) -> Option<usize> {
+        self.limit.as_ref()?.limiter.max_concurrency()
+    }
+
+    /// Whether the names of service and method lead to it, rather than a mapping alone.
+    fn has_default_url(&self) -> bool {
+        self.paths.is_empty() || self.options.allow_default_url
+    }
 }
 
 impl MethodTable {
     /// The methods of these services.
     ///
     /// # Errors
-    /// Two services with one full name or one short name; a limiter for a method that none has.
+    /// Two services with one full name or one short name; a limiter for a method that none has; a restful mapping that
+    /// is none, or whose path is taken.
     pub(crate) fn new(
-        services: Vec<Arc<dyn Service>>,
+        services: Vec<(Arc<dyn Service>, ServiceOptions)>,
         limiters: HashMap<String, Box<dyn ConcurrencyLimiter>>,
+        has_pages: bool,
     ) -> Result<Self, RpcError> {
-        let mut table =
-            MethodTable { methods: Vec::new(), services: HashMap::new(), short_names: HashMap::new() };
-        services.into_iter().try_for_each(|service| table.add(service))?;
+        let mut table = MethodTable {
+            methods: Vec::new(),
+            services: HashMap::new(),
+            short_names: HashMap::new(),
+            virtual_services: HashMap::new(),
+            global_paths: PathMap::default(),
+            has_pages,
+        };
+        let mut mappings = Vec::new();
+        for (service, options) in services {
+            let name = service.descriptor().full_name;
+            mappings.push((name, restful::parse(&options.restful)?));
+            table.add(service, Arc::new(options))?;
+        }
+        // Behind all services, as none of them may have the name of a path's first component.
+        for (service, mappings) in mappings {
+            mappings.into_iter().try_for_each(|mapping| table.map(service, mapping))?;
+        }
         for (name, limiter) in limiters {
             let method = table.methods.iter_mut().find(|method| method.descriptor.full_name == name);
             let method =
@@ -68,7 +132,28 @@ impl MethodTable {
         Ok(table)
     }
 
-    fn add(&mut self, service: Arc<dyn Service>) -> Result<(), RpcError> {
+    fn map(&mut self, service: &str, mapping: restful::Mapping) -> Result<(), RpcError> {
+        let restful::Mapping { path, method } = mapping;
+        let found = self.services.get(service).and_then(|methods| methods.get(method.as_str())).copied();
+        let index = found.ok_or_else(|| {
+            invalid(format!("restful path={path}: service={service} has no method={method}"))
+        })?;
+        let map = match restful::first_component(&path) {
+            None => &mut self.global_paths,
+            Some(first) if self.has_pages && builtin::find(first).is_some() => {
+                return Err(invalid(format!("restful path={path} begins as the page /{first}")));
+            }
+            Some(first) if self.services.contains_key(first) || self.short_names.contains_key(first) => {
+                return Err(invalid(format!("restful path={path} begins as service={first}")));
+            }
+            Some(first) => self.virtual_services.entry(first.to_owned()).or_default(),
+        };
+        map.add(&path, index)?;
+        self.methods[index].paths.push(path);
+        Ok(())
+    }
+
+    fn add(&mut self, service: Arc<dyn Service>, options: Arc<ServiceOptions>) -> Result<(), RpcError> {
         let ServiceDescriptor { full_name, methods, .. } = service.descriptor();
         let mut by_name = HashMap::new();
         for (index, descriptor) in methods.iter().enumerate() {
@@ -79,6 +164,8 @@ impl MethodTable {
                 descriptor,
                 status: MethodStatus::new(),
                 limit: None,
+                options: options.clone(),
+                paths: Vec::new(),
                 service_name: full_name,
             });
         }
@@ -108,6 +195,36 @@ impl MethodTable {
         self.methods.iter().map(|method| method.status.concurrency()).sum()
     }
 
+    /// Where a path leads (`spec/protocols-http.md` §2).
+    fn find_path<'p>(&self, path: &'p str) -> Result<PathMatch<'p>, NoRoute> {
+        let (first, rest) = split(path);
+        if self.has_pages
+            && let Some((page, rest)) = builtin::find(path)
+        {
+            return Ok(PathMatch { target: Target::Page(page), unresolved: tidy(rest) });
+        }
+        let service = if first.contains('.') { Some(first) } else { self.short_names.get(first).copied() };
+        if let Some(methods) = service.and_then(|service| self.services.get(service)) {
+            let (second, behind) = split(rest);
+            let named = methods.get(second).map(|index| (*index, behind));
+            let found = named.or_else(|| methods.get(DEFAULT_METHOD).map(|index| (*index, rest)));
+            if let Some((index, unresolved)) = found {
+                if !self.methods[index].has_default_url() {
+                    return Err(NoRoute::Method);
+                }
+                let target = Target::Method(MethodId(index));
+                return Ok(PathMatch { target, unresolved: tidy(unresolved) });
+            }
+            return self.find_global(path).ok_or(NoRoute::Method);
+        }
+        let mapped = self.virtual_services.get(first).and_then(|map| map.find(path)).map(path_match);
+        mapped.or_else(|| self.find_global(path)).ok_or(NoRoute::Service)
+    }
+
+    fn find_global<'p>(&self, path: &str) -> Option<PathMatch<'p>> {
+        if self.global_paths.is_empty() { None } else { self.global_paths.find(path).map(path_match) }
+    }
+
     fn find(&self, service: &[u8], method: &[u8]) -> Result<usize, NoRoute> {
         // Names that are not UTF-8 are nobody's; the empty one stands for them, as no service has it.
         let service = str::from_utf8(service).unwrap_or_default();
@@ -120,6 +237,27 @@ impl MethodTable {
         let methods = self.services.get(service).ok_or(NoRoute::Method)?;
         methods.get(method).copied().ok_or(NoRoute::Method)
     }
+}
+
+/// The first component of a path, and what is behind it.
+fn split(path: &str) -> (&str, &str) {
+    let path = path.trim_start_matches('/');
+    path.split_once('/').unwrap_or((path, ""))
+}
+
+/// A path without slashes around it or doubled in it.
+fn tidy(path: &str) -> Cow<'_, str> {
+    let path = path.trim_matches('/');
+    if path.contains("//") {
+        let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
+        parts.join("/").into()
+    } else {
+        path.into()
+    }
+}
+
+fn path_match<'p>((index, unresolved): (usize, String)) -> PathMatch<'p> {
+    PathMatch { target: Target::Method(MethodId(index)), unresolved: unresolved.into() }
 }
 
 /// Finds methods by the names that come with requests; made for one connection, whose requests are often for the
@@ -153,6 +291,27 @@ impl<'a> Routes<'a> {
         let found = self.table.find(service, method)?;
         self.recent.store(found, Ordering::Relaxed); // see the load
         Ok(MethodId(found))
+    }
+}
+
+impl Routes<'_> {
+    /// Where a path leads (`spec/protocols-http.md` §2, §3): to a debug page, to a method by the names of service and
+    /// method, or by a restful mapping. Doubled slashes count once; nothing is percent-decoded.
+    ///
+    /// # Errors
+    /// [`NoRoute::Method`] if the path begins with the name of a service, else [`NoRoute::Service`].
+    pub fn find_path<'p>(&self, path: &'p str) -> Result<PathMatch<'p>, NoRoute> {
+        self.table.find_path(path)
+    }
+
+    /// What was decided about the service of a method.
+    pub fn options(&self, method: MethodId) -> &ServiceOptions {
+        &self.table.method(method).options
+    }
+
+    /// The names of a method.
+    pub fn descriptor(&self, method: MethodId) -> &'static MethodDescriptor {
+        self.table.method(method).descriptor
     }
 }
 
@@ -289,6 +448,84 @@ pub(crate) mod tests {
         };
     }
 
+    fn plain(services: Vec<Arc<dyn Service>>) -> Vec<(Arc<dyn Service>, ServiceOptions)> {
+        services.into_iter().map(|service| (service, ServiceOptions::default())).collect()
+    }
+
+    fn by_path(table: &MethodTable, path: &str) -> String {
+        let recent = AtomicUsize::new(usize::MAX);
+        match Routes::new(table, &recent).find_path(path) {
+            Ok(PathMatch { target: Target::Method(id), unresolved }) => {
+                format!("{} {unresolved}", table.method(id).descriptor.full_name)
+            }
+            Ok(PathMatch { target: Target::Page(_), unresolved }) => format!("page {unresolved}"),
+            Err(missing) => format!("{missing:?}"),
+        }
+    }
+
+    #[test]
+    fn paths_lead_to_methods_by_names() {
+        let services = vec![service!("a.Echo", "Echo", "Ping"), service!("b.Files", "default_method", "Get")];
+        let table = MethodTable::new(plain(services), HashMap::new(), false).unwrap();
+        for (path, expected) in [
+            ("/a.Echo/Echo", "a.Echo.Echo "),
+            ("/Echo/Ping", "a.Echo.Ping "),
+            ("//Echo///Ping//x//y/", "a.Echo.Ping x/y"),
+            ("Echo/Echo/x", "a.Echo.Echo x"),
+            ("/Files/Get/x", "b.Files.Get x"),
+            ("/Files/x/y", "b.Files.default_method x/y"),
+            ("/Files", "b.Files.default_method "),
+            ("/Echo", "Method"),
+            ("/Echo/Nothing", "Method"),
+            ("/echo/Echo", "Service"),
+            ("/a.Nobody/Echo", "Service"),
+            ("/", "Service"),
+            ("", "Service"),
+        ] {
+            assert_eq!(by_path(&table, path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn restful_paths_lead_to_methods_in_order() {
+        let restful = |text: &str| ServiceOptions::default().restful(text);
+        let services = vec![
+            (service!("a.Echo", "Echo", "Ping"), restful("/v1/echo => Echo, /v1/* => Echo, *.js => Echo")),
+            (service!("b.Both", "Get"), restful("/v1/both => Get, * => Get").allow_default_url(true)),
+        ];
+        let table = MethodTable::new(services, HashMap::new(), false).unwrap();
+        for (path, expected) in [
+            ("/v1/echo", "a.Echo.Echo "),
+            ("/v1/x/y", "a.Echo.Echo x/y"),
+            ("/v1/both", "b.Both.Get "),
+            ("/Echo/Ping", "a.Echo.Ping "),
+            ("/Echo/Echo", "Method"),
+            ("/Both/Get", "b.Both.Get "),
+            ("/Echo/Nothing", "b.Both.Get Echo/Nothing"),
+            ("/x/y.js", "a.Echo.Echo x/y"),
+            ("/x", "b.Both.Get x"),
+            ("/", "b.Both.Get "),
+        ] {
+            assert_eq!(by_path(&table, path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn restful_paths_that_cannot_be_are_refused() {
+        for (mappings, has_pages) in [
+            ("/v1 => Nothing", false),
+            ("/a.Echo/x => Echo", false),
+            ("/Echo => Echo", false),
+            ("/v1 => Echo, /v1/ => Ping", false),
+            ("/v1", false),
+        ] {
+            let services =
+                vec![(service!("a.Echo", "Echo", "Ping"), ServiceOptions::default().restful(mappings))];
+            let error = MethodTable::new(services, HashMap::new(), has_pages).err().unwrap();
+            assert_eq!(error.code(), EINVAL, "{mappings}");
+        }
+    }
+
     fn find(table: &MethodTable, service: &str, method: &str) -> Result<&'static str, NoRoute> {
         let recent = AtomicUsize::new(usize::MAX);
         let routes = Routes::new(table, &recent);
@@ -301,7 +538,7 @@ pub(crate) mod tests {
     #[test]
     fn names_lead_to_methods_as_in_brpc() {
         let services = vec![service!("a.Echo", "Echo", "Ping"), service!("b.Other", "Echo")];
-        let table = MethodTable::new(services, HashMap::new()).unwrap();
+        let table = MethodTable::new(plain(services), HashMap::new(), true).unwrap();
         assert_eq!(find(&table, "a.Echo", "Ping"), Ok("a.Echo.Ping"));
         assert_eq!(find(&table, "b.Other", "Echo"), Ok("b.Other.Echo"));
         assert_eq!(find(&table, "Other", "Echo"), Ok("b.Other.Echo"));
@@ -317,7 +554,9 @@ pub(crate) mod tests {
 
     #[test]
     fn names_taken_twice_are_refused() {
-        let twice = |a, b| MethodTable::new(vec![a, b], HashMap::new()).err().map(|error| error.to_string());
+        let twice = |a, b| {
+            MethodTable::new(plain(vec![a, b]), HashMap::new(), true).err().map(|error| error.to_string())
+        };
         let error = twice(service!("a.Echo", "A"), service!("a.Echo", "B")).unwrap();
         assert_eq!(error, "[E22]service=a.Echo was added twice");
         let error = twice(service!("a.Echo", "A"), service!("b.Echo", "B")).unwrap();
@@ -329,7 +568,7 @@ pub(crate) mod tests {
         let limit = |name: &str| {
             let limiters =
                 HashMap::from([(name.to_owned(), Box::new(Constant::new(1)) as Box<dyn ConcurrencyLimiter>)]);
-            MethodTable::new(vec![service!("a.Echo", "A")], limiters)
+            MethodTable::new(plain(vec![service!("a.Echo", "A")]), limiters, true)
         };
         assert!(limit("a.Echo.A").unwrap().methods()[0].limit.is_some());
         assert_eq!(limit("a.Echo.B").err().unwrap().code(), EINVAL);

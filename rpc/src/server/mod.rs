@@ -9,9 +9,13 @@ mod builder;
 mod call;
 mod connection;
 mod method;
+mod options;
 mod quit;
+mod restful;
 mod state;
+mod tail;
 mod unary;
+mod view;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -25,8 +29,10 @@ use state::ServerState;
 
 pub use builder::ServerBuilder;
 pub use call::ServerCall;
-pub use method::{MethodId, MethodReport, NoRoute, Routes};
+pub use method::{MethodId, MethodReport, NoRoute, PathMatch, Routes, Target};
+pub use options::ServiceOptions;
 pub use quit::{ask_to_quit, watch_quit_signals};
+pub use tail::Tail;
 pub use unary::{Responder, unary, unary_async};
 
 /// A running server. Dropping it stops and joins it.
@@ -34,7 +40,8 @@ pub use unary::{Responder, unary, unary_async};
 /// `P` names the protocols that it speaks by default; users of the facade never see the parameter.
 pub struct Server<P: DefaultRegistry> {
     state: Arc<ServerState>,
-    acceptor: Arc<Acceptor>,
+    /// Of the port, and of the internal one if there is one.
+    acceptors: Vec<Arc<Acceptor>>,
     default: PhantomData<fn() -> P>,
 }
 
@@ -47,6 +54,12 @@ impl<P: DefaultRegistry> Server<P> {
     /// Where it listens, with the port that the system chose if it was to choose one.
     pub fn local_addr(&self) -> &Endpoint {
         &self.state.local
+    }
+
+    /// Where it listens for those who run it, if it does: see
+    /// [`ServerBuilder::internal_port`].
+    pub fn internal_addr(&self) -> Option<&Endpoint> {
+        self.state.internal.as_ref()
     }
 
     /// Connections that are open now.
@@ -65,7 +78,7 @@ impl<P: DefaultRegistry> Server<P> {
     /// are answered with [`ELOGOFF`](crate::error::ELOGOFF), running ones go on. Never blocks; may be called again.
     pub fn stop(&self) {
         self.state.stop();
-        self.acceptor.close();
+        self.acceptors.iter().for_each(|acceptor| acceptor.close());
     }
 
     /// Stops, waits until all running requests are answered and their peers have taken the answers (those for 10

@@ -2,14 +2,17 @@
 //! change.
 
 use std::collections::HashSet;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bthread::{Butex, WaitResult};
+use bvar::Adder;
 
 use super::connection::ServerConnection;
-use super::method::MethodTable;
+use super::method::{Method, MethodTable};
+use crate::builtin::PageOptions;
 use crate::error::{ECLOSE, ELOGOFF, EUNUSED, RpcError};
 use crate::limits::Limits;
 use crate::protocol::Protocol;
@@ -19,8 +22,8 @@ use crate::transport::{Endpoint, Transport};
 /// How long a server that ends waits for peers to take the replies that are already there.
 pub(crate) const LAST_REPLIES_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A running server.
-pub(crate) struct ServerState {
+/// What the builder has decided about a server.
+pub(crate) struct Decided {
     pub(super) methods: MethodTable,
     pub(super) protocols: Arc<[&'static dyn Protocol]>,
     pub(super) limits: Limits,
@@ -29,6 +32,20 @@ pub(crate) struct ServerState {
     pub(super) max_connections: usize,
     /// Where it listens.
     pub(super) local: Endpoint,
+    /// Where it listens for those who run it.
+    pub(super) internal: Option<Endpoint>,
+    pub(super) pages: PageOptions,
+    pub(super) version: Option<String>,
+    /// Stands for the port in the names of its variables.
+    pub(super) info_name: Option<String>,
+}
+
+/// A running server.
+pub(crate) struct ServerState {
+    decided: Decided,
+    pub(super) started: SystemTime,
+    /// Requests that failed before they belonged to a method.
+    pub(super) non_service_errors: Adder<i64>,
     /// Calls that run or are about to; counted only where there is a limit.
     concurrency: AtomicUsize,
     stopping: AtomicBool,
@@ -38,22 +55,20 @@ pub(crate) struct ServerState {
     connections: Mutex<HashSet<u64>>,
 }
 
+impl Deref for ServerState {
+    type Target = Decided;
+
+    fn deref(&self) -> &Decided {
+        &self.decided
+    }
+}
+
 impl ServerState {
-    pub(super) fn new(
-        methods: MethodTable,
-        protocols: Arc<[&'static dyn Protocol]>,
-        limits: Limits,
-        max_concurrency: usize,
-        max_connections: usize,
-        local: Endpoint,
-    ) -> Self {
+    pub(super) fn new(decided: Decided) -> Self {
         ServerState {
-            methods,
-            protocols,
-            limits,
-            max_concurrency,
-            max_connections,
-            local,
+            decided,
+            started: SystemTime::now(),
+            non_service_errors: Adder::new(),
             concurrency: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
             less_to_do: Butex::new(0),
@@ -68,6 +83,12 @@ impl ServerState {
 
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst); // pairs with `is_stopping`
+        self.for_each_connection(|socket| {
+            let tail = socket.owner::<ServerConnection>().tail();
+            if tail.is_some_and(|tail| tail.ends_with_server()) {
+                socket.set_failed(RpcError::new(ELOGOFF, "Server is stopping"));
+            }
+        });
     }
 
     /// Takes one of the server's permits, if it has a limit: false if there are none left.
@@ -102,8 +123,9 @@ impl ServerState {
         self: &Arc<Self>,
         transport: Box<dyn Transport>,
         remote: Endpoint,
+        is_internal: bool,
     ) -> Result<(), RpcError> {
-        let owner = Box::new(ServerConnection::new(self.clone()));
+        let owner = Box::new(ServerConnection::new(self.clone(), is_internal));
         let socket = Socket::accepted(transport, remote, self.protocols.clone(), self.limits, owner)?;
         let count = {
             let mut connections = lock(&self.connections);
@@ -145,9 +167,27 @@ impl ServerState {
         }
     }
 
+    /// What the names of a method's variables begin with.
+    pub(super) fn variables_of(&self, method: &Method) -> String {
+        let name = format!("{}_{}", self.variables(), method.descriptor.full_name);
+        bvar::normalize_name(&name)
+    }
+
+    /// What the names of the server's variables begin with: `rpc_server_8000`.
+    pub(super) fn variables(&self) -> String {
+        match (&self.info_name, &self.local) {
+            (Some(name), _) => format!("rpc_server_{name}"),
+            (None, Endpoint::Tcp(address)) => format!("rpc_server_{}", address.port()),
+            (None, Endpoint::Unix(path)) => format!("rpc_server_{}", path.display()),
+        }
+    }
+
+    pub(super) fn connection_ids(&self) -> Vec<u64> {
+        lock(&self.connections).iter().copied().collect()
+    }
+
     fn for_each_connection(&self, act: impl Fn(&Arc<Socket>)) {
-        let ids: Vec<u64> = lock(&self.connections).iter().copied().collect();
-        ids.into_iter().filter_map(Socket::address).for_each(|socket| act(&socket));
+        self.connection_ids().into_iter().filter_map(Socket::address).for_each(|socket| act(&socket));
     }
 
     /// Waits for a condition that [`one_less`](Self::one_less) is called for; false if the deadline came first.

@@ -24,11 +24,10 @@ pub fn unary<Req, Resp>(
     Req: ProtoMessage,
     Resp: ProtoMessage,
 {
-    let request = match call.read(&body) {
+    let request = match call.read(body) {
         Ok(request) => request,
         Err(error) => return call.fail(error),
     };
-    drop(body);
     // What `f` leaves half done is its own; the call is answered and dropped.
     match panic::catch_unwind(AssertUnwindSafe(|| f(&mut call, request))) {
         Ok(Ok(response)) => call.succeed(&response),
@@ -43,16 +42,15 @@ pub fn unary<Req, Resp>(
 /// responder, the call is answered with [`EINTERNAL`](crate::error::EINTERNAL); the panic goes no further.
 ///
 /// *Blocking*: as `f` does.
-pub fn unary_async<Req, Resp>(call: ServerCall, body: IoBuf, f: impl FnOnce(Req, Responder<Resp>))
+pub fn unary_async<Req, Resp>(mut call: ServerCall, body: IoBuf, f: impl FnOnce(Req, Responder<Resp>))
 where
     Req: ProtoMessage,
     Resp: ProtoMessage,
 {
-    let request = match call.read(&body) {
+    let request = match call.read(body) {
         Ok(request) => request,
         Err(error) => return call.fail(error),
     };
-    drop(body);
     let responder = Responder { call, response: PhantomData };
     // The unwinding drops the responder, which answers. What else `f` leaves half done is its own.
     drop(panic::catch_unwind(AssertUnwindSafe(|| f(request, responder))));

@@ -5,17 +5,23 @@
 //! events and the running of messages are each in a file of their own. Knows no wire format, and not whether it
 //! belongs to a server or a client.
 
+mod clock;
 mod connect;
 mod dispatch;
+mod dump;
 mod event;
+mod gate;
 mod read;
+mod watch;
 mod write;
 
 use std::any::Any;
 use std::fmt;
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
+use bthread::net::{TcpInfo, tcp_info};
 use bthread::poller::Registration;
 use bthread::slab::Slab;
 
@@ -27,8 +33,10 @@ use crate::transport::{Endpoint, Transport};
 
 use connect::Connecting;
 use read::Input;
+use watch::Rates;
 use write::Output;
 
+pub(crate) use watch::Totals;
 pub(crate) use write::Overcrowded;
 
 /// Connections in a process, of servers and clients together.
@@ -50,6 +58,8 @@ pub(crate) struct Socket {
     connecting: Connecting,
     input: Input,
     output: Output,
+    created: SystemTime,
+    rates: Mutex<Rates>,
     transport: Box<dyn Transport>,
 }
 
@@ -62,6 +72,9 @@ pub(crate) trait SocketOwner: Any + Send + Sync {
     /// reads, so that it must not block. No lock is held.
     fn message(&self, socket: &Arc<Socket>, message: Message);
 
+    /// Whether the body behind this head is wanted as it arrives. Must not block.
+    fn wants_stream(&self, protocol: &'static dyn Protocol, head: &Frame) -> bool;
+
     /// The connection has failed; called once. Must not block. No lock is held.
     fn failed(&self, socket: &Arc<Socket>, error: &RpcError);
 }
@@ -73,6 +86,8 @@ pub(crate) struct Message {
     pub(crate) frame: Frame,
     /// When the read that completed it returned.
     pub(crate) received: Instant,
+    /// Whoever answers says so with [`Socket::answered`].
+    pub(crate) is_serial: bool,
 }
 
 impl Socket {
@@ -110,12 +125,15 @@ impl Socket {
             registration: Mutex::new(None),
             connecting,
             output: Output::new(),
+            created: SystemTime::now(),
+            rates: Mutex::default(),
             transport,
         });
         let id = SOCKETS
             .insert(socket.clone())
             .ok_or_else(|| RpcError::new(EINTERNAL, format!("More than {SOCKETS_MAX} connections")))?;
         let _ = socket.id.set(id); // a new cell is empty
+        watch::start();
         Ok(socket)
     }
 
@@ -156,6 +174,49 @@ impl Socket {
         self.local.get().unwrap_or(&self.remote)
     }
 
+    /// What the connection may hold.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// All sockets of the process that have not failed.
+    pub(crate) fn all() -> impl Iterator<Item = Arc<Self>> {
+        SOCKETS.iter()
+    }
+
+    /// How many that are.
+    pub(crate) fn count() -> usize {
+        SOCKETS.len()
+    }
+
+    /// When it was made.
+    pub(crate) fn created(&self) -> SystemTime {
+        self.created
+    }
+
+    /// Which end of the connection this is.
+    pub(crate) fn role(&self) -> Role {
+        self.owner.role()
+    }
+
+    /// Its way to the peer, for pages alone.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.transport.descriptor()
+    }
+
+    /// What the system knows of it, if it is a TCP connection.
+    pub(crate) fn tcp_info(&self) -> Option<TcpInfo> {
+        match self.remote {
+            Endpoint::Tcp(_) => tcp_info(self.descriptor()).ok(),
+            Endpoint::Unix(_) => None,
+        }
+    }
+
+    /// The protocol that its peer has spoken last, once it has.
+    pub(crate) fn protocol_name(&self) -> Option<&'static str> {
+        self.input.protocol_name(&self.protocols)
+    }
+
     /// The protocol of a message.
     pub(crate) fn protocol_of(&self, message: &Message) -> &'static dyn Protocol {
         self.protocols[message.protocol as usize]
@@ -189,6 +250,7 @@ impl Socket {
         self.connecting.forget_timer();
         self.stop_writing();
         if let Some(error) = self.error.get() {
+            self.input.fail_body(error);
             self.owner.failed(self, error);
         }
         true

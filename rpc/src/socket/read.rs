@@ -6,17 +6,20 @@
 //! handled while reading.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use iobuf::IoPortal;
 
 use super::dispatch::{self, Messages};
-use super::{FailOnUnwind, Message, Socket, lock};
-use crate::error::{EEOF, RpcError};
+use super::gate::Gate;
+use super::write::Overcrowded;
+use super::{FailOnUnwind, Message, Socket, clock, lock};
+use crate::body::{BodyPipe, Room};
+use crate::error::{ECLOSE, EEOF, RpcError};
 use crate::messenger::{Cut, Messenger};
-use crate::protocol::Role;
+use crate::protocol::{AfterReply, Protocol, Role};
 use crate::starting;
 
 /// A read asks for this many times the size of an average message.
@@ -40,19 +43,62 @@ pub(super) struct Input {
     events: AtomicU32,
     /// An event said that no more bytes will come, once those in the kernel are read.
     ends: AtomicBool,
+    /// Shut while a message is not answered whose protocol wants its answers in order.
+    answered: Gate,
+    /// The peer sends nothing more, but waits for an answer.
+    peer_closed: AtomicBool,
+    /// The body that is arriving, see [`Stream::body`]: for those who end the connection.
+    body: Mutex<Option<Arc<BodyPipe>>>,
+    /// What has come so far.
+    pub(super) traffic: InTraffic,
+    /// The index of the protocol of the last message, plus one.
+    protocol: AtomicU32,
     /// The reader's alone; the lock is never waited for.
     stream: Mutex<Stream>,
+}
+
+/// Counted by the reader, read by pages and by whoever looks for slow peers.
+#[derive(Default)]
+pub(super) struct InTraffic {
+    pub(super) bytes: AtomicU64,
+    pub(super) messages: AtomicU64,
+    /// When a message began to arrive that is not whole; 0: there is none. In milliseconds of [`clock`].
+    pub(super) partial_since: AtomicU64,
+    /// The value of `bytes` then.
+    pub(super) partial_from: AtomicU64,
+    /// When something was read, in the same.
+    pub(super) last_at: AtomicU64,
 }
 
 struct Stream {
     portal: IoPortal,
     messenger: Messenger,
     message_size: usize,
+    /// Where the body goes that is arriving, if its receiver wants it so.
+    body: Option<Arc<BodyPipe>>,
+    /// The codec keeps the beginning of a message.
+    is_gathering: bool,
+    /// The peer has spoken a protocol whose answers must be in order.
+    is_serial: bool,
+    /// Bytes may be left that somebody else's work kept from being cut.
+    is_held: bool,
+    /// What comes is not looked at any more.
+    is_over: bool,
+}
+
+/// How far cutting went.
+enum CutUp {
+    /// The rest is no message yet.
+    Whole,
+    /// Somebody else must do something first, and has the reader called then.
+    Held,
+    /// The connection ends when what is queued to be written is written.
+    Last,
 }
 
 /// How a turn of reading ended.
 enum Turn {
-    /// The kernel has nothing more.
+    /// The kernel has nothing more, or nothing more is wanted before somebody has the reader called.
     Dry,
     /// There may be more, but it is somebody else's turn.
     Full,
@@ -62,8 +108,45 @@ enum Turn {
 
 impl Input {
     pub(super) fn new(messenger: Messenger) -> Self {
-        let stream = Stream { portal: IoPortal::new(), messenger, message_size: READ_MIN / READ_MESSAGES };
-        Input { events: AtomicU32::new(0), ends: AtomicBool::new(false), stream: Mutex::new(stream) }
+        let stream = Stream {
+            portal: IoPortal::new(),
+            messenger,
+            message_size: READ_MIN / READ_MESSAGES,
+            body: None,
+            is_gathering: false,
+            is_serial: false,
+            is_held: false,
+            is_over: false,
+        };
+        Input {
+            events: AtomicU32::new(0),
+            ends: AtomicBool::new(false),
+            answered: Gate::new(),
+            peer_closed: AtomicBool::new(false),
+            body: Mutex::new(None),
+            traffic: InTraffic::default(),
+            protocol: AtomicU32::new(0),
+            stream: Mutex::new(stream),
+        }
+    }
+
+    /// The name of the protocol of the last message.
+    pub(super) fn protocol_name(&self, protocols: &[&'static dyn Protocol]) -> Option<&'static str> {
+        let index = self.protocol.load(Ordering::Relaxed).checked_sub(1)?; // a note for people
+        protocols.get(index as usize).map(|protocol| protocol.name())
+    }
+
+    /// The bytes that wait to be cut or taken, if nobody is reading right now.
+    pub(super) fn buffered(&self) -> Option<usize> {
+        self.stream.try_lock().ok().map(|stream| stream.portal.len())
+    }
+
+    /// The socket has failed: nothing more of the body will come.
+    pub(super) fn fail_body(&self, error: &RpcError) {
+        let body = lock(&self.body).take();
+        if let Some(body) = body {
+            body.end(Err(error.clone()));
+        }
     }
 }
 
@@ -78,6 +161,30 @@ impl Socket {
         if self.input.events.fetch_add(1, Ordering::AcqRel) == 0 {
             starting::start(self.clone(), Self::read);
         }
+    }
+
+    /// There is something to do for the reader again, though nothing new may have come.
+    pub(crate) fn read_on(self: &Arc<Self>) {
+        self.readable_again(false);
+    }
+
+    /// A message of a serial protocol is answered, and all of its answer is queued.
+    pub(crate) fn answered(self: &Arc<Self>, after: AfterReply) {
+        if after == AfterReply::Close {
+            return self.close_when_written(); // the gate stays shut
+        }
+        let somebody_waits = self.input.answered.open();
+        // SeqCst pairs with the store in `read_turn`: of the two, the later one sees what the other did.
+        if self.input.peer_closed.load(Ordering::SeqCst) {
+            self.close_when_written();
+        } else if somebody_waits {
+            self.read_on();
+        }
+    }
+
+    /// Whether the peer has said that it sends nothing more. It may have gone for good.
+    pub(crate) fn is_peer_closed(&self) -> bool {
+        self.input.peer_closed.load(Ordering::SeqCst) // pairs with the store in `read_turn`
     }
 
     /// The reader.
@@ -107,16 +214,25 @@ impl Socket {
     }
 
     /// Reads and cuts until there is nothing more or enough.
-    fn read_turn(&self, arrivals: &mut Arrivals<'_>) -> Turn {
+    fn read_turn(self: &Arc<Self>, arrivals: &mut Arrivals<'_>) -> Turn {
         let mut stream = lock(&self.input.stream);
         let stream = &mut *stream;
         let (mut bytes, mut messages) = (0, 0);
+        if stream.is_over {
+            return Turn::Dry;
+        }
+        if stream.is_held {
+            match stream.cut_all(arrivals) {
+                Ok((_, CutUp::Whole)) => {}
+                Ok((_, CutUp::Held)) => return Turn::Dry,
+                Ok((_, CutUp::Last)) => return self.last_turn(stream),
+                Err(error) => return Turn::Over(error),
+            }
+        }
         loop {
             let size = stream.read_size();
             let received = match self.transport.read(&mut stream.portal, size) {
-                Ok(received) if received.bytes == 0 => {
-                    return Turn::Over(RpcError::new(EEOF, format!("Got EOF of {self}")));
-                }
+                Ok(received) if received.bytes == 0 => return self.end_of_stream(stream, arrivals),
                 Ok(received) => received,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => {
@@ -127,11 +243,17 @@ impl Socket {
                     ));
                 }
             };
+            bytes += received.bytes;
+            // The reader is the only one that counts, so that load and store will do.
+            let traffic = &self.input.traffic;
+            let before = traffic.bytes.load(Ordering::Relaxed);
+            traffic.bytes.store(before + received.bytes as u64, Ordering::Relaxed);
             match stream.cut_all(arrivals) {
-                Ok(cut) => messages += cut,
+                Ok((cut, CutUp::Whole)) => messages += cut,
+                Ok((_, CutUp::Held)) => return Turn::Dry,
+                Ok((_, CutUp::Last)) => return self.last_turn(stream),
                 Err(error) => return Turn::Over(error),
             }
-            bytes += received.bytes;
             // Acquire pairs with the store in `readable_again`.
             if received.drained && !self.input.ends.load(Ordering::Acquire) {
                 break;
@@ -146,6 +268,34 @@ impl Socket {
         }
         Turn::Dry
     }
+
+    /// The codec has refused the bytes and said so to the peer.
+    fn last_turn(self: &Arc<Self>, stream: &mut Stream) -> Turn {
+        stream.is_over = true;
+        self.input
+            .fail_body(&RpcError::new(ECLOSE, "The connection ends with a request that cannot be read"));
+        self.close_when_written();
+        Turn::Dry
+    }
+
+    /// The peer sends nothing more. One that waits for its answer gets it.
+    fn end_of_stream(self: &Arc<Self>, stream: &mut Stream, arrivals: &mut Arrivals<'_>) -> Turn {
+        let eof = RpcError::new(EEOF, format!("Got EOF of {self}"));
+        if let Err(error) = stream.cut_last(arrivals) {
+            return Turn::Over(error);
+        }
+        stream.is_over = true;
+        self.input.fail_body(&eof); // unless it has ended
+        self.input.peer_closed.store(true, Ordering::SeqCst); // pairs with the load in `answered`
+        if !self.input.answered.is_open() {
+            return Turn::Dry;
+        }
+        if stream.is_serial {
+            self.close_when_written();
+            return Turn::Dry;
+        }
+        Turn::Over(eof)
+    }
 }
 
 impl Stream {
@@ -154,21 +304,124 @@ impl Stream {
         (self.message_size * READ_MESSAGES).clamp(READ_MIN, READ_MAX)
     }
 
-    /// Cuts every message that is whole, and returns how many.
-    fn cut_all(&mut self, arrivals: &mut Arrivals<'_>) -> Result<usize, RpcError> {
+    /// Cuts what is there, and returns how many messages that were.
+    fn cut_all(&mut self, arrivals: &mut Arrivals<'_>) -> Result<(usize, CutUp), RpcError> {
         let received = Instant::now();
         let mut count = 0;
-        loop {
-            let before = self.portal.len();
-            match self.messenger.cut(&mut self.portal)? {
-                Cut::NeedMore => return Ok(count),
-                Cut::Message(protocol, frame) => {
-                    let size = before - self.portal.len();
-                    self.message_size = (self.message_size * (AVERAGED - 1) + size) / AVERAGED;
-                    arrivals.add(Message { protocol, frame, received });
-                    count += 1;
+        let cut_up = loop {
+            if let Some(body) = &self.body {
+                match body.room() {
+                    Room::Some => {}
+                    Room::None => break CutUp::Held,
+                    Room::Discarding => {
+                        return Err(RpcError::new(ECLOSE, "A long body came that nobody reads"));
+                    }
                 }
+            } else if self.portal.is_empty() {
+                break CutUp::Whole;
+            } else if !arrivals.socket.input.answered.may_pass() {
+                break CutUp::Held;
             }
+            let before = self.portal.len();
+            let cut = self.messenger.cut(&mut self.portal);
+            let output = self.messenger.take_output();
+            let has_output = output.is_some();
+            if let Some(output) = output {
+                let _ = arrivals.socket.write(output, Overcrowded::Ignore); // it fails by itself
+            }
+            match cut {
+                Ok(Cut::NeedMore) => break CutUp::Whole,
+                Ok(cut) => {
+                    count += usize::from(self.handle(cut, before, received, arrivals));
+                }
+                Err(_) if has_output => break CutUp::Last,
+                Err(error) => return Err(error.into()),
+            }
+        };
+        self.is_held = matches!(cut_up, CutUp::Held);
+        self.note_partial(&arrivals.socket.input.traffic, received, count);
+        Ok((count, cut_up))
+    }
+
+    /// As the stream has ended: what its end makes whole.
+    fn cut_last(&mut self, arrivals: &mut Arrivals<'_>) -> Result<(), RpcError> {
+        if let Some(cut) = self.messenger.end_of_stream()? {
+            self.handle(cut, self.portal.len(), Instant::now(), arrivals);
+        }
+        Ok(())
+    }
+
+    /// Passes on what was cut; true if that was a message.
+    fn handle(&mut self, cut: Cut, before: usize, received: Instant, arrivals: &mut Arrivals<'_>) -> bool {
+        match cut {
+            Cut::NeedMore => false,
+            Cut::Message(protocol, frame, is_serial) => {
+                self.is_gathering = false;
+                let size = before.saturating_sub(self.portal.len());
+                self.message_size = (self.message_size * (AVERAGED - 1) + size) / AVERAGED;
+                self.pass_on(Message { protocol, frame, received, is_serial }, arrivals);
+                true
+            }
+            Cut::Head(protocol, mut frame, is_serial) => {
+                let socket = arrivals.socket;
+                let is_streamed = socket.owner.wants_stream(socket.protocols[protocol as usize], &frame);
+                if is_streamed {
+                    let (pipe, reader) = BodyPipe::new(socket);
+                    *lock(&socket.input.body) = Some(pipe.clone());
+                    self.body = Some(pipe);
+                    frame.body = Some(reader);
+                    self.messenger.stream();
+                    self.pass_on(Message { protocol, frame, received, is_serial }, arrivals);
+                } else {
+                    self.messenger.gather(frame);
+                    self.is_gathering = true;
+                }
+                if let Some(output) = self.messenger.take_output() {
+                    let _ = socket.write(output, Overcrowded::Ignore); // it fails by itself
+                    socket.send_deferred(); // the peer waits for it
+                }
+                is_streamed
+            }
+            Cut::Part(bytes) => {
+                if let Some(body) = &self.body {
+                    body.push(bytes);
+                }
+                false
+            }
+            Cut::End => {
+                drop(lock(&arrivals.socket.input.body).take());
+                if let Some(body) = self.body.take() {
+                    body.end(Ok(()));
+                }
+                false
+            }
+        }
+    }
+
+    fn pass_on(&mut self, message: Message, arrivals: &mut Arrivals<'_>) {
+        if message.is_serial {
+            self.is_serial = true;
+            arrivals.socket.input.answered.shut();
+        }
+        let input = &arrivals.socket.input;
+        input.protocol.store(message.protocol + 1, Ordering::Relaxed); // a note for people
+        let messages = &input.traffic.messages;
+        messages.store(messages.load(Ordering::Relaxed) + 1, Ordering::Relaxed); // the reader alone counts
+        arrivals.add(message);
+    }
+
+    /// Notes since when a message is arriving. A body that is streamed is a new one with each of its parts.
+    fn note_partial(&self, traffic: &InTraffic, now: Instant, messages: usize) {
+        // Relaxed throughout: hints for whoever looks for slow peers.
+        let now = clock::millis(now);
+        traffic.last_at.store(now, Ordering::Relaxed);
+        let is_partial =
+            !self.is_held && (self.is_gathering || self.body.is_some() || !self.portal.is_empty());
+        if !is_partial {
+            traffic.partial_since.store(0, Ordering::Relaxed);
+        } else if messages > 0 || self.body.is_some() || traffic.partial_since.load(Ordering::Relaxed) == 0 {
+            traffic.partial_from.store(traffic.bytes.load(Ordering::Relaxed), Ordering::Relaxed);
+            traffic.partial_since.store(now, Ordering::Relaxed);
         }
     }
 }

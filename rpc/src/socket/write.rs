@@ -6,15 +6,16 @@
 //! the KeepWrite bthread takes the role over and waits. It must never reorder writes nor split one.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use bthread::mpsc::{Push, Queue};
-use bthread::{Butex, Deferred};
+use bthread::{Butex, Deferred, WaitResult};
 use iobuf::IoBuf;
 
 use super::{Socket, lock};
-use crate::error::{ECLOSE, EOVERCROWDED, RpcError};
+use crate::error::{ECLOSE, EOVERCROWDED, ERPCTIMEDOUT, RpcError};
 use crate::starting;
 
 /// With so many bytes unwritten nothing is gained by waiting for more.
@@ -50,6 +51,20 @@ pub(super) struct Output {
     writable: Butex,
     /// The connection is to end as soon as everything is written.
     closing: AtomicBool,
+    /// Who waits for room, and is woken by the sender.
+    room_waiters: AtomicUsize,
+    /// Bumped when they are.
+    room: Butex,
+    /// What has gone so far.
+    pub(super) traffic: OutTraffic,
+}
+
+/// Counted by the sender, read by pages and by whoever looks for slow peers.
+#[derive(Default)]
+pub(super) struct OutTraffic {
+    pub(super) bytes: AtomicU64,
+    /// Writes, each of which is a message as a rule.
+    pub(super) messages: AtomicU64,
 }
 
 /// Whether a write counts against [`Limits::max_unwritten_bytes`](crate::Limits::max_unwritten_bytes).
@@ -81,6 +96,9 @@ impl Output {
             blocked: AtomicBool::new(false),
             writable: Butex::new(0),
             closing: AtomicBool::new(false),
+            room_waiters: AtomicUsize::new(0),
+            room: Butex::new(0),
+            traffic: OutTraffic::default(),
         }
     }
 
@@ -163,6 +181,11 @@ impl Socket {
         }
     }
 
+    /// Bytes that the kernel has not taken.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.output.unwritten.load(Ordering::Relaxed) // a snapshot
+    }
+
     /// Whether more is unwritten than one connection may have.
     pub(crate) fn is_overcrowded(&self) -> bool {
         self.output.unwritten.load(Ordering::Relaxed) > self.limits.max_unwritten_bytes // a snapshot
@@ -204,6 +227,7 @@ impl Socket {
     /// The socket has failed: drops what is queued.
     pub(super) fn stop_writing(self: &Arc<Self>) {
         self.wake_keep_write();
+        self.wake_room_waiters();
         // Acquire pairs with the Release that left the role.
         if self.output.role.swap(TAKEN, Ordering::Acquire) != TAKEN {
             self.send();
@@ -260,6 +284,7 @@ impl Socket {
         loop {
             let writes = output.queue.drain(|more| bytes.append_buf(more));
             self.count_as_written(writes * WRITE_COST);
+            add(&output.traffic.messages, writes);
             while !bytes.is_empty() {
                 if turn >= TURN_BYTES_MAX {
                     return Sent::Enough;
@@ -272,6 +297,7 @@ impl Socket {
                 match self.transport.write(bytes) {
                     Ok(written) => {
                         self.count_as_written(written);
+                        add(&output.traffic.bytes, written);
                         turn += written;
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Sent::KernelFull,
@@ -291,7 +317,49 @@ impl Socket {
     }
 
     fn count_as_written(&self, bytes: usize) {
-        self.output.unwritten.fetch_sub(bytes, Ordering::SeqCst); // pairs with `close_when_written`
+        // SeqCst pairs with `close_when_written`, and with `wait_for_room`: either the waiter sees the room, or it is
+        // seen waiting here.
+        self.output.unwritten.fetch_sub(bytes, Ordering::SeqCst);
+        if self.output.room_waiters.load(Ordering::SeqCst) > 0 {
+            self.wake_room_waiters();
+        }
+    }
+
+    fn wake_room_waiters(&self) {
+        self.output.room.value().fetch_add(1, Ordering::Release); // pairs with the load in `wait_for_room`
+        self.output.room.wake_all();
+    }
+
+    /// Waits until at most `unwritten` bytes are not taken by the kernel.
+    ///
+    /// *Blocking*: parks the bthread, or blocks the thread outside of bthreads, until then or the deadline.
+    pub(crate) fn wait_for_room(
+        self: &Arc<Self>,
+        unwritten: usize,
+        deadline: Option<Instant>,
+    ) -> Result<(), RpcError> {
+        let output = &self.output;
+        // What this thread has put off would otherwise wait for it.
+        self.send_deferred();
+        output.room_waiters.fetch_add(1, Ordering::SeqCst); // pairs with `count_as_written`
+        let waited = loop {
+            // Acquire pairs with the bump in `wake_room_waiters`; before the looks, so that none is missed.
+            let seen = output.room.value().load(Ordering::Acquire);
+            if let Some(error) = self.error() {
+                break Err(error.clone());
+            }
+            if output.unwritten.load(Ordering::SeqCst) <= unwritten {
+                break Ok(());
+            }
+            if output.room.wait(seen, deadline) == WaitResult::TimedOut {
+                break Err(RpcError::new(
+                    ERPCTIMEDOUT,
+                    format!("{} does not take what is written", self.remote),
+                ));
+            }
+        };
+        output.room_waiters.fetch_sub(1, Ordering::SeqCst); // as above
+        waited
     }
 
     fn close_if_asked_to(self: &Arc<Self>) {
@@ -300,6 +368,11 @@ impl Socket {
             self.set_failed(closed());
         }
     }
+}
+
+/// Adds to a count that only the sender writes, so that load and store will do. Relaxed: a statistic.
+fn add(count: &AtomicU64, more: usize) {
+    count.store(count.load(Ordering::Relaxed) + more as u64, Ordering::Relaxed);
 }
 
 fn closed() -> RpcError {

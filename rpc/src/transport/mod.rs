@@ -9,6 +9,7 @@ mod unix;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -40,6 +41,9 @@ pub(crate) trait Transport: Send + Sync + 'static {
 
     /// Whether connecting has ended: an error if it failed.
     fn is_connected(&self) -> io::Result<bool>;
+
+    /// The descriptor, for pages alone.
+    fn descriptor(&self) -> BorrowedFd<'_>;
 
     /// Ends both directions, so that the peer and whoever waits for events learn of it.
     fn shutdown(&self);

@@ -63,7 +63,7 @@ impl Codec for FrameCodec {
             return Ok(Parsed::NeedMore);
         }
         input.pop_front(HEADER_SIZE);
-        Ok(Parsed::Message(Frame { bytes: input.cut(size), meta_size }))
+        Ok(Parsed::Message(Frame::new(input.cut(size), meta_size)))
     }
 }
 

@@ -1,0 +1,206 @@
+//! Looks at all connections once a second: how much each carries, and which peers of servers are too slow or idle.
+//!
+//! Owns the rates that the pages show and the bthread that looks, which is there as long as there are connections. It
+//! must never hold up a connection.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::{SOCKETS, Socket, clock, lock};
+use crate::error::{ETIMEDOUT, RpcError};
+use crate::limits::SLOW_MESSAGE_RATE;
+use crate::protocol::Role;
+
+/// Between two looks.
+const PERIOD: Duration = Duration::from_secs(1);
+/// After so many connections the watch lets other bthreads run.
+const LOOKED_AT_PER_TURN: usize = 256;
+/// Looks between two of the totals that are kept for the rate of a minute,
+const LOOKS_PER_STEP: u32 = 10;
+/// and how many those are.
+const STEPS: usize = 6;
+
+/// Bytes and messages, in and out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) in_bytes: u64,
+    pub(crate) in_messages: u64,
+    pub(crate) out_bytes: u64,
+    pub(crate) out_messages: u64,
+}
+
+impl Totals {
+    fn since(self, before: Totals) -> Totals {
+        Totals {
+            in_bytes: self.in_bytes - before.in_bytes,
+            in_messages: self.in_messages - before.in_messages,
+            out_bytes: self.out_bytes - before.out_bytes,
+            out_messages: self.out_messages - before.out_messages,
+        }
+    }
+}
+
+/// What one connection carried lately.
+#[derive(Debug, Default)]
+pub(super) struct Rates {
+    looks: u32,
+    last: Totals,
+    second: Totals,
+    /// The totals every ten seconds, the oldest first; those before the connection was there are 0.
+    steps: [Totals; STEPS],
+    /// The last look that found something carried, or the first one.
+    active_at: Option<Instant>,
+}
+
+impl Rates {
+    /// Returns for how long nothing was carried.
+    fn look(&mut self, now: Totals, at: Instant) -> Duration {
+        self.second = now.since(self.last);
+        if self.second != Totals::default() {
+            self.active_at = Some(at);
+        }
+        self.last = now;
+        self.looks += 1;
+        if self.looks == LOOKS_PER_STEP {
+            self.looks = 0;
+            self.steps.rotate_left(1);
+            self.steps[STEPS - 1] = now;
+        }
+        at.saturating_duration_since(*self.active_at.get_or_insert(at))
+    }
+
+    /// Of the last second, and of the last minute as the 50 to 59 seconds tell that are known exactly.
+    fn rates(&self) -> (Totals, Totals) {
+        let known = self.last.since(self.steps[0]);
+        if self.steps[0] == Totals::default() {
+            return (self.second, known); // all that there was
+        }
+        let seconds = u64::from(LOOKS_PER_STEP) * (STEPS as u64 - 1) + u64::from(self.looks);
+        let minute = |count: u64| count * 60 / seconds;
+        let minute = Totals {
+            in_bytes: minute(known.in_bytes),
+            in_messages: minute(known.in_messages),
+            out_bytes: minute(known.out_bytes),
+            out_messages: minute(known.out_messages),
+        };
+        (self.second, minute)
+    }
+}
+
+/// Whether the watch is there.
+static WATCHING: AtomicBool = AtomicBool::new(false);
+
+/// Sees that somebody watches, now that there is one more connection.
+pub(super) fn start() {
+    // SeqCst pairs with the end of `watch`: either it sees the connection, or we see that it has gone.
+    if !WATCHING.swap(true, Ordering::SeqCst)
+        && bthread::Builder::new().name("rpc_watch").spawn(watch).is_err()
+    {
+        WATCHING.store(false, Ordering::SeqCst); // the next connection tries again
+    }
+}
+
+fn watch() {
+    loop {
+        bthread::sleep(PERIOD);
+        let mut now = Instant::now();
+        for (count, socket) in SOCKETS.iter().enumerate() {
+            socket.watched(now);
+            drop(socket);
+            if count % LOOKED_AT_PER_TURN == LOOKED_AT_PER_TURN - 1 {
+                bthread::yield_now();
+                now = Instant::now();
+            }
+        }
+        if SOCKETS.is_empty() {
+            WATCHING.store(false, Ordering::SeqCst); // pairs with `start`
+            if SOCKETS.is_empty() || WATCHING.swap(true, Ordering::SeqCst) {
+                return;
+            }
+        }
+    }
+}
+
+impl Socket {
+    /// What it has carried since it was made.
+    pub(crate) fn totals(&self) -> Totals {
+        let (input, output) = (&self.input.traffic, &self.output.traffic);
+        // Relaxed: statistics.
+        Totals {
+            in_bytes: input.bytes.load(Ordering::Relaxed),
+            in_messages: input.messages.load(Ordering::Relaxed),
+            out_bytes: output.bytes.load(Ordering::Relaxed),
+            out_messages: output.messages.load(Ordering::Relaxed),
+        }
+    }
+
+    /// What it has carried in the last second, and in the last minute.
+    pub(crate) fn rates(&self) -> (Totals, Totals) {
+        lock(&self.rates).rates()
+    }
+
+    fn watched(self: &Arc<Self>, now: Instant) {
+        let totals = self.totals();
+        let idle_for = lock(&self.rates).look(totals, now);
+        if self.owner.role() == Role::Server {
+            let error = self.is_too_slow(now).or_else(|| {
+                let limit = self.limits.idle_timeout.filter(|limit| idle_for >= *limit)?;
+                Some(format!("Nothing came from or went to {} for {}s", self.remote, limit.as_secs()))
+            });
+            if let Some(text) = error {
+                self.set_failed(RpcError::new(ETIMEDOUT, text));
+            }
+        }
+    }
+
+    /// A message is arriving too slowly.
+    fn is_too_slow(&self, now: Instant) -> Option<String> {
+        let traffic = &self.input.traffic;
+        // Relaxed: the reader's notes, which may be a moment old.
+        let since = traffic.partial_since.load(Ordering::Relaxed);
+        if since == 0 {
+            return None;
+        }
+        let bytes = traffic
+            .bytes
+            .load(Ordering::Relaxed)
+            .saturating_sub(traffic.partial_from.load(Ordering::Relaxed));
+        let allowed = self.limits.slow_message_timeout + Duration::from_secs(bytes / SLOW_MESSAGE_RATE);
+        let taken = Duration::from_millis(clock::millis(now).saturating_sub(since));
+        (taken > allowed).then(|| format!("{} sends a message too slowly", self.remote))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn totals(n: u64) -> Totals {
+        Totals { in_bytes: n, in_messages: n, out_bytes: n, out_messages: n }
+    }
+
+    #[test]
+    fn a_connection_is_idle_from_what_it_carried_last() {
+        let (mut rates, start) = (Rates::default(), Instant::now());
+        let second = Duration::from_secs(1);
+        assert_eq!(rates.look(totals(0), start), Duration::ZERO);
+        assert_eq!(rates.look(totals(0), start + second), second);
+        assert_eq!(rates.look(totals(1), start + 2 * second), Duration::ZERO);
+        assert_eq!(rates.look(totals(1), start + 4 * second), 2 * second);
+    }
+
+    #[test]
+    fn rates_are_those_of_the_last_second_and_minute() {
+        let mut rates = Rates::default();
+        let start = Instant::now();
+        for second in 1..=25 {
+            rates.look(totals(second * 3), start);
+        }
+        assert_eq!(rates.rates(), (totals(3), totals(75)), "younger than a minute: all of it");
+        for second in 26..=100 {
+            rates.look(totals(second * 3), start);
+        }
+        assert_eq!(rates.rates(), (totals(3), totals(60 * 3)), "from the 50th second on");
+    }
+}
