@@ -56,6 +56,11 @@ impl PageReply {
         PageReply::new(JSON, text)
     }
 
+    pub(crate) fn with_body(mut self, body: impl Into<IoBuf>) -> PageReply {
+        self.body = body.into();
+        self
+    }
+
     pub(crate) fn with_status(mut self, status: u16) -> PageReply {
         self.status = status;
         self
