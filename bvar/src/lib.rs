@@ -9,12 +9,20 @@
 //! |---|---|
 //! | [`Adder`] | the sum of what was added |
 //! | [`Maxer`], [`Miner`] | the largest, the smallest value seen |
+//! | [`IntRecorder`] | the average of what was recorded |
 //! | [`Histogram`] | how values are distributed, within 1% |
-//! | [`LatencyRecorder`] | count, sum, average, maximum and percentiles of latencies |
-//! | [`Status`] | the last value that was set |
+//! | [`LatencyRecorder`] | rate, average, maximum and percentiles of latencies over the last seconds; their count |
+//! | [`Status`] | the last value that was set: a number, text, or an array of numbers |
 //! | [`PassiveStatus`] | what a function returns when asked |
+//! | [`Window`], [`PerSecond`] | what another variable got in the last seconds, or each second |
+//! | [`WindowEx`], [`PerSecondEx`] | the same with a variable of their own |
 //!
-//! All values are since creation.
+//! All values but those of windows are since creation. Windows end with the last whole second: a thread
+//! `bvar_sampler` samples once a second what they look at (see [`Sampler`]), and keeps the history of every exposed
+//! number for charts (see [`series`]). Writing does not notice.
+//!
+//! [`ScopedTimer`] measures a scope. [`Collector`] takes samples of what is too frequent to be looked at whole, at
+//! a bounded rate.
 //!
 //! A variable becomes visible to the debug pages and to the dump under a name, with
 //! [`Variable::expose`], until the returned [`Exposed`] is dropped:
@@ -46,20 +54,39 @@ pub mod flag;
 pub mod wildcard;
 
 mod agent;
+mod collector;
 mod latency;
 mod multi;
 mod name;
 mod percentile;
+mod recorder;
 mod reducer;
 mod registry;
+mod sampler;
+mod sampling;
+mod series;
 mod status;
+mod timer;
 mod variable;
+mod window;
 
-pub use latency::{ExposedLatencyRecorder, LatencyRecorder, LatencySnapshot, LatencyUnit};
+pub use collector::{Collected, Collector, MAX_PENDING_SAMPLES, MAX_SAMPLING_RANGE, SampleRatio, SpeedLimit};
+pub use latency::{
+    ExposedLatencyRecorder, Figure, LatencyFigure, LatencyRecorder, LatencySnapshot, LatencyTotals,
+    LatencyUnit, LatencyWindow,
+};
 pub use multi::{LabelsError, MAX_LABEL_VALUE_LEN, MAX_LABELS, MultiDimension};
 pub use name::{MAX_NAME_LEN, normalize_name};
 pub use percentile::{Distribution, Histogram};
-pub use reducer::{Adder, Max, Maxer, Min, Miner, Number, Operation, Reducer, Sum};
-pub use registry::{ExposeError, Exposed, MAX_EXPOSED, count, describe, expose, expose_as, find, names};
+pub use recorder::{Average, IntRecorder};
+pub use reducer::{Adder, Arithmetic, Max, Maxer, Min, Miner, Number, Operation, Reducer, Sum};
+pub use registry::{
+    ExposeError, Exposed, MAX_EXPOSED, SeriesError, count, describe, display_of, expose, expose_as,
+    expose_filtered, find, for_each, names, series,
+};
+pub use sampler::{Sampler, enable_sampling};
+pub use series::{MAX_SERIES_ELEMENTS, save_series};
 pub use status::{PassiveStatus, Status};
-pub use variable::{Value, Variable};
+pub use timer::{ScopedTimer, TimeSink};
+pub use variable::{DisplayFilter, Kind, Trend, Value, Variable};
+pub use window::{MAX_WINDOW_SECONDS, PerSecond, PerSecondEx, Rate, Window, WindowEx};

@@ -3,9 +3,12 @@
 //! Owns the bucket boundaries. Values below 128 have a bucket each; above, every power of two is cut into 64
 //! buckets of equal width, so a bucket is at most 1/64 of its values wide and its middle at most 1/128
 //! (0.79%) away from any of them. All values count: nothing is sampled, and what two threads or two
-//! moments recorded adds up exactly. Must never know what the values measure.
+//! moments recorded adds up exactly, so a window is the sum of what each of its seconds added. Must never
+//! know what the values measure.
 
-use crate::agent::{CHUNK_WORDS, Run, RunSums};
+use crate::agent::{CHUNK_WORDS, LEAVES, Tally, Totals};
+use crate::sampling::{Sampled, Sampling};
+use crate::variable::{Kind, Value, Variable};
 use std::fmt;
 
 /// log2 of the buckets in each power of two.
@@ -17,10 +20,12 @@ const VALUE_BITS: u32 = 48;
 
 /// Two chunks for the values below 128, one for each power of two from there on.
 const CHUNKS: usize = (VALUE_BITS - PRECISION_BITS + 1) as usize;
+const _: () = assert!(CHUNKS == LEAVES, "a tally has room for every power of two");
 
-/// Counts of recorded values, from which percentiles can be read within 1%.
+/// Counts of recorded values, from which percentiles can be read within 1%; and their count, sum and maximum.
 ///
-/// A thread that records into a power of two for the first time allocates 512 bytes for it.
+/// A thread that records for the first time allocates 384 bytes, and 512 bytes for each power of two that its
+/// values fall in. An idle histogram has 48 bytes.
 ///
 /// ```
 /// let sizes = bvar::Histogram::new();
@@ -29,7 +34,8 @@ const CHUNKS: usize = (VALUE_BITS - PRECISION_BITS + 1) as usize;
 /// assert!((495..=505).contains(&median));
 /// ```
 pub struct Histogram {
-    buckets: Run,
+    tally: Tally,
+    sampling: Sampling<Second, Mark>,
 }
 
 impl Histogram {
@@ -41,9 +47,9 @@ impl Histogram {
     /// *Blocking:* the thread, for the time of a short internal lock.
     ///
     /// # Panics
-    /// If the process would hold more than 2^28 words of variables; a histogram has 2752.
+    /// If the process would hold more than 2^20 histograms and latency recorders.
     pub fn new() -> Self {
-        Histogram { buckets: Run::new(CHUNKS) }
+        Histogram { tally: Tally::new(), sampling: Sampling::new() }
     }
 
     /// Counts `value`.
@@ -51,14 +57,24 @@ impl Histogram {
     /// *Blocking:* no, but see the crate's documentation on first writes.
     #[inline]
     pub fn record(&self, value: u64) {
-        self.buckets.add(bucket(value), 1);
+        let value = value.min(Self::MAX_VALUE);
+        let place = bucket(value);
+        self.tally.record(place / CHUNK_WORDS, place % CHUNK_WORDS, value);
     }
 
     /// Everything recorded since creation.
     ///
     /// *Blocking:* the thread, for the time of an internal lock in which the buckets of all threads are added.
     pub fn distribution(&self) -> Distribution {
-        Distribution { buckets: self.buckets.read() }
+        let (totals, leaves) = self.tally.read();
+        Distribution::of(sparse(leaves), totals)
+    }
+
+    /// Count, sum and maximum since creation: much cheaper than [`distribution`](Histogram::distribution).
+    ///
+    /// *Blocking:* the thread, for the time of a short internal lock.
+    pub(crate) fn totals(&self) -> Totals {
+        self.tally.totals()
     }
 }
 
@@ -68,16 +84,109 @@ impl Default for Histogram {
     }
 }
 
+/// As text, count, average, maximum and some percentiles; for exporters, the [`Distribution`].
+impl Variable for Histogram {
+    fn value(&self) -> Value {
+        self.distribution().into()
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Counter
+    }
+
+    fn distribution(&self) -> Option<Distribution> {
+        Some(Histogram::distribution(self))
+    }
+}
+
 impl fmt::Debug for Histogram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Histogram").field("distribution", &self.distribution()).finish()
     }
 }
 
-/// The place of the bucket that counts `value`.
+/// Counts by the place of their bucket, in rising order, without zeros.
+type Sparse<Count> = Vec<(u16, Count)>;
+
+fn sparse(leaves: Vec<(usize, [u64; CHUNK_WORDS])>) -> Sparse<u64> {
+    let counts = leaves.iter().flat_map(|(leaf, counts)| {
+        counts.iter().enumerate().map(move |(i, count)| ((leaf * CHUNK_WORDS + i) as u16, *count))
+    });
+    counts.filter(|(_, count)| *count > 0).collect()
+}
+
+/// What a histogram got between two samples.
+pub struct Second {
+    totals: Totals,
+    /// A count that does not fit is cut into several.
+    buckets: Box<[(u16, u32)]>,
+}
+
+/// What a histogram had at its last sample.
+#[derive(Default)]
+pub struct Mark {
+    count: u64,
+    sum: u64,
+    buckets: Sparse<u64>,
+}
+
+impl Sampled for Histogram {
+    type Delta = Second;
+    type Mark = Mark;
+    type Output = Distribution;
+
+    fn sampling(&self) -> &Sampling<Second, Mark> {
+        &self.sampling
+    }
+
+    fn take(&self, mark: &mut Mark) -> Option<Second> {
+        if self.tally.totals().count == mark.count {
+            return None;
+        }
+        let (now, leaves) = self.tally.read();
+        let buckets = sparse(leaves);
+        let mut before = mark.buckets.iter().peekable();
+        let mut gained = Vec::new();
+        for &(place, count) in &buckets {
+            // Counts never fall, so whatever was there before is there now.
+            let old = before.next_if(|(old, _)| *old == place).map_or(0, |(_, count)| *count);
+            let mut rest = count - old;
+            while rest > 0 {
+                let part = u32::try_from(rest).unwrap_or(u32::MAX);
+                gained.push((place, part));
+                rest -= u64::from(part);
+            }
+        }
+        // A value may be counted in the second after the one that its maximum was taken in: its bucket tells.
+        let top = gained.last().map_or(0, |(place, _)| bounds(usize::from(*place)).0);
+        let max = self.tally.take_max().max(top);
+        let totals =
+            Totals { count: now.count.wrapping_sub(mark.count), sum: now.sum.wrapping_sub(mark.sum), max };
+        *mark = Mark { count: now.count, sum: now.sum, buckets };
+        Some(Second { totals, buckets: gained.into() })
+    }
+
+    fn fold<'a>(seconds: impl Iterator<Item = &'a Second>) -> Distribution {
+        let mut dense = Vec::new();
+        let mut totals = Totals::default();
+        for second in seconds {
+            dense.resize(CHUNKS * CHUNK_WORDS, 0);
+            for &(place, count) in &second.buckets {
+                dense[usize::from(place)] += u64::from(count);
+            }
+            totals.count = totals.count.wrapping_add(second.totals.count);
+            totals.sum = totals.sum.wrapping_add(second.totals.sum);
+            totals.max = totals.max.max(second.totals.max);
+        }
+        let counts = dense.iter().enumerate().map(|(place, count)| (place as u16, *count));
+        Distribution::of(counts.filter(|(_, count)| *count > 0).collect(), totals)
+    }
+}
+
+/// The place of the bucket that counts `value`, which is at most [`Histogram::MAX_VALUE`].
 #[inline]
 fn bucket(value: u64) -> usize {
-    let value = value.min(Histogram::MAX_VALUE);
+    debug_assert!(value <= Histogram::MAX_VALUE);
     let top_bit = (value | (1 << PRECISION_BITS)).ilog2();
     let shift = top_bit - PRECISION_BITS;
     ((shift as usize) << PRECISION_BITS) + (value >> shift) as usize
@@ -90,32 +199,56 @@ fn bounds(place: usize) -> (u64, u64) {
     (low << shift, ((low + 1) << shift) - 1)
 }
 
-/// The values of a [`Histogram`] at one moment.
-#[derive(Clone, PartialEq, Eq)]
+/// The values of a [`Histogram`], since its creation or in a window.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Distribution {
-    buckets: RunSums,
+    counts: Sparse<u64>,
+    /// Of the buckets, so that ranks and counts agree.
+    count: u64,
+    sum: u64,
+    max: u64,
 }
 
 impl Distribution {
+    fn of(counts: Sparse<u64>, totals: Totals) -> Self {
+        let count = counts.iter().map(|(_, count)| count).sum();
+        Distribution { counts, count, sum: totals.sum, max: totals.max }
+    }
+
     /// The number of values.
     pub fn count(&self) -> u64 {
-        self.buckets().map(|(_, _, count)| count).sum()
+        self.count
+    }
+
+    /// The sum of all values, those above [`Histogram::MAX_VALUE`] counted as that; wraps around at 2^64.
+    pub fn sum(&self) -> u64 {
+        self.sum
+    }
+
+    /// The average, 0 if there are no values.
+    pub fn average(&self) -> f64 {
+        if self.count == 0 { 0.0 } else { self.sum as f64 / self.count as f64 }
+    }
+
+    /// The largest value, 0 if there are none.
+    pub fn max(&self) -> u64 {
+        self.max
     }
 
     /// The value that at least a share of `ratio` of all values is not above: `percentile(0.99)` is the
-    /// 99th percentile. It is within 1/128 of the exact one, the value of rank ⌈ratio × count⌉.
+    /// 99th percentile. It is within 1/128 of the exact one, the value of rank ⌈ratio × count⌉, and never above
+    /// [`max`](Distribution::max).
     ///
     /// 0 if there are no values or `ratio` is not above 0; a ratio above 1 counts as 1.
     pub fn percentile(&self, ratio: f64) -> u64 {
-        let count = self.count();
         // NaN becomes 0 as well: float to integer conversion saturates.
-        let mut rank = ((ratio * count as f64).ceil() as u64).min(count);
+        let mut rank = ((ratio * self.count as f64).ceil() as u64).min(self.count);
         if rank == 0 {
             return 0;
         }
         for (low, high, count) in self.buckets() {
             if rank <= count {
-                return low + (high - low) / 2;
+                return (low + (high - low) / 2).min(self.max.max(low));
             }
             rank -= count;
         }
@@ -124,13 +257,27 @@ impl Distribution {
 
     /// The buckets with values in them, in rising order: smallest and largest value counted, and how many.
     pub fn buckets(&self) -> impl Iterator<Item = (u64, u64, u64)> + '_ {
-        let counts = self.buckets.iter().flat_map(|(chunk, counts)| {
-            counts.iter().enumerate().map(move |(i, count)| (chunk * CHUNK_WORDS + i, *count))
-        });
-        counts.filter(|(_, count)| *count > 0).map(|(place, count)| {
-            let (low, high) = bounds(place);
-            (low, high, count)
+        self.counts.iter().map(|(place, count)| {
+            let (low, high) = bounds(usize::from(*place));
+            (low, high, *count)
         })
+    }
+}
+
+/// `count=… avg=… max=… p50=… p90=… p99=… p999=…`, for a log or a terminal.
+impl fmt::Display for Distribution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "count={} avg={:.1} max={}", self.count, self.average(), self.max)?;
+        for (name, ratio) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999)] {
+            write!(f, " {name}={}", self.percentile(ratio))?;
+        }
+        Ok(())
+    }
+}
+
+impl From<Distribution> for Value {
+    fn from(distribution: Distribution) -> Value {
+        Value::Text(distribution.to_string())
     }
 }
 
@@ -156,7 +303,7 @@ mod tests {
             next = high + 1;
         }
         assert_eq!(next - 1, Histogram::MAX_VALUE);
-        assert_eq!(bucket(u64::MAX), CHUNKS * CHUNK_WORDS - 1);
+        assert_eq!(bucket(Histogram::MAX_VALUE), CHUNKS * CHUNK_WORDS - 1);
     }
 
     #[test]

@@ -1,94 +1,206 @@
 //! Sums, maxima and minima: variables whose value is the fold of everything written to them.
 //!
-//! Owns how a number is kept in an agent's word: its bits, XORed with those of the operation's identity.
-//! So an untouched word, 0, is the identity; and for the maximum as for the minimum, the better of two
-//! values is the larger of two unsigned words. Must never touch a word other than through the agent.
+//! Owns how a number is kept in an agent's word: an integer as its bits, XORed with those of the operation's
+//! identity. So an untouched word, 0, is the identity; and for the maximum as for the minimum, the better of
+//! two values is the larger of two unsigned words. Floats are kept likewise, as bits that sort as they do.
+//! Must never touch a word other than through the agent.
 
 use crate::agent::{Fold, Word};
-use crate::variable::{Value, Variable};
+use crate::sampling::{Sampled, Sampling};
+use crate::variable::{Kind, Trend, Value, Variable};
 use std::fmt;
 use std::marker::PhantomData;
 
-mod sealed {
-    /// A number as 64 bits.
-    pub trait Bits {
-        fn into_bits(self) -> u64;
-        fn from_bits(bits: u64) -> Self;
-    }
+/// A number that a [`Reducer`] can hold: `i64`, `u64` or `f64`.
+pub trait Number: Arithmetic + Copy + Into<Value> + Send + Sync + 'static {}
 
-    /// What an operation starts from, and whether it adds (or else takes the larger word).
-    pub trait Law<T> {
-        const ADDS: bool;
-        const IDENTITY: T;
-    }
+/// What a window computes with. Integers wrap around.
+pub trait Arithmetic: Sized {
+    /// Whether rates and averages are shown rounded.
+    const IS_INTEGER: bool;
+    /// The neutral value of addition.
+    const ZERO: Self;
+    /// The sum.
+    #[must_use]
+    fn plus(self, other: Self) -> Self;
+    /// The difference.
+    #[must_use]
+    fn minus(self, other: Self) -> Self;
+    /// The nearest float.
+    fn as_f64(self) -> f64;
 }
 
-/// A number that a [`Reducer`] can hold: `i64` or `u64`.
-pub trait Number: sealed::Bits + Copy + Into<Value> + 'static {}
+mod sealed {
+    use crate::agent::Fold;
+    use crate::variable::{Kind, Trend};
+
+    /// How an operation keeps numbers in words, and what it starts from.
+    pub trait Law<T> {
+        #[allow(private_interfaces)]
+        const FOLD: Fold;
+        const TREND: Trend;
+        const KIND: Kind;
+        const IDENTITY: T;
+        fn encode(value: T) -> u64;
+        fn decode(word: u64) -> T;
+        fn fold(a: T, b: T) -> T;
+    }
+}
 
 /// An operation by which a [`Reducer`] folds numbers: [`Sum`], [`Max`] or [`Min`].
 pub trait Operation<T>: sealed::Law<T> + 'static {}
 
-/// Addition, which wraps around at the ends of the number's range.
+/// Addition. Integers wrap around at the ends of their range.
 #[derive(Debug)]
 pub enum Sum {}
 
-/// The larger of two numbers; with none, the smallest of their type.
+/// The larger of two numbers; with none, the smallest of their type (−∞ for floats, whose NaN is ignored).
 #[derive(Debug)]
 pub enum Max {}
 
-/// The smaller of two numbers; with none, the largest of their type.
+/// The smaller of two numbers; with none, the largest of their type (∞ for floats, whose NaN is ignored).
 #[derive(Debug)]
 pub enum Min {}
 
-macro_rules! numbers {
-    ($($number:ty),+) => {$(
-        impl sealed::Bits for $number {
-            #[inline(always)]
-            fn into_bits(self) -> u64 {
-                self as u64
-            }
-
-            #[inline(always)]
-            fn from_bits(bits: u64) -> Self {
-                bits as $number
-            }
-        }
-
+macro_rules! integers {
+    ($($number:ty: $sum:expr),+) => {$(
         impl Number for $number {}
 
-        impl sealed::Law<$number> for Sum {
-            const ADDS: bool = true;
-            const IDENTITY: $number = 0;
+        impl Arithmetic for $number {
+            const IS_INTEGER: bool = true;
+            const ZERO: Self = 0;
+
+            fn plus(self, other: Self) -> Self {
+                self.wrapping_add(other)
+            }
+
+            fn minus(self, other: Self) -> Self {
+                self.wrapping_sub(other)
+            }
+
+            fn as_f64(self) -> f64 {
+                self as f64
+            }
         }
 
-        impl sealed::Law<$number> for Max {
-            const ADDS: bool = false;
-            const IDENTITY: $number = <$number>::MIN;
-        }
-
-        impl sealed::Law<$number> for Min {
-            const ADDS: bool = false;
-            const IDENTITY: $number = <$number>::MAX;
-        }
-
-        impl Operation<$number> for Sum {}
-        impl Operation<$number> for Max {}
-        impl Operation<$number> for Min {}
+        integers!($number, Sum, $sum, Fold::Sum, Trend::Average, 0, <$number>::wrapping_add);
+        integers!($number, Max, Kind::Gauge, Fold::Max, Trend::Max, <$number>::MIN, <$number>::max);
+        integers!($number, Min, Kind::Gauge, Fold::Max, Trend::Min, <$number>::MAX, <$number>::min);
     )+};
+    ($number:ty, $op:ty, $kind:expr, $fold:expr, $trend:expr, $identity:expr, $function:expr) => {
+        impl sealed::Law<$number> for $op {
+            #[allow(private_interfaces)]
+            const FOLD: Fold = $fold;
+            const TREND: Trend = $trend;
+            const KIND: Kind = $kind;
+            const IDENTITY: $number = $identity;
+
+            #[inline(always)]
+            fn encode(value: $number) -> u64 {
+                value as u64 ^ <Self as sealed::Law<$number>>::IDENTITY as u64
+            }
+
+            #[inline(always)]
+            fn decode(word: u64) -> $number {
+                (word ^ <Self as sealed::Law<$number>>::IDENTITY as u64) as $number
+            }
+
+            fn fold(a: $number, b: $number) -> $number {
+                $function(a, b)
+            }
+        }
+
+        impl Operation<$number> for $op {}
+    };
 }
 
-numbers!(i64, u64);
+integers!(i64: Kind::Gauge, u64: Kind::Counter);
+
+impl Number for f64 {}
+
+impl Arithmetic for f64 {
+    const IS_INTEGER: bool = false;
+    const ZERO: Self = 0.0;
+
+    fn plus(self, other: Self) -> Self {
+        self + other
+    }
+
+    fn minus(self, other: Self) -> Self {
+        self - other
+    }
+
+    fn as_f64(self) -> f64 {
+        self
+    }
+}
+
+/// The bits of −∞, made to sort as numbers do: the smallest but for NaNs.
+const LOWEST: u64 = sortable(f64::NEG_INFINITY);
+
+/// Bits that sort, as unsigned numbers, like the floats that they stand for.
+const fn sortable(value: f64) -> u64 {
+    let bits = value.to_bits();
+    if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
+}
+
+fn unsorted(bits: u64) -> f64 {
+    f64::from_bits(if bits >> 63 == 1 { bits & !(1 << 63) } else { !bits })
+}
+
+macro_rules! floats {
+    ($op:ty, $fold:expr, $trend:expr, $identity:expr, $function:expr, $encode:expr, $decode:expr) => {
+        impl sealed::Law<f64> for $op {
+            #[allow(private_interfaces)]
+            const FOLD: Fold = $fold;
+            const TREND: Trend = $trend;
+            const KIND: Kind = Kind::Gauge;
+            const IDENTITY: f64 = $identity;
+
+            #[inline(always)]
+            fn encode(value: f64) -> u64 {
+                $encode(value)
+            }
+
+            #[inline(always)]
+            fn decode(word: u64) -> f64 {
+                $decode(word)
+            }
+
+            fn fold(a: f64, b: f64) -> f64 {
+                $function(a, b)
+            }
+        }
+
+        impl Operation<f64> for $op {}
+    };
+}
+
+floats!(Sum, Fold::FloatSum, Trend::Average, 0.0, |a, b| a + b, f64::to_bits, f64::from_bits);
+floats!(Max, Fold::Max, Trend::Max, f64::NEG_INFINITY, f64::max, encode_float, decode_float);
+floats!(Min, Fold::Max, Trend::Min, f64::INFINITY, f64::min, |value: f64| encode_float(-value), |word| {
+    -decode_float(word)
+});
+
+fn encode_float(value: f64) -> u64 {
+    if value.is_nan() { 0 } else { sortable(value) - LOWEST }
+}
+
+fn decode_float(word: u64) -> f64 {
+    unsorted(word + LOWEST)
+}
 
 /// A variable whose value is `Op` over everything written to it, by any thread, since creation.
 ///
 /// Use it by the names [`Adder`], [`Maxer`] and [`Miner`]. What threads that ended have written counts.
-pub struct Reducer<T, Op> {
+pub struct Reducer<T: Number, Op: Operation<T>> {
     word: Word,
+    sampling: Sampling<T, Option<T>>,
     of: PhantomData<fn() -> (T, Op)>,
 }
 
-/// The sum of what was added: `i64`, or `u64` where the sum only grows.
+/// The sum of what was added: `i64` or `f64`, or `u64` where the sum only grows (which makes it a
+/// [`Kind::Counter`]).
 ///
 /// ```
 /// let bytes = bvar::Adder::<i64>::new();
@@ -107,8 +219,6 @@ pub type Maxer<T> = Reducer<T, Max>;
 pub type Miner<T> = Reducer<T, Min>;
 
 impl<T: Number, Op: Operation<T>> Reducer<T, Op> {
-    const FOLD: Fold = if Op::ADDS { Fold::Sum } else { Fold::Max };
-
     /// A variable that nothing has been written to.
     ///
     /// *Blocking:* the thread, for the time of a short internal lock.
@@ -116,7 +226,7 @@ impl<T: Number, Op: Operation<T>> Reducer<T, Op> {
     /// # Panics
     /// If the process would hold more than 2^28 words of variables.
     pub fn new() -> Self {
-        Reducer { word: Word::new(Self::FOLD), of: PhantomData }
+        Reducer { word: Word::new(Op::FOLD), sampling: Sampling::new(), of: PhantomData }
     }
 
     /// The value: the fold over all threads.
@@ -125,12 +235,12 @@ impl<T: Number, Op: Operation<T>> Reducer<T, Op> {
     ///
     /// *Blocking:* the thread, for the time of a short internal lock.
     pub fn get(&self) -> T {
-        T::from_bits(self.word.read() ^ Op::IDENTITY.into_bits())
+        Op::decode(self.word.read())
     }
 
     #[inline(always)]
     fn write(&self, value: T) {
-        self.word.write(Self::FOLD, value.into_bits() ^ Op::IDENTITY.into_bits());
+        self.word.write(Op::FOLD, Op::encode(value));
     }
 }
 
@@ -183,6 +293,43 @@ impl<T: Number, Op: Operation<T>> Variable for Reducer<T, Op> {
     fn value(&self) -> Value {
         self.get().into()
     }
+
+    fn kind(&self) -> Kind {
+        Op::KIND
+    }
+
+    /// Sums have one. A largest or smallest value since creation would be a line with a few steps: expose a
+    /// [`Window`](crate::Window) of it instead.
+    fn trend(&self) -> Trend {
+        if Op::TREND == Trend::Average { Trend::Average } else { Trend::None }
+    }
+}
+
+impl<T: Number, Op: Operation<T>> Sampled for Reducer<T, Op> {
+    type Delta = T;
+    /// The sum at the last sample.
+    type Mark = Option<T>;
+    type Output = T;
+    const TREND: Trend = Op::TREND;
+
+    fn sampling(&self) -> &Sampling<T, Option<T>> {
+        &self.sampling
+    }
+
+    fn take(&self, mark: &mut Option<T>) -> Option<T> {
+        if Op::FOLD == Fold::Max {
+            let max = self.word.take_max();
+            return (max > 0).then(|| Op::decode(max));
+        }
+        let word = self.word.read();
+        let now = Op::decode(word);
+        let gained = now.minus(mark.replace(now).unwrap_or(T::ZERO));
+        (Op::encode(gained) != 0).then_some(gained)
+    }
+
+    fn fold<'a>(seconds: impl Iterator<Item = &'a T>) -> T {
+        seconds.fold(Op::IDENTITY, |total, second| Op::fold(total, *second))
+    }
 }
 
 impl<T: Number, Op: Operation<T>> fmt::Debug for Reducer<T, Op> {
@@ -231,7 +378,7 @@ mod tests {
         let variables: [&dyn Variable; 3] = [&sum, &max, &min];
         let mut text = String::new();
         for variable in variables {
-            variable.describe(&mut text).unwrap();
+            variable.describe(&mut text, false).unwrap();
             text.push('\n');
         }
         assert_eq!(text, "-12\n34\n-5\n");

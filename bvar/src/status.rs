@@ -2,7 +2,9 @@
 //!
 //! Must never run code of the owner (a clone, a drop, the function of a [`PassiveStatus`]) under a lock.
 
-use crate::variable::{Value, Variable};
+use crate::reducer::Number;
+use crate::sampling::{Sampled, Sampling};
+use crate::variable::{Kind, Trend, Value, Variable};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,12 +20,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// ```
 pub struct Status<T> {
     current: Mutex<Arc<T>>,
+    element_names: Vec<String>,
 }
 
 impl<T> Status<T> {
     /// A status with a first value.
     pub fn new(value: T) -> Self {
-        Status { current: Mutex::new(Arc::new(value)) }
+        Status { current: Mutex::new(Arc::new(value)), element_names: Vec::new() }
+    }
+
+    /// Names the elements of a vector (an array or a `Vec` of numbers), for the legends of charts.
+    pub fn with_element_names<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.element_names = names.into_iter().map(Into::into).collect();
+        self
     }
 
     /// Replaces the value.
@@ -54,6 +63,15 @@ impl<T: Clone + Into<Value> + Send + Sync> Variable for Status<T> {
     fn value(&self) -> Value {
         self.get().into()
     }
+
+    /// Kept for numbers and vectors of them.
+    fn trend(&self) -> Trend {
+        Trend::Average
+    }
+
+    fn element_names(&self) -> Vec<String> {
+        self.element_names.clone()
+    }
 }
 
 impl<T: fmt::Debug> fmt::Debug for Status<T> {
@@ -77,14 +95,37 @@ impl<T: fmt::Debug> fmt::Debug for Status<T> {
 /// assert!(bvar::describe("process_uptime_example").is_some());
 /// # Ok::<(), bvar::ExposeError>(())
 /// ```
+///
+/// Exposed, it is asked once a second for its history if it is a number or a vector; and a [`Window`](crate::Window)
+/// over numbers, which shows by how much they grew, asks once a second too. Both do so in the thread
+/// `bvar_sampler`, which a function that blocks would hold up.
 pub struct PassiveStatus<T> {
     ask: Box<dyn Fn() -> T + Send + Sync>,
+    kind: Kind,
+    element_names: Vec<String>,
+    sampling: Sampling<T, Option<T>>,
 }
 
 impl<T> PassiveStatus<T> {
     /// A variable whose value is what `ask` returns.
     pub fn new(ask: impl Fn() -> T + Send + Sync + 'static) -> Self {
-        PassiveStatus { ask: Box::new(ask) }
+        PassiveStatus {
+            ask: Box::new(ask),
+            kind: Kind::Gauge,
+            element_names: Vec::new(),
+            sampling: Sampling::new(),
+        }
+    }
+
+    /// The same for a number that only grows.
+    pub fn counter(ask: impl Fn() -> T + Send + Sync + 'static) -> Self {
+        PassiveStatus { kind: Kind::Counter, ..Self::new(ask) }
+    }
+
+    /// Names the elements of a vector (an array or a `Vec` of numbers), for the legends of charts.
+    pub fn with_element_names<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.element_names = names.into_iter().map(Into::into).collect();
+        self
     }
 
     /// Asks the function.
@@ -95,9 +136,43 @@ impl<T> PassiveStatus<T> {
     }
 }
 
-impl<T: Into<Value>> Variable for PassiveStatus<T> {
+impl<T: Into<Value> + Send> Variable for PassiveStatus<T> {
     fn value(&self) -> Value {
         self.get().into()
+    }
+
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Kept for numbers and vectors of them.
+    fn trend(&self) -> Trend {
+        Trend::Average
+    }
+
+    fn element_names(&self) -> Vec<String> {
+        self.element_names.clone()
+    }
+}
+
+impl<T: Number> Sampled for PassiveStatus<T> {
+    type Delta = T;
+    /// The value at the last sample.
+    type Mark = Option<T>;
+    type Output = T;
+    const TREND: Trend = Trend::Average;
+
+    fn sampling(&self) -> &Sampling<T, Option<T>> {
+        &self.sampling
+    }
+
+    fn take(&self, mark: &mut Option<T>) -> Option<T> {
+        let now = self.get();
+        Some(now.minus(mark.replace(now).unwrap_or(T::ZERO)))
+    }
+
+    fn fold<'a>(seconds: impl Iterator<Item = &'a T>) -> T {
+        seconds.fold(T::ZERO, |total, second| total.plus(*second))
     }
 }
 
@@ -114,7 +189,7 @@ mod tests {
 
     fn described(variable: &dyn Variable) -> String {
         let mut text = String::new();
-        variable.describe(&mut text).unwrap();
+        variable.describe(&mut text, false).unwrap();
         text
     }
 

@@ -39,8 +39,11 @@ impl Variable for FlagVariable {
         self.flag.value()
     }
 
-    fn describe(&self, out: &mut dyn fmt::Write) -> fmt::Result {
-        out.write_str(&self.flag.value_text())
+    fn describe(&self, out: &mut dyn fmt::Write, quotes: bool) -> fmt::Result {
+        match self.flag.value() {
+            value @ Value::Text(_) if quotes => write!(out, "{}", value.quoted()),
+            _ => out.write_str(&self.flag.value_text()),
+        }
     }
 }
 
