@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::time::Instant;
 
-use bthread::trace::{self, StackTrace};
+use bthread::trace::{self, Held, StackTrace, TraceError};
 
 use super::context::PageContext;
 use super::page::Page;
@@ -52,14 +52,14 @@ fn all() -> String {
     let total = threads.len();
     threads.truncate(THREADS_MAX);
     // Each of them is looked at alone, so that none is stopped for longer than a copy of its stack takes.
-    let seen: Vec<_> = threads.iter().map(|(id, _)| trace::of_thread(*id)).collect();
-    let stacks = seen.iter().filter_map(|seen| seen.as_ref().ok().map(|seen| seen.stack.clone()));
-    let mut texts = stacks::texts(stacks.collect::<Vec<StackTrace>>()).into_iter();
+    let seen: Vec<_> = threads.iter().map(|(id, _)| look(*id)).collect();
+    let found = seen.iter().filter_map(|seen| seen.as_ref().ok().map(|(_, stack)| stack.clone()));
+    let mut texts = stacks::texts(found.collect()).into_iter();
     let mut out = String::new();
     for ((id, name), seen) in threads.iter().zip(&seen) {
         _ = match seen {
-            Ok(seen) => {
-                writeln!(out, "Thread {id} ({name}): {}\n{}", seen.held, texts.next().unwrap_or_default())
+            Ok((held, _)) => {
+                writeln!(out, "Thread {id} ({name}): {held}\n{}", texts.next().unwrap_or_default())
             }
             Err(why) => writeln!(out, "Thread {id} ({name}): {why}\n"),
         };
@@ -69,6 +69,15 @@ fn all() -> String {
     }
     _ = write!(out, "\n\ntime={}ms", begin.elapsed().as_millis());
     out
+}
+
+/// What a thread does, and its calls under way.
+fn look(thread: i32) -> Result<(Held, StackTrace), TraceError> {
+    match trace::of_thread(thread) {
+        Ok(seen) => Ok((seen.held, seen.stack)),
+        Err(TraceError::Itself) => Ok((Held::Running, trace::capture())),
+        Err(why) => Err(why),
+    }
 }
 
 #[cfg(test)]
@@ -82,8 +91,14 @@ mod tests {
         assert_eq!(server.ask(&get("/threads")).status, 403);
         server.options = PageOptions::new().threads();
         let (tell, wait) = std::sync::mpsc::channel::<()>();
+        let (begin, began) = std::sync::mpsc::channel();
         let named = std::thread::Builder::new().name("<script>".to_owned());
-        let thread = named.spawn(move || wait.recv()).unwrap();
+        let thread = named.spawn(move || {
+            begin.send(()).unwrap();
+            wait.recv()
+        });
+        let thread = thread.unwrap();
+        began.recv().unwrap(); // it has its name by now
         let text = server.text("/threads");
         assert!(text.contains("(<script>): ") && text.contains("\n\ntime="), "{text}");
         assert!(!server.html("/threads").contains("<script>"));
