@@ -49,14 +49,16 @@
 
 #![deny(unsafe_code)]
 
+pub mod default_variables;
 pub mod dump;
 pub mod flag;
+pub mod multi;
+pub mod prometheus;
 pub mod wildcard;
 
 mod agent;
 mod collector;
 mod latency;
-mod multi;
 mod name;
 mod percentile;
 mod recorder;
@@ -75,7 +77,7 @@ pub use latency::{
     ExposedLatencyRecorder, Figure, LatencyFigure, LatencyRecorder, LatencySnapshot, LatencyTotals,
     LatencyUnit, LatencyWindow,
 };
-pub use multi::{LabelsError, MAX_LABEL_VALUE_LEN, MAX_LABELS, MultiDimension};
+pub use multi::{ExposedMultiDimension, LabelsError, MultiDimension};
 pub use name::{MAX_NAME_LEN, normalize_name};
 pub use percentile::{Distribution, Histogram};
 pub use recorder::{Average, IntRecorder};

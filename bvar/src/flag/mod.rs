@@ -22,7 +22,7 @@
 //! Must never run a flag's check or its `on_change` under a lock.
 
 mod args;
-mod own;
+pub(crate) mod own;
 mod registry;
 mod text;
 mod value;

@@ -41,7 +41,7 @@ impl Variable for FlagVariable {
 
     fn describe(&self, out: &mut dyn fmt::Write, quotes: bool) -> fmt::Result {
         match self.flag.value() {
-            value @ Value::Text(_) if quotes => write!(out, "{}", value.quoted()),
+            text @ Value::Text(_) if quotes => write!(out, "{}", text.quoted()),
             _ => out.write_str(&self.flag.value_text()),
         }
     }

@@ -3,6 +3,7 @@
 //! Owns their names and how each is shown (`spec/bvar.md` §8). Must never compute a figure: the recorder does.
 
 use super::{LatencyRecorder, LatencyWindow};
+use crate::flag::own::{LATENCY_P1, LATENCY_P2, LATENCY_P3};
 use crate::name;
 use crate::recorder::shown_average;
 use crate::registry::{self, ExposeError, Exposed};
@@ -13,9 +14,10 @@ use std::sync::Arc;
 // Relaxed: a random number orders nothing.
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// The three percentiles, in percent, that have a name of their own besides 99.9% and 99.99%.
-fn shown_percentiles() -> [u32; 3] {
-    [80, 90, 99]
+/// The three percentiles, in percent, that have a name of their own besides 99.9% and 99.99%. A change counts for
+/// recorders exposed from then on.
+pub(crate) fn shown_percentiles() -> [u32; 3] {
+    [&LATENCY_P1, &LATENCY_P2, &LATENCY_P3].map(|percent| percent.get().clamp(1, 99) as u32)
 }
 
 /// The shares of the points of the cumulative distribution, in percent, and where they stand in its chart.

@@ -4,6 +4,7 @@
 
 mod exposed;
 
+pub(crate) use exposed::shown_percentiles;
 pub use exposed::{ExposedLatencyRecorder, Figure, LatencyFigure};
 
 use crate::percentile::{Distribution, Histogram};
@@ -34,7 +35,7 @@ impl LatencyUnit {
         u64::try_from(units).unwrap_or(u64::MAX)
     }
 
-    fn per_micro(self) -> u64 {
+    pub(crate) fn per_micro(self) -> u64 {
         match self {
             LatencyUnit::Micros => 1,
             LatencyUnit::Nanos => 1000,

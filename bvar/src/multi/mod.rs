@@ -5,13 +5,21 @@
 
 mod flags;
 mod labels;
+mod registry;
+mod stat;
 mod table;
 #[cfg(test)]
 mod tests;
 
 pub use labels::{LabelsError, MAX_LABEL_VALUE_LEN, MAX_LABELS};
+pub use registry::{ExposedMultiDimension, count, describe, evicted, expose, names};
+pub use stat::{Family, FamilyKind, Sample, Stat};
 
 pub(crate) use flags::FLAGS;
+pub(crate) use registry::{
+    SampleSink, visit_all, write_label_value, write_lines, write_number, write_series,
+};
+pub(crate) use stat::shown_quantiles;
 
 use std::fmt;
 use std::sync::Arc;

@@ -26,7 +26,8 @@ pub enum ExposeError {
     NameTooLong,
     /// Another variable has this (normalised) name; it keeps it.
     Duplicate(String),
-    /// [`MAX_EXPOSED`] variables are exposed already.
+    /// [`MAX_EXPOSED`] variables are exposed already, or as many variables with labels as the flag
+    /// `bvar_max_multi_dimension_metric_number` says.
     TooMany,
 }
 
@@ -38,7 +39,7 @@ impl fmt::Display for ExposeError {
                 write!(f, "the name of a variable is longer than {MAX_NAME_LEN} bytes")
             }
             ExposeError::Duplicate(name) => write!(f, "a variable named {name} is exposed already"),
-            ExposeError::TooMany => write!(f, "{MAX_EXPOSED} variables are exposed already"),
+            ExposeError::TooMany => write!(f, "too many variables are exposed already"),
         }
     }
 }

@@ -18,7 +18,7 @@ pub const MAX_WINDOW_SECONDS: u32 = 3600;
 
 /// The length of a window that asks for 0 seconds: as far apart as dumps are.
 pub(crate) fn default_window() -> u32 {
-    10
+    crate::dump::DUMP_INTERVAL.get().max(1) as u32
 }
 
 /// The seconds that a window which asks for `seconds` has.
