@@ -19,6 +19,8 @@ use crate::server::{Routes, Target};
 use crate::service::MethodDescriptor;
 use crate::user_fields::UserFields;
 
+pub use crate::span::TraceContext;
+
 /// Which end of a connection a codec reads for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -317,17 +319,6 @@ pub struct RequestInfo {
     pub rare: Option<Box<RareRequestInfo>>,
 }
 
-/// Where in a trace a request stands (W3C Trace Context; brpc's ids are the lower 64 bits).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TraceContext {
-    /// Never 0.
-    pub trace_id: u128,
-    /// The caller's span, which is the parent of the request's.
-    pub span_id: u64,
-    /// The caller records the trace, so that it should be recorded here as well.
-    pub is_sampled: bool,
-}
-
 /// The parts of [`RequestInfo`] that few requests have.
 #[derive(Debug, Default)]
 pub struct RareRequestInfo {
@@ -385,6 +376,8 @@ pub struct OutgoingRequest<'a> {
     pub user_fields: &'a UserFields,
     /// The time that the caller still waits, if the server is to know it.
     pub timeout: Option<Duration>,
+    /// The span of the call, if it is recorded.
+    pub trace: Option<TraceContext>,
 }
 
 /// A reply as a protocol has read it.

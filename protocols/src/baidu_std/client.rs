@@ -3,6 +3,7 @@
 use iobuf::IoBuf;
 use rpc::error::{EREQUEST, ERESPONSE, RpcError};
 use rpc::protocol::{ClientSide, Frame, IncomingReply, OutgoingRequest, WireError};
+use rpc::span::SpanId;
 
 use super::BaiduStd;
 use super::codec::{Aux, Encoding, Kind, Meta, MetaToWrite, description, text, write_frame};
@@ -20,6 +21,10 @@ impl ClientSide for BaiduStd {
                 log_id: request.log_id,
                 request_id: request.request_id,
                 timeout_ms,
+                trace: request.trace.map_or([0; 3], |trace| {
+                    let id = |id: Option<SpanId>| id.map_or(0, SpanId::to_u64);
+                    [trace.trace_id.low(), id(trace.span_id), id(trace.parent_id)]
+                }),
             },
             correlation_id: request.correlation_id,
             user_fields: request.user_fields,

@@ -12,7 +12,7 @@
 //! | content types other than protobuf (json, proto-json, proto-text) | refused with EREQUEST | refused with EREQUEST |
 //! | crc32c checksum | refused with EREQUEST; other types are accepted unchecked, as in brpc | the same |
 //! | authentication data | not asked for | not sent |
-//! | trace ids | read over | not sent |
+//! | trace ids (the lower 64 bits) | the request is recorded, as part of its caller's trace | sent if the call is recorded |
 //! | streams (`stream_settings`) | read over: the call is answered, the stream is not accepted | not sent |
 //!
 //! What is refused is refused in the words that brpc has for a type that nobody registered. Texts that are not UTF-8,

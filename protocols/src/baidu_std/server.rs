@@ -10,6 +10,7 @@ use rpc::protocol::{
     WireError,
 };
 use rpc::server::{MethodId, NoRoute, Routes, Target};
+use rpc::span::TraceContext;
 
 use super::BaiduStd;
 use super::codec::{
@@ -30,7 +31,9 @@ impl ServerSide for BaiduStd {
         let named = meta.request.unwrap_or_default();
         let method = find(routes, named.service_name, named.method_name);
         let timeout = u64::try_from(named.timeout_ms).ok().filter(|ms| *ms > 0).map(Duration::from_millis);
-        let info = RequestInfo { log_id: named.log_id, trace: None, rare: rare(&meta, &named) };
+        let [trace, span, parent] = named.trace;
+        let trace = TraceContext::from_brpc(trace, span, parent);
+        let info = RequestInfo { log_id: named.log_id, trace, rare: rare(&meta, &named) };
         let (attachment_size, encoding) = (meta.attachment_size, meta.encoding);
         let extra = if meta.checksum_value.is_empty() {
             None

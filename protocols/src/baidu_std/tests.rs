@@ -9,6 +9,7 @@ use rpc::protocol::{
     ClientSide, Codec, Frame, IncomingReply, OutgoingReply, OutgoingRequest, Parsed, Protocol, ReplyToken,
     Role, ServerSide, WireError,
 };
+use rpc::span::TraceContext;
 use rpc::{Limits, MethodDescriptor, UserFields};
 
 use super::BAIDU_STD;
@@ -130,6 +131,7 @@ fn write_request(name: &str, options: impl FnOnce(&mut OutgoingRequest<'_>), mes
         request_id: "",
         user_fields: &fields,
         timeout: None,
+        trace: None,
     };
     options(&mut outgoing);
     let mut out = IoBuf::new();
@@ -161,6 +163,10 @@ fn requests_are_written_as_brpc_writes_them() {
     fields.set("k1", "v1");
     let fields: &'static UserFields = Box::leak(Box::new(fields));
     write_request("user_fields", |request| request.user_fields = fields, &hello);
+    let (meta, _) = halves(&frames(vector("trace").0)[0]);
+    let [trace, span, parent] = Meta::read(&meta).unwrap().request.unwrap().trace;
+    assert_ne!(trace, 0);
+    write_request("trace", |request| request.trace = TraceContext::from_brpc(trace, span, parent), &hello);
     let slow = Echo { message: "hello brpc".into(), sleep_us: Some(200_000) };
     write_request("concurrent_three", |_| {}, &slow);
 }
@@ -339,7 +345,9 @@ fn texts_that_are_not_utf8_are_made_so() {
 fn any_meta() -> impl Strategy<Value = RpcMeta> {
     let bytes = || proptest::option::of(proptest::collection::vec(any::<u8>(), 0..20));
     let number = || proptest::option::of(any::<i32>());
-    let request = (bytes(), bytes(), proptest::option::of(any::<i64>()), bytes(), number());
+    let id = || proptest::option::of(any::<i64>());
+    let trace = (id(), id(), id());
+    let request = (bytes(), bytes(), id(), trace, bytes(), number());
     let response = (number(), bytes());
     (
         proptest::option::of(request),
@@ -352,14 +360,17 @@ fn any_meta() -> impl Strategy<Value = RpcMeta> {
     )
         .prop_map(
             |(request, response, compress_type, id, content_type, checksum_type, checksum_value)| RpcMeta {
-                request: request.map(|(service_name, method_name, log_id, request_id, timeout_ms)| {
+                request: request.map(|(service_name, method_name, log_id, trace, request_id, timeout_ms)| {
+                    let (trace_id, span_id, parent_span_id) = trace;
                     super::codec::reference::RpcRequestMeta {
                         service_name,
                         method_name,
                         log_id,
                         request_id,
                         timeout_ms,
-                        ..Default::default()
+                        trace_id,
+                        span_id,
+                        parent_span_id,
                     }
                 }),
                 response: response.map(|(error_code, error_text)| super::codec::reference::RpcResponseMeta {

@@ -107,6 +107,7 @@ impl<P: DefaultRegistry> ChannelBuilder<P> {
     /// [`EINVAL`] for an address that is none, a protocol that the registry does not have or channels cannot speak,
     /// and a connection type that the protocol does not have.
     pub fn connect(self, address: impl fmt::Display) -> Result<Channel<P>, RpcError> {
+        crate::span::register_flags();
         let remote = Endpoint::resolve(&address.to_string())?;
         let protocol = self.find_protocol()?;
         let side = protocol.client().ok_or_else(|| {
@@ -115,6 +116,7 @@ impl<P: DefaultRegistry> ChannelBuilder<P> {
         self.check_connection_type(protocol)?;
         Ok(Channel::new(ChannelState {
             side,
+            protocol: protocol.name(),
             connection: SingleConnection::new(remote, protocol, self.connect_timeout, self.limits),
             timeout: self.timeout,
             max_retry: self.max_retry,

@@ -25,6 +25,7 @@ use crate::error::{ECANCELED, RpcError};
 use crate::message::ProtoMessage;
 use crate::protocol::IncomingReply;
 use crate::socket::lock;
+use crate::span::Span;
 use crate::starting;
 
 /// A call in progress whose response is a `T`: join it, await it, or drop it, which cancels it.
@@ -228,6 +229,7 @@ impl HeldCall {
         }
         state.earlier = Some(error);
         state.attempt += 1;
+        self.request.span.as_ref().inspect(|span| span.retry());
         state.place = None;
         drop(state);
         // Not here: this may be within the failing of a connection, with other calls still to be told.
@@ -249,6 +251,7 @@ impl HeldCall {
             return;
         }
         state.is_running = false;
+        self.request.note_end(&result);
         let ended = Ended { result, latency: self.request.started.elapsed() };
         state.ended = Some(ended);
         let (place, timer, waker) = (state.place.take(), state.timer.take(), state.waker.take());
@@ -283,6 +286,10 @@ impl HeldCall {
 }
 
 impl PendingCall for HeldCall {
+    fn span(&self) -> Option<&Span> {
+        self.request.span.as_ref()
+    }
+
     fn end(self: Arc<Self>, outcome: Outcome) {
         match outcome {
             Outcome::Replied(reply) => self.finish(Ok(reply)),

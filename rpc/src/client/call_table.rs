@@ -149,6 +149,10 @@ mod tests {
     struct Number(usize);
 
     impl PendingCall for Number {
+        fn span(&self) -> Option<&crate::span::Span> {
+            None
+        }
+
         fn end(self: Arc<Self>, _: Outcome) {}
     }
 

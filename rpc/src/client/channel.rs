@@ -34,6 +34,8 @@ pub struct Channel<P: DefaultRegistry> {
 /// What was decided about a channel, and its connection.
 pub(super) struct ChannelState {
     pub(super) side: &'static dyn ClientSide,
+    /// The protocol's name.
+    pub(super) protocol: &'static str,
     pub(super) connection: SingleConnection,
     pub(super) timeout: Duration,
     pub(super) max_retry: u32,
@@ -69,9 +71,10 @@ impl<P: DefaultRegistry> Channel<P> {
         request: &Req,
     ) -> Result<Reply<Resp>, RpcError> {
         let call = Request::new(&self.state, method, options);
-        let reply = waiting::call(&self.state, &call, &MessageBody(request))?;
+        let result = waiting::call(&self.state, &call, &MessageBody(request));
         let latency = call.started.elapsed();
-        call.read(&self.state, reply, latency)
+        call.note_end(&result);
+        call.read(&self.state, result?, latency)
     }
 
     /// Starts a call, to be joined or awaited. Never blocks, never fails: an error is what the call ends with.

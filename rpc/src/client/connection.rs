@@ -10,6 +10,7 @@ use crate::error::{EFAILEDSOCKET, EHOSTDOWN, EOVERCROWDED, EUNUSED, RpcError};
 use crate::limits::Limits;
 use crate::protocol::{Frame, Protocol, Role};
 use crate::socket::{Message, Socket, SocketOwner, lock};
+use crate::span::Point;
 use crate::transport::Endpoint;
 
 /// After connecting has failed, calls fail at once with [`EHOSTDOWN`] for so long, instead of trying again.
@@ -36,11 +37,16 @@ impl SocketOwner for ClientConnection {
         let Some(side) = socket.protocol_of(&message).client() else {
             return;
         };
+        let size = message.frame.bytes.len();
         // A reply that cannot be read is nobody's; one whose call is gone came too late. Both are dropped.
         let Ok(reply) = side.read_reply(message.frame) else {
             return;
         };
         if let Some(call) = self.calls.remove(reply.correlation_id) {
+            if let Some(span) = call.span() {
+                span.reach_at(Point::Received, message.received);
+                span.set_response_size(size);
+            }
             call.end(Outcome::Replied(reply));
         }
     }

@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use crate::error::RpcError;
 use crate::protocol::IncomingReply;
+use crate::span::Span;
 
 /// A call that waits for its reply in a connection's table.
 pub(super) trait PendingCall: Send + Sync {
     /// The attempt has ended. Called by whoever removed the call from the table, so once for each time that it was put
     /// there; no lock is held. Must not block.
     fn end(self: Arc<Self>, outcome: Outcome);
+
+    /// Its span, if it is recorded.
+    fn span(&self) -> Option<&Span>;
 }
 
 /// How one attempt ended.

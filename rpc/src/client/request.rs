@@ -14,6 +14,7 @@ use crate::message::{self, Body, ProtoMessage};
 use crate::protocol::{IncomingReply, OutgoingRequest};
 use crate::service::MethodDescriptor;
 use crate::socket::{Overcrowded, Socket};
+use crate::span::{self, Point, Span};
 
 /// A call, apart from its body and its progress.
 pub(super) struct Request {
@@ -24,6 +25,8 @@ pub(super) struct Request {
     /// `None`: there is no deadline.
     pub(super) deadline: Option<Instant>,
     pub(super) max_retry: u32,
+    /// If it is recorded.
+    pub(super) span: Option<Span>,
 }
 
 /// Where an attempt waits for its reply.
@@ -41,7 +44,16 @@ impl Request {
         let started = Instant::now();
         let timeout = options.timeout.unwrap_or(channel.timeout);
         let max_retry = options.max_retry.unwrap_or(channel.max_retry);
-        Request { method, options, started, timeout, deadline: started.checked_add(timeout), max_retry }
+        let span = Span::of_call(started, || span::Request {
+            method: method.full_name,
+            remote: channel.connection.remote(),
+            protocol: channel.protocol,
+            log_id: options.log_id,
+            request_id: &options.request_id,
+            request_size: 0, // known when it is written
+        });
+        let deadline = started.checked_add(timeout);
+        Request { method, options, started, timeout, deadline, max_retry, span }
     }
 
     /// Puts `call` in a connection's table. Nothing is written yet.
@@ -71,12 +83,16 @@ impl Request {
             request_id: &self.options.request_id,
             user_fields: &self.options.user_fields,
             timeout: self.time_to_tell(channel),
+            trace: self.span.as_ref().map(Span::context),
         };
         let mut out = IoBuf::new();
-        let written = channel
-            .side
-            .write_request(outgoing, &mut out)
-            .and_then(|()| place.socket.write(out, Overcrowded::Refuse));
+        let written = channel.side.write_request(outgoing, &mut out).and_then(|()| {
+            if let Some(span) = &self.span {
+                span.set_request_size(out.len());
+                span.reach(Point::Serialised);
+            }
+            place.socket.write_traced(out, Overcrowded::Refuse, self.span.clone())
+        });
         written.map_err(|error| place.leave().then(|| Failure::unsent(error)))
     }
 
@@ -95,6 +111,16 @@ impl Request {
     pub(super) fn timed_out(&self, channel: &ChannelState) -> RpcError {
         let remote = channel.connection.remote();
         RpcError::new(ERPCTIMEDOUT, format!("Reached timeout={}ms @{remote}", self.timeout.as_millis()))
+    }
+
+    /// Notes how the call has ended.
+    pub(super) fn note_end(&self, result: &Result<IncomingReply, RpcError>) {
+        let Some(span) = &self.span else { return };
+        span.reach(Point::Ended);
+        match result {
+            Ok(IncomingReply { error: None, .. }) => {}
+            Ok(IncomingReply { error: Some(error), .. }) | Err(error) => span.set_error(error),
+        }
     }
 
     /// Reads the response message.

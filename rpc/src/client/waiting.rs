@@ -13,6 +13,7 @@ use crate::error::RpcError;
 use crate::message::Body;
 use crate::protocol::IncomingReply;
 use crate::socket::lock;
+use crate::span::Span;
 
 /// Makes a call and waits for its end.
 ///
@@ -34,12 +35,14 @@ pub(super) fn call(
             return Err(error);
         }
         earlier = Some(error);
+        request.span.as_ref().inspect(|span| span.retry());
     }
     unreachable!("the attempts are numbered with a u32, and at most that many are made")
 }
 
 fn try_once(channel: &ChannelState, request: &Request, body: &dyn Body) -> Result<IncomingReply, Failure> {
-    let waiter = Arc::new(Waiter { done: Butex::new(0), outcome: Mutex::new(None) });
+    let waiter =
+        Arc::new(Waiter { done: Butex::new(0), outcome: Mutex::new(None), span: request.span.clone() });
     let place = request.expect(channel, waiter.clone())?;
     match request.write(channel, &place, body) {
         Ok(()) | Err(None) => {}
@@ -57,6 +60,7 @@ struct Waiter {
     /// 1 once `outcome` is there.
     done: Butex,
     outcome: Mutex<Option<Outcome>>,
+    span: Option<Span>,
 }
 
 impl Waiter {
@@ -77,6 +81,10 @@ impl Waiter {
 }
 
 impl PendingCall for Waiter {
+    fn span(&self) -> Option<&Span> {
+        self.span.as_ref()
+    }
+
     fn end(self: Arc<Self>, outcome: Outcome) {
         *lock(&self.outcome) = Some(outcome);
         self.done.value().store(1, Ordering::Release); // pairs with the load in `wait`

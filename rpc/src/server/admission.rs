@@ -14,6 +14,7 @@ use crate::error::{ELIMIT, ELOGOFF, ENOCODE, EOVERCROWDED, EREQUEST, RpcError};
 use crate::protocol::{AfterReply, IncomingRequest, OutgoingReply, ReplyToken, ServerSide};
 use crate::service::MethodDescriptor;
 use crate::socket::{Overcrowded, Socket};
+use crate::span::{self, Point, Span};
 use crate::transport::Endpoint;
 use crate::user_fields::UserFields;
 
@@ -23,6 +24,7 @@ pub(super) fn admit(
     server: &Arc<ServerState>,
     origin: Origin,
     mut request: IncomingRequest,
+    span: Option<Span>,
 ) {
     if let Ok(Target::Page(page)) = request.target {
         return serve_page(socket, server, origin, page, request);
@@ -36,15 +38,40 @@ pub(super) fn admit(
             }
             let (refusal, after) =
                 error_reply(socket, server, origin.side, request.token, called, &error, IoBuf::new());
+            if let Some(span) = span {
+                span.set_error(&error);
+                span.set_response_size(refusal.len());
+                span.reach(Point::Serialised);
+            }
             socket.write_refusal(refusal);
             return answered(socket, origin, after);
         }
     };
     let body_size = request.payload.len() - attachment_size(&request);
     let body = request.payload.cut(body_size);
-    let call = ServerCall::new(socket.clone(), origin, method, request);
+    let running = span.as_ref().map(Span::run);
+    let call = ServerCall::new(socket.clone(), origin, method, request, span);
     let method = server.methods.method(method);
     method.service.call(method.index, call, body);
+    drop(running);
+}
+
+/// What the span of a request begins with.
+pub(super) fn traced<'a>(
+    socket: &'a Socket,
+    server: &ServerState,
+    request: &'a IncomingRequest,
+    protocol: &'static str,
+    request_size: usize,
+) -> span::Request<'a> {
+    span::Request {
+        method: method_of(server, request).map_or("", |method| method.full_name),
+        remote: socket.remote(),
+        protocol,
+        log_id: request.info.log_id,
+        request_id: request.info.rare.as_ref().map_or("", |rare| &rare.request_id),
+        request_size,
+    }
 }
 
 fn serve_page(

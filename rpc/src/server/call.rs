@@ -22,6 +22,7 @@ use crate::message::{Body, MessageBody, ProtoMessage};
 use crate::protocol::{AfterReply, IncomingRequest, OutgoingReply, RareRequestInfo, ReplyToken, RequestInfo};
 use crate::service::MethodDescriptor;
 use crate::socket::{Overcrowded, Socket};
+use crate::span::{Point, Span, SpanRef};
 use crate::transport::Endpoint;
 use crate::user_fields::UserFields;
 
@@ -45,6 +46,8 @@ pub struct ServerCall {
     request_attachment: IoBuf,
     response_attachment: IoBuf,
     response_user_fields: UserFields,
+    /// If the request is recorded.
+    span: Option<Span>,
 }
 
 impl ServerCall {
@@ -54,7 +57,11 @@ impl ServerCall {
         origin: Origin,
         method: MethodId,
         request: IncomingRequest,
+        span: Option<Span>,
     ) -> Self {
+        if let Some(span) = &span {
+            span.reach(Point::Entered); // and again once the message is read
+        }
         ServerCall {
             socket,
             origin,
@@ -69,6 +76,7 @@ impl ServerCall {
             request_attachment: request.payload,
             response_attachment: IoBuf::new(),
             response_user_fields: UserFields::default(),
+            span,
         }
     }
 
@@ -177,6 +185,19 @@ impl ServerCall {
         Some(tail)
     }
 
+    /// Notes something in the call's span, with the time; does nothing if the request is not recorded. See
+    /// [`span::annotate`](crate::span::annotate()), which needs no call.
+    pub fn annotate(&self, text: impl fmt::Display) {
+        if let Some(span) = &self.span {
+            span.to_ref().annotate(text);
+        }
+    }
+
+    /// The call's span, if the request is recorded: for bthreads and threads that go on with its work.
+    pub fn span(&self) -> Option<SpanRef> {
+        self.span.as_ref().map(Span::to_ref)
+    }
+
     /// Whether nobody waits for the answer any more: the connection is gone.
     pub fn is_canceled(&self) -> bool {
         self.socket.error().is_some()
@@ -217,6 +238,9 @@ impl ServerCall {
         } else {
             None
         };
+        if let Some(span) = &self.span {
+            span.reach(Point::Entered);
+        }
         read.ok_or_else(|| RpcError::new(EREQUEST, side.unreadable_request(token, M::FULL_NAME, size)))
     }
 
@@ -226,6 +250,10 @@ impl ServerCall {
 
     fn answer(&mut self, outcome: Result<&dyn Body, &RpcError>) {
         let Some(token) = self.token.take() else { return };
+        if let Some(span) = &self.span {
+            span.reach(Point::Answered);
+            outcome.err().inspect(|error| span.set_error(error));
+        }
         // Before the answer: who has it must find the call counted, and its place free.
         self.count(if self.close { Some(ECLOSE) } else { outcome.err().map(RpcError::code) });
         let after = if self.close {
@@ -262,7 +290,12 @@ impl ServerCall {
                 admission::error_reply(&self.socket, self.server(), side, token, method, error, attachment)
             }
         };
-        let _ = self.socket.write(out, Overcrowded::Ignore); // nobody is there any more to be told
+        let span = self.span.take();
+        if let Some(span) = &span {
+            span.set_response_size(out.len());
+            span.reach(Point::Serialised);
+        }
+        let _ = self.socket.write_traced(out, Overcrowded::Ignore, span); // nobody is there any more to be told
         after
     }
 

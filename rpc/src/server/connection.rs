@@ -11,6 +11,7 @@ use super::tail::TailState;
 use crate::error::{EREQUEST, RpcError};
 use crate::protocol::{Frame, Protocol, Role, ServerSide};
 use crate::socket::{Message, Socket, SocketOwner, lock};
+use crate::span::{Point, Span};
 
 /// What a server keeps for each connection.
 pub(crate) struct ServerConnection {
@@ -53,10 +54,20 @@ impl SocketOwner for ServerConnection {
             socket.set_failed(RpcError::internal("A server was given a protocol for clients"));
             return;
         };
+        let protocol = socket.protocol_of(&message).name();
+        let chosen = Span::choose();
+        let size = message.frame.bytes.len();
         match side.read_request(message.frame, &self.routes()) {
             Ok(request) => {
                 let origin = Origin { side, received: message.received, is_serial: message.is_serial };
-                admission::admit(socket, &self.server, origin, request);
+                let upstream = request.info.trace;
+                let span = Span::of_request(chosen, upstream, message.began, || {
+                    admission::traced(socket, &self.server, &request, protocol, size)
+                });
+                if let Some(span) = &span {
+                    span.reach_at(Point::Received, message.received);
+                }
+                admission::admit(socket, &self.server, origin, request, span);
             }
             Err(error) => {
                 socket.set_failed(RpcError::new(EREQUEST, error.to_string()));

@@ -86,6 +86,8 @@ pub(crate) struct Message {
     pub(crate) frame: Frame,
     /// When the read that completed it returned.
     pub(crate) received: Instant,
+    /// When the read that brought its first byte returned.
+    pub(crate) began: Instant,
     /// Whoever answers says so with [`Socket::answered`].
     pub(crate) is_serial: bool,
 }

@@ -80,6 +80,8 @@ struct Stream {
     is_gathering: bool,
     /// The peer has spoken a protocol whose answers must be in order.
     is_serial: bool,
+    /// When the first byte came of the message that is arriving.
+    began: Option<Instant>,
     /// Bytes may be left that somebody else's work kept from being cut.
     is_held: bool,
     /// What comes is not looked at any more.
@@ -115,6 +117,7 @@ impl Input {
             body: None,
             is_gathering: false,
             is_serial: false,
+            began: None,
             is_held: false,
             is_over: false,
         };
@@ -339,6 +342,9 @@ impl Stream {
             }
         };
         self.is_held = matches!(cut_up, CutUp::Held);
+        if self.is_gathering || !self.portal.is_empty() {
+            self.began.get_or_insert(received);
+        }
         self.note_partial(&arrivals.socket.input.traffic, received, count);
         Ok((count, cut_up))
     }
@@ -353,13 +359,14 @@ impl Stream {
 
     /// Passes on what was cut; true if that was a message.
     fn handle(&mut self, cut: Cut, before: usize, received: Instant, arrivals: &mut Arrivals<'_>) -> bool {
+        let began = self.began.unwrap_or(received);
         match cut {
             Cut::NeedMore => false,
             Cut::Message(protocol, frame, is_serial) => {
                 self.is_gathering = false;
                 let size = before.saturating_sub(self.portal.len());
                 self.message_size = (self.message_size * (AVERAGED - 1) + size) / AVERAGED;
-                self.pass_on(Message { protocol, frame, received, is_serial }, arrivals);
+                self.pass_on(Message { protocol, frame, received, began, is_serial }, arrivals);
                 true
             }
             Cut::Head(protocol, mut frame, is_serial) => {
@@ -371,7 +378,7 @@ impl Stream {
                     self.body = Some(pipe);
                     frame.body = Some(reader);
                     self.messenger.stream();
-                    self.pass_on(Message { protocol, frame, received, is_serial }, arrivals);
+                    self.pass_on(Message { protocol, frame, received, began, is_serial }, arrivals);
                 } else {
                     self.messenger.gather(frame);
                     self.is_gathering = true;
@@ -399,6 +406,7 @@ impl Stream {
     }
 
     fn pass_on(&mut self, message: Message, arrivals: &mut Arrivals<'_>) {
+        self.began = None;
         if message.is_serial {
             self.is_serial = true;
             arrivals.socket.input.answered.shut();

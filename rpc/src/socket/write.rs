@@ -5,6 +5,7 @@
 //! what a batch of messages leads to leaves in one system call; elsewhere it sends at once. When the kernel is full,
 //! the KeepWrite bthread takes the role over and waits. It must never reorder writes nor split one.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,6 +17,7 @@ use iobuf::IoBuf;
 
 use super::{Socket, lock};
 use crate::error::{ECLOSE, EOVERCROWDED, ERPCTIMEDOUT, RpcError};
+use crate::span::{Point, Span};
 use crate::starting;
 
 /// With so many bytes unwritten nothing is gained by waiting for more.
@@ -34,7 +36,7 @@ const CONNECTING: u8 = 2;
 
 /// The output side of one socket.
 pub(super) struct Output {
-    queue: Queue<IoBuf>,
+    queue: Queue<Write>,
     /// Bytes pushed and not yet taken by the kernel.
     unwritten: AtomicUsize,
     /// Bytes of the refusals pushed since there was last room for requests.
@@ -44,7 +46,7 @@ pub(super) struct Output {
     /// The thread that has deferred it, see [`this_thread`].
     deferred_on: AtomicUsize,
     /// What the sender has taken from the queue; its alone, the lock is never waited for.
-    sending: Mutex<IoBuf>,
+    sending: Mutex<Sending>,
     /// KeepWrite wants to be told of writability.
     blocked: AtomicBool,
     /// Bumped when the socket is writable again or has failed.
@@ -57,6 +59,46 @@ pub(super) struct Output {
     room: Butex,
     /// What has gone so far.
     pub(super) traffic: OutTraffic,
+}
+
+/// What is pushed on the queue.
+struct Write {
+    bytes: IoBuf,
+    /// Told when the kernel has taken the last byte; forgotten if that never happens.
+    span: Option<Span>,
+}
+
+/// What the sender is at.
+#[derive(Default)]
+struct Sending {
+    bytes: IoBuf,
+    /// Bytes that the kernel has taken so far.
+    taken: u64,
+    /// Spans of writes that are not taken, with the value of `taken` at which they are.
+    spans: VecDeque<(u64, Span)>,
+}
+
+impl Sending {
+    fn add(&mut self, write: Write) {
+        self.bytes.append_buf(write.bytes);
+        if let Some(span) = write.span {
+            self.spans.push_back((self.taken + self.bytes.len() as u64, span));
+        }
+    }
+
+    fn took(&mut self, bytes: usize) {
+        self.taken += bytes as u64;
+        while self.spans.front().is_some_and(|(end, _)| *end <= self.taken) {
+            if let Some((_, span)) = self.spans.pop_front() {
+                span.reach(Point::Written);
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.spans.clear();
+    }
 }
 
 /// Counted by the sender, read by pages and by whoever looks for slow peers.
@@ -123,6 +165,19 @@ impl Socket {
     /// [`EOVERCROWDED`] if asked to refuse; the socket's own error if it has failed. The bytes were not and will not
     /// be written. If it fails later, what is still queued is dropped and the owner is told of the failure alone.
     pub(crate) fn write(self: &Arc<Self>, bytes: IoBuf, overcrowded: Overcrowded) -> Result<(), RpcError> {
+        self.write_traced(bytes, overcrowded, None)
+    }
+
+    /// As [`write`](Self::write); `span` is told when the kernel has taken the last byte, and held until then.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub(crate) fn write_traced(
+        self: &Arc<Self>,
+        bytes: IoBuf,
+        overcrowded: Overcrowded,
+        span: Option<Span>,
+    ) -> Result<(), RpcError> {
         if let Some(error) = self.error() {
             return Err(error.clone());
         }
@@ -133,7 +188,7 @@ impl Socket {
         // Relaxed: a sum; the queue publishes the bytes.
         let cost = bytes.len() + WRITE_COST;
         let unwritten = output.unwritten.fetch_add(cost, Ordering::Relaxed) + cost;
-        match output.queue.push(bytes) {
+        match output.queue.push(Write { bytes, span }) {
             Push::First if unwritten >= FLUSH_BYTES => self.send(),
             Push::First => {
                 output.deferred_on.store(this_thread(), Ordering::Relaxed); // a hint
@@ -203,7 +258,7 @@ impl Socket {
     /// Keeps writes in the queue until [`let_writes_go`](Self::let_writes_go). Called before there are any.
     pub(super) fn hold_writes_back(&self) {
         self.output.unwritten.fetch_add(WRITE_COST, Ordering::Relaxed); // a sum, as in `write`
-        let first = self.output.queue.push(IoBuf::new());
+        let first = self.output.queue.push(Write { bytes: IoBuf::new(), span: None });
         debug_assert_eq!(first, Push::First);
         self.output.role.store(CONNECTING, Ordering::Release); // pairs with the Acquire in `take_role`
     }
@@ -279,23 +334,24 @@ impl Socket {
     fn send_turn(&self) -> Sent {
         let output = &self.output;
         let mut sending = lock(&output.sending);
-        let bytes = &mut *sending;
+        let sending = &mut *sending;
         let mut turn = 0;
         loop {
-            let writes = output.queue.drain(|more| bytes.append_buf(more));
+            let writes = output.queue.drain(|write| sending.add(write));
             self.count_as_written(writes * WRITE_COST);
             add(&output.traffic.messages, writes);
-            while !bytes.is_empty() {
+            while !sending.bytes.is_empty() {
                 if turn >= TURN_BYTES_MAX {
                     return Sent::Enough;
                 }
                 if self.error().is_some() {
-                    self.count_as_written(bytes.len());
-                    bytes.clear();
+                    self.count_as_written(sending.bytes.len());
+                    sending.clear();
                     break;
                 }
-                match self.transport.write(bytes) {
+                match self.transport.write(&mut sending.bytes) {
                     Ok(written) => {
+                        sending.took(written);
                         self.count_as_written(written);
                         add(&output.traffic.bytes, written);
                         turn += written;

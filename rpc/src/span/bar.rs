@@ -107,7 +107,7 @@ mod tests {
             (Point::Written, 120),
         ];
         for (point, at) in points {
-            record.points.set(point, us(at), false);
+            record.points.set(point, us(at));
         }
         record.waits.add(WaitKind::Sleep, WaitTotal { count: 2, time: us(40) });
         record.waits.add_ready(WaitTotal { count: 2, time: us(3) });
@@ -127,8 +127,8 @@ mod tests {
     fn what_was_not_noted_is_missing() {
         let mut record = SpanRecord::new(TraceId::new(), SpanId::new(), SpanKind::Client);
         assert_eq!(bar(&record), Bar { total: Duration::ZERO, parts: Vec::new() });
-        record.points.set(Point::Serialised, us(5), true);
-        record.points.set(Point::Ended, us(50), true);
+        record.points.set(Point::Serialised, us(5));
+        record.points.set(Point::Ended, us(50));
         let shown: Vec<_> = bar(&record).parts.iter().map(|part| (part.name, part.length)).collect();
         assert_eq!(shown, [("serialise", us(5)), ("wake", us(45))]);
     }

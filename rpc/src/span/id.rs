@@ -151,7 +151,7 @@ pub struct TraceContext {
     /// The parent of that span, which brpc's protocols carry too.
     pub parent_id: Option<SpanId>,
     /// Whether the caller records the trace. A server that is told so records its part.
-    pub sampled: bool,
+    pub is_sampled: bool,
 }
 
 /// Length of a `traceparent` of version 0.
@@ -165,7 +165,7 @@ impl TraceContext {
             trace_id: TraceId::from_u128(trace_id.into())?,
             span_id: SpanId::from_u64(span_id),
             parent_id: SpanId::from_u64(parent_id),
-            sampled: true,
+            is_sampled: true,
         })
     }
 
@@ -178,7 +178,7 @@ impl TraceContext {
     /// let context = rpc::span::TraceContext::from_traceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
     /// let context = context.unwrap();
     /// assert_eq!(context.trace_id.to_string(), "0af7651916cd43dd8448eb211c80319c");
-    /// assert!(context.sampled);
+    /// assert!(context.is_sampled);
     /// ```
     pub fn from_traceparent(value: &str) -> Result<Self, NoId> {
         let value = value.trim_ascii();
@@ -204,14 +204,14 @@ impl TraceContext {
             trace_id: value[3..35].parse()?,
             span_id: Some(value[36..52].parse()?),
             parent_id: None,
-            sampled: flags & 1 != 0,
+            is_sampled: flags & 1 != 0,
         })
     }
 
     /// The value of a `traceparent` header; none without a span.
     pub fn to_traceparent(&self) -> Option<String> {
         let span_id = self.span_id?;
-        Some(format!("00-{:032x}-{span_id}-{:02x}", self.trace_id.to_u128(), u8::from(self.sampled)))
+        Some(format!("00-{:032x}-{span_id}-{:02x}", self.trace_id.to_u128(), u8::from(self.is_sampled)))
     }
 }
 
@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn traceparents_that_break_the_format_are_none() {
         let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
-        assert!(!TraceContext::from_traceparent(good).unwrap().sampled);
+        assert!(!TraceContext::from_traceparent(good).unwrap().is_sampled);
         let bad = [
             "",
             "00",
@@ -290,14 +290,14 @@ mod tests {
             assert_eq!(TraceContext::from_traceparent(value), Err(NoId), "{value}");
         }
         let later = "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-03-more";
-        assert!(TraceContext::from_traceparent(later).unwrap().sampled);
+        assert!(TraceContext::from_traceparent(later).unwrap().is_sampled);
     }
 
     #[test]
     fn a_trace_of_brpc_is_one_if_it_has_an_id() {
         assert_eq!(TraceContext::from_brpc(0, 1, 2), None);
         let context = TraceContext::from_brpc(5, 0, 2).unwrap();
-        assert!(context.sampled && context.span_id.is_none() && context.to_traceparent().is_none());
+        assert!(context.is_sampled && context.span_id.is_none() && context.to_traceparent().is_none());
     }
 
     proptest! {
@@ -307,7 +307,7 @@ mod tests {
                 trace_id: TraceId::from_u128(trace).unwrap(),
                 span_id: SpanId::from_u64(span),
                 parent_id: None,
-                sampled,
+                is_sampled: sampled,
             };
             prop_assert_eq!(TraceContext::from_traceparent(&context.to_traceparent().unwrap()), Ok(context));
             prop_assert_eq!(context.trace_id.to_string().parse(), Ok(context.trace_id));

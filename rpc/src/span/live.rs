@@ -34,7 +34,6 @@ struct Live {
     trace_id: TraceId,
     span_id: SpanId,
     parent_id: Option<SpanId>,
-    kind: SpanKind,
     started: Instant,
     /// Calls made from it so far.
     children: AtomicU32,
@@ -53,25 +52,35 @@ pub(crate) struct Request<'a> {
 }
 
 impl Span {
-    /// The span of a request that was read, if it is to be recorded. `began` is when its first byte came. Costs a few
-    /// nanoseconds if it is not.
+    /// Decides about a request before it is read, in a few nanoseconds: if it is to be recorded, the time.
+    #[inline]
+    pub(crate) fn choose() -> Option<Instant> {
+        let mut now = None;
+        sampling::choose(|| *now.insert(Instant::now())).then_some(now).flatten()
+    }
+
+    /// The span of a request that was read, if it was chosen or its caller records it. `began` is when its first byte
+    /// came.
     #[inline]
     pub(crate) fn of_request<'a>(
+        chosen: Option<Instant>,
         upstream: Option<TraceContext>,
         began: Instant,
         request: impl FnOnce() -> Request<'a>,
     ) -> Option<Span> {
-        let recorded = match upstream {
-            Some(TraceContext { sampled: true, .. }) => sampling::follow(Instant::now()),
-            _ => sampling::choose(Instant::now),
+        let follows = || {
+            let now = Instant::now();
+            (upstream.is_some_and(|context| context.is_sampled) && sampling::follow(now)).then_some(now)
         };
-        recorded.then(|| {
-            let (trace_id, parent_id) = match upstream {
-                Some(context) => (context.trace_id, context.span_id),
-                None => (TraceId::new(), None),
-            };
-            Span::begin(trace_id, parent_id, SpanKind::Server, began, request())
-        })
+        let taken =
+            if chosen.is_none() && upstream.is_none() { return None } else { chosen.or_else(follows)? };
+        let (trace_id, parent_id) = match upstream {
+            Some(context) => (context.trace_id, context.span_id),
+            None => (TraceId::new(), None),
+        };
+        let span = Span::begin(trace_id, parent_id, SpanKind::Server, began, request());
+        span.reach_at(Point::Taken, taken);
+        Some(span)
     }
 
     /// The span of a call that is about to be made, if it is to be recorded: as part of the caller's own span, else
@@ -114,7 +123,6 @@ impl Span {
             trace_id,
             span_id,
             parent_id,
-            kind,
             started: began,
             children: AtomicU32::new(0),
             record: Mutex::new(Some(record)),
@@ -126,11 +134,10 @@ impl Span {
         self.reach_at(point, Instant::now());
     }
 
-    /// Notes that a point was reached at `when`. Of two times a server's first one counts, and a client's last one.
+    /// Notes that a point was reached at `when`. Of two times the last one counts.
     pub(crate) fn reach_at(&self, point: Point, when: Instant) {
         let at = when.saturating_duration_since(self.0.started);
-        let again = self.0.kind == SpanKind::Client;
-        self.0.change(|record| record.points.set(point, at, again));
+        self.0.change(|record| record.points.set(point, at));
     }
 
     /// Another attempt is made.
@@ -192,7 +199,7 @@ impl Live {
             trace_id: self.trace_id,
             span_id: Some(self.span_id),
             parent_id: self.parent_id,
-            sampled: true,
+            is_sampled: true,
         }
     }
 

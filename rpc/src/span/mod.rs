@@ -53,4 +53,4 @@ pub use text::{NOTHING_FOUND, list_line, trace_text};
 pub use tree::{DEPTH_MAX, Event, SpanTree};
 
 pub(crate) use flags::register_flags;
-pub(crate) use live::{Request, Running, Span};
+pub(crate) use live::{Request, Span};

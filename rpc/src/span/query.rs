@@ -16,9 +16,8 @@ pub const MAX_SCAN_MAX: usize = 10_000;
 /// Spans of one trace that an answer has, the first ones.
 pub const TRACE_SPANS_MAX: usize = 1000;
 
-/// A question.
+/// A question. More may be added to it: begin with `..Query::default()`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Query {
     /// All spans of this trace.
     pub trace: Option<TraceId>,
@@ -226,7 +225,7 @@ mod tests {
     #[test]
     fn each_filter_filters() {
         let mut record = SpanRecord::new(TraceId::new(), SpanId::new(), SpanKind::Server);
-        record.points.set(super::super::Point::Written, Duration::from_micros(500), false);
+        record.points.set(super::super::Point::Written, Duration::from_micros(500));
         (record.request_size, record.response_size) = (100, 200);
         (record.log_id, record.error_code, record.method) =
             (Some(5), 1234, "example.EchoService.Echo".into());

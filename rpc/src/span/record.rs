@@ -68,12 +68,9 @@ pub(super) struct Points([u64; Point::COUNT]);
 impl Points {
     pub(super) const NONE: Points = Points([NEVER; Point::COUNT]);
 
-    /// The first time counts, but for a client's points, which a later attempt reaches again.
-    pub(super) fn set(&mut self, point: Point, at: Duration, again: bool) {
-        let place = &mut self.0[point as usize];
-        if *place == NEVER || again {
-            *place = u64::try_from(at.as_nanos()).unwrap_or(NEVER - 1).min(NEVER - 1);
-        }
+    /// The last time counts: a later attempt of a call reaches its points again.
+    pub(super) fn set(&mut self, point: Point, at: Duration) {
+        self.0[point as usize] = u64::try_from(at.as_nanos()).unwrap_or(NEVER).min(NEVER - 1);
     }
 
     pub(super) fn get(&self, point: Point) -> Option<Duration> {
@@ -123,9 +120,9 @@ pub struct SpanRecord {
     pub error_code: i32,
     /// Empty: it succeeded.
     pub error_text: Box<str>,
-    /// Bytes of the request: message and attachment.
+    /// Bytes of the request, its description included.
     pub request_size: u64,
-    /// Bytes of the response: message and attachment; 0 with an error.
+    /// Bytes of the answer, its description included.
     pub response_size: u64,
     /// Attempts made, of a call; 1 for one that was never tried again.
     pub attempts: u32,

@@ -12,7 +12,7 @@ fn request<'a>(method: &'a str, remote: &'a Endpoint) -> Request<'a> {
 }
 
 fn upstream() -> TraceContext {
-    TraceContext { trace_id: TraceId::new(), span_id: Some(SpanId::new()), parent_id: None, sampled: true }
+    TraceContext { trace_id: TraceId::new(), span_id: Some(SpanId::new()), parent_id: None, is_sampled: true }
 }
 
 /// The spans of a trace, as soon as there are so many.
@@ -41,9 +41,8 @@ fn a_span_is_kept_with_its_calls_notes_and_waits() {
         let began = Instant::now();
         assert!(current().is_none());
         annotate("for nobody");
-        let span = Span::of_request(Some(context), began, || request("a.B.C", &remote)).unwrap();
+        let span = Span::of_request(None, Some(context), began, || request("a.B.C", &remote)).unwrap();
         span.reach_at(Point::Received, began);
-        span.reach(Point::Taken);
         let running = span.run();
         span.reach(Point::Entered);
         assert_eq!(bthread::trace_id(), context.trace_id.to_u128());
@@ -95,7 +94,8 @@ fn mine_remote() -> &'static Endpoint {
 #[test]
 fn a_span_of_many_calls_keeps_the_first_ones() {
     let context = upstream();
-    let span = Span::of_request(Some(context), Instant::now(), || request("many", mine_remote())).unwrap();
+    let span =
+        Span::of_request(None, Some(context), Instant::now(), || request("many", mine_remote())).unwrap();
     let entered = span.to_ref().enter();
     let calls = (0..2 * CHILDREN_MAX)
         .filter_map(|_| Span::of_call(Instant::now(), || request("call", mine_remote())))
@@ -114,7 +114,8 @@ fn a_span_of_many_calls_keeps_the_first_ones() {
 #[test]
 fn a_reference_does_not_keep_its_span() {
     let context = upstream();
-    let span = Span::of_request(Some(context), Instant::now(), || request("kept", mine_remote())).unwrap();
+    let span =
+        Span::of_request(None, Some(context), Instant::now(), || request("kept", mine_remote())).unwrap();
     let reference = span.to_ref();
     drop(span);
     kept(context.trace_id, 1);
@@ -128,11 +129,12 @@ fn a_reference_does_not_keep_its_span() {
 fn texts_are_cut() {
     let context = upstream();
     let method = "é".repeat(TEXT_BYTES_MAX);
-    let span = Span::of_request(Some(context), Instant::now(), || request(&method, mine_remote())).unwrap();
+    let span =
+        Span::of_request(None, Some(context), Instant::now(), || request(&method, mine_remote())).unwrap();
     drop(span);
     assert_eq!(kept(context.trace_id, 1)[0].method.len(), TEXT_BYTES_MAX);
     let context = upstream();
     let method = format!("x{method}");
-    drop(Span::of_request(Some(context), Instant::now(), || request(&method, mine_remote())).unwrap());
+    drop(Span::of_request(None, Some(context), Instant::now(), || request(&method, mine_remote())).unwrap());
     assert_eq!(kept(context.trace_id, 1)[0].method.len(), TEXT_BYTES_MAX - 1);
 }

@@ -108,7 +108,7 @@ mod tests {
             (Point::Written, 105),
         ];
         for (point, at) in points {
-            record.points.set(point, Duration::from_micros(at), false);
+            record.points.set(point, Duration::from_micros(at));
         }
         let text = "[pgsrv.cpp:21] echo 97 bytes".into();
         record.annotations.push(Annotation { at: Duration::from_micros(60), text });
@@ -122,7 +122,7 @@ mod tests {
         list_line(&record, &mut text);
         (record.error_code, record.error_text) = (1234, "Unknown error 1234".into());
         (record.kind, record.log_id) = (SpanKind::Client, None);
-        record.points.set(Point::Ended, Duration::from_micros(12_000_345), true);
+        record.points.set(Point::Ended, Duration::from_micros(12_000_345));
         list_line(&record, &mut text);
         assert_eq!(
             text,
@@ -156,7 +156,7 @@ mod tests {
         call.started_micros = parent.started_micros + 65;
         (call.method, call.remote, call.protocol) = ("a.B.C".into(), "10.0.0.1:1".into(), "baidu_std");
         call.parent_id = Some(parent.span_id);
-        call.points.set(Point::Received, Duration::from_micros(3), true);
+        call.points.set(Point::Received, Duration::from_micros(3));
         let children = vec![SpanTree { record: Arc::new(call), children: Vec::new() }];
         let mut text = String::new();
         trace_text(&[SpanTree { record: Arc::new(parent), children }], &mut text);

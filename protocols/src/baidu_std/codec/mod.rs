@@ -93,6 +93,8 @@ pub fn check_meta(bytes: &[u8]) {
         assert_eq!(read.log_id, reference.log_id.map(|id| id as u64));
         assert_eq!(read.request_id, reference.request_id());
         assert_eq!(read.timeout_ms, reference.timeout_ms());
+        let trace = [reference.trace_id(), reference.span_id(), reference.parent_span_id()];
+        assert_eq!(read.trace, trace.map(|id| id as u64));
     }
     assert_eq!(read.response.is_some(), reference.response.is_some());
     if let (Some(read), Some(reference)) = (read.response, &reference.response) {

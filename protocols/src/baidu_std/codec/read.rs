@@ -36,6 +36,8 @@ pub(crate) struct Request<'a> {
     pub(crate) log_id: Option<u64>,
     pub(crate) request_id: &'a [u8],
     pub(crate) timeout_ms: i32,
+    /// The caller's trace, its span and the span's parent; 0 if not sent.
+    pub(crate) trace: [u64; 3],
 }
 
 /// `RpcResponseMeta`.
@@ -149,6 +151,7 @@ impl<'a> Request<'a> {
                     seen.method_name = true;
                 }
                 (3, Value::Varint(value)) => self.log_id = Some(value),
+                (number @ 4..=6, Value::Varint(value)) => self.trace[number as usize - 4] = value,
                 (7, Value::Bytes(id)) => self.request_id = id,
                 (8, Value::Varint(value)) => self.timeout_ms = value as i32,
                 _ => {}

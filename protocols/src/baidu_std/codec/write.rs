@@ -43,6 +43,8 @@ pub(crate) enum Kind<'a> {
         request_id: &'a str,
         /// 0: not sent.
         timeout_ms: u32,
+        /// Trace, span and the span's parent; without a trace none is sent, as the presence of each means a trace.
+        trace: [u64; 3],
     },
     /// `RpcResponseMeta`.
     Response {
@@ -133,10 +135,11 @@ impl MetaToWrite<'_> {
 impl Kind<'_> {
     fn size(&self) -> usize {
         match *self {
-            Kind::Request { service_name, method_name, log_id, request_id, timeout_ms } => {
+            Kind::Request { service_name, method_name, log_id, request_id, timeout_ms, trace } => {
                 bytes_size(service_name.len())
                     + bytes_size(method_name.len())
                     + log_id.map_or(0, number_size)
+                    + if trace[0] == 0 { 0 } else { trace.into_iter().map(number_size).sum() }
                     + if request_id.is_empty() { 0 } else { bytes_size(request_id.len()) }
                     + if timeout_ms == 0 { 0 } else { number_size(timeout_ms.into()) }
             }
@@ -149,12 +152,15 @@ impl Kind<'_> {
 
     fn write(&self, to: &mut Cursor<'_>) {
         match *self {
-            Kind::Request { service_name, method_name, log_id, request_id, timeout_ms } => {
+            Kind::Request { service_name, method_name, log_id, request_id, timeout_ms, trace } => {
                 to.delimited(1, self.size());
                 to.bytes(1, service_name.as_bytes());
                 to.bytes(2, method_name.as_bytes());
                 if let Some(id) = log_id {
                     to.number(3, id);
+                }
+                if trace[0] != 0 {
+                    (4..).zip(trace).for_each(|(field, id)| to.number(field, id));
                 }
                 if !request_id.is_empty() {
                     to.bytes(7, request_id.as_bytes());
