@@ -8,6 +8,7 @@
 //! | [`bthread`] | tasks that may block, many on few threads, and all that they can wait on |
 //! | [`iobuf`] | a queue of shared blocks: cut, append and send without copying |
 //! | [`bvar`] | counters written per thread, folded when read |
+//! | [`profile`] | where time and memory go, as flame graphs and for pprof |
 //! | [`rpc`] | servers, channels, calls; knows no wire format |
 //! | [`protocols`] | the wire formats |
 //!
@@ -106,6 +107,7 @@
 pub use bthread;
 pub use bvar;
 pub use iobuf;
+pub use profile;
 pub use prost;
 pub use prost_types;
 pub use protocols;
