@@ -34,7 +34,10 @@ pub(crate) fn bad_method(
                         html.text("rpc ").text(method.name).text(" (");
                         html.link(Url::below("/protobufs", method.request_type), short(method.request_type));
                         html.text(") returns (");
-                        html.link(Url::below("/protobufs", method.response_type), short(method.response_type));
+                        html.link(
+                            Url::below("/protobufs", method.response_type),
+                            short(method.response_type),
+                        );
                         html.text(");");
                     });
                 }

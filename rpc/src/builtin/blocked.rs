@@ -32,7 +32,8 @@ impl Page for Blocked {
         reports.sort_by_key(|report| (std::cmp::Reverse(report.ongoing), std::cmp::Reverse(report.noticed)));
         let times: u64 = runtimes.iter().map(|runtime| runtime.stats().blocked).sum();
         let stand_ins: usize = runtimes.iter().map(|runtime| runtime.stats().stand_ins).sum();
-        let traces = reports.iter().filter_map(|report| report.trace.as_ref().map(|trace| trace.stack.clone()));
+        let traces =
+            reports.iter().filter_map(|report| report.trace.as_ref().map(|trace| trace.stack.clone()));
         let mut texts = stacks::texts(traces.collect()).into_iter();
         let cases: Vec<_> = reports
             .into_iter()
@@ -125,7 +126,11 @@ fn page(html: &mut Html, cases: &[Case], times: u64, stand_ins: usize) {
         let report = &case.report;
         html.element("section", &[Attr::Is("class", "card")], |html| {
             html.element("h3", &[], |html| {
-                html.leaf("span", if report.ongoing { "badge bad" } else { "badge" }, if report.ongoing { "now" } else { "over" });
+                html.leaf(
+                    "span",
+                    if report.ongoing { "badge bad" } else { "badge" },
+                    if report.ongoing { "now" } else { "over" },
+                );
                 html.text(" worker ").text(report.tag).text("-").text(report.worker).text(", ");
                 match report.bthread {
                     Some(id) => html.link(Url::below("/bthreads", id), case.culprit()),
@@ -137,7 +142,11 @@ fn page(html: &mut Html, cases: &[Case], times: u64, stand_ins: usize) {
                 html.text(", noticed ").text(report.times).text(" times, the last time ");
                 html.text(clock::length(report.noticed.elapsed())).text(" ago");
             });
-            html.leaf("pre", "", case.stack.as_deref().unwrap_or("No stack: it was over before it could be seen."));
+            html.leaf(
+                "pre",
+                "",
+                case.stack.as_deref().unwrap_or("No stack: it was over before it could be seen."),
+            );
         });
     }
 }

@@ -156,10 +156,7 @@ mod tests {
         assert_eq!(server.text("/bthreads/4294967295"), "bthread=4294967295 : not exist now\n");
         let bad = server.ask(&get("/bthreads/abc"));
         assert_eq!(bad.status, 404);
-        assert_eq!(
-            text_of(&bad),
-            "[127.0.0.1:8002][E1002]path=abc is not a bthread id or all, or all?st=1"
-        );
+        assert_eq!(text_of(&bad), "[127.0.0.1:8002][E1002]path=abc is not a bthread id or all, or all?st=1");
         assert!(!text_of(&server.ask(&browse("/bthreads/%3Cscript%3E"))).contains("<script>"));
         server.html("/bthreads");
     }

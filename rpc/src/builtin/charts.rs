@@ -14,7 +14,14 @@ pub(crate) enum Chart {
 }
 
 /// A variable: its name and value, and the chart of its history below it, opened at once if `open`.
-pub(crate) fn variable(html: &mut Html, label: impl Display, value: impl Display, name: &str, chart: Chart, open: bool) {
+pub(crate) fn variable(
+    html: &mut Html,
+    label: impl Display,
+    value: impl Display,
+    name: &str,
+    chart: Chart,
+    open: bool,
+) {
     let source = Url::below("/vars", name).flag("series");
     let kind = match chart {
         Chart::Trend => "trend",

@@ -77,12 +77,7 @@ impl Page for Connections {
                 rows: server.connections(max),
                 is_client: false,
             },
-            List {
-                label: "channel_connection_count",
-                count: channel_count,
-                rows: channels,
-                is_client: true,
-            },
+            List { label: "channel_connection_count", count: channel_count, rows: channels, is_client: true },
         ];
         if request.wants_json() {
             json_form(&lists)
@@ -285,7 +280,9 @@ mod tests {
         server.channels = vec![broken, ConnectionInfo { pooled: Some(3), ..connection(6) }];
         let text = server.text("/connections");
         assert!(text.contains("|RemoteSide         |Local|RecentErr|nbreak|SSL|"), "{text}");
-        assert!(text.contains("Broken                    |127.0.0.1:41248    |8002 |7        |2     |No |-           |-"));
+        assert!(text.contains(
+            "Broken                    |127.0.0.1:41248    |8002 |7        |2     |No |-           |-"
+        ));
         assert!(text.contains("|http*3      |"));
         let html = server.html("/connections");
         assert!(html.contains("<th>nbreak</th>") && html.contains("href=\"/sockets/6\""));

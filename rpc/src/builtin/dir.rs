@@ -85,7 +85,10 @@ fn look(root: &Path, below: &Path) -> io::Result<Found> {
         return Err(outside());
     }
     // Without waiting: a pipe has no other end, a device may never be ready.
-    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW).open(path)?;
+    let file = File::options()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW)
+        .open(path)?;
     // A link may have been put into the path since it was looked at; this is what was opened.
     let opened = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
     if !fs::read_link(&opened)?.starts_with(&root) {

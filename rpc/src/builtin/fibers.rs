@@ -80,7 +80,8 @@ impl Filter {
     fn of(request: &PageRequest) -> Filter {
         let text = |name| request.query.get(name).filter(|value| !value.is_empty()).map(str::to_owned);
         let number = |name| request.query.get(name).and_then(|value| value.trim().parse::<u64>().ok());
-        let bound = |name, default| number(name).map_or(default, |n| usize::try_from(n).unwrap_or(usize::MAX));
+        let bound =
+            |name, default| number(name).map_or(default, |n| usize::try_from(n).unwrap_or(usize::MAX));
         Filter {
             state: text("state"),
             wait: text("wait"),
@@ -95,13 +96,17 @@ impl Filter {
     }
 
     fn has(&self, one: &BthreadInfo) -> bool {
-        let is = |wanted: &Option<String>, value: &str| wanted.as_deref().is_none_or(|wanted| wanted == value);
+        let is =
+            |wanted: &Option<String>, value: &str| wanted.as_deref().is_none_or(|wanted| wanted == value);
         let home = home(one);
         let runtime = home.split_once('-').map_or("", |(tag, _)| tag);
         is(&self.state, state(one.state))
             && is(&self.wait, wait(one.state))
             && (is(&self.home, &home) || is(&self.home, runtime))
-            && self.name.as_deref().is_none_or(|part| one.name.as_deref().is_some_and(|name| name.contains(part)))
+            && self
+                .name
+                .as_deref()
+                .is_none_or(|part| one.name.as_deref().is_some_and(|name| name.contains(part)))
             && self.trace.is_none_or(|id| one.trace_id == id)
             && one.age >= self.min_age
             && one.waited >= self.min_waited
@@ -254,7 +259,9 @@ impl List {
                         for option in options {
                             let mut attrs = vec![Attr::Is("value", option)];
                             attrs.extend(
-                                [Attr::Flag("selected")].into_iter().filter(|_| value.as_deref() == Some(option)),
+                                [Attr::Flag("selected")]
+                                    .into_iter()
+                                    .filter(|_| value.as_deref() == Some(option)),
                             );
                             html.element("option", &attrs, |html| _ = html.text(option));
                         }
@@ -274,12 +281,7 @@ impl List {
 }
 
 /// A field of a form with a label.
-pub(super) fn field(
-    html: &mut Html,
-    name: &'static str,
-    label: &'static str,
-    value: &dyn std::fmt::Display,
-) {
+pub(super) fn field(html: &mut Html, name: &'static str, label: &'static str, value: &dyn std::fmt::Display) {
     html.element("label", &[], |html| {
         html.text(label).text(" ");
         html.void("input", &[Attr::Is("name", name), Attr::Text("value", value)]);
@@ -291,12 +293,20 @@ fn row(html: &mut Html, one: &BthreadInfo) {
         html.link_cell(Url::below("/bthreads", one.id).with("st", 1), one.id);
         html.cell(name(one));
         html.cell(one.state);
-        html.element("td", &[Attr::Is("class", "n"), Attr::Text("data-sort", &one.age.as_micros())], |html| {
-            html.text(clock::length(one.age));
-        });
-        html.element("td", &[Attr::Is("class", "n"), Attr::Text("data-sort", &one.waited.as_micros())], |html| {
-            html.text(clock::length(one.waited));
-        });
+        html.element(
+            "td",
+            &[Attr::Is("class", "n"), Attr::Text("data-sort", &one.age.as_micros())],
+            |html| {
+                html.text(clock::length(one.age));
+            },
+        );
+        html.element(
+            "td",
+            &[Attr::Is("class", "n"), Attr::Text("data-sort", &one.waited.as_micros())],
+            |html| {
+                html.text(clock::length(one.waited));
+            },
+        );
         html.cell(home(one));
         match one.trace_id {
             0 => html.cell("-"),
@@ -315,7 +325,8 @@ struct Group {
 }
 
 fn groups(wanted: &[BthreadInfo]) -> (Vec<Group>, usize) {
-    let mut groups: HashMap<(Vec<usize>, &'static str), (usize, Duration, &BthreadInfo, StackTrace)> = HashMap::new();
+    let mut groups: HashMap<(Vec<usize>, &'static str), (usize, Duration, &BthreadInfo, StackTrace)> =
+        HashMap::new();
     let mut traced = 0;
     let waiting = wanted.iter().filter(|one| matches!(one.state, BthreadState::Waiting(_)));
     for one in waiting.take(TRACED_MAX) {
@@ -330,13 +341,14 @@ fn groups(wanted: &[BthreadInfo]) -> (Vec<Group>, usize) {
     groups.sort_by_key(|(_, (count, ..))| std::cmp::Reverse(*count));
     groups.truncate(GROUPS_MAX);
     let texts = stacks::texts(groups.iter().map(|(_, (.., trace))| trace.clone()).collect());
-    let groups = groups.into_iter().zip(texts).map(|(((_, waits_for), (count, oldest, example, _)), stack)| Group {
-        count,
-        oldest,
-        waits_for,
-        example: example.clone(),
-        stack,
-    });
+    let groups =
+        groups.into_iter().zip(texts).map(|(((_, waits_for), (count, oldest, example, _)), stack)| Group {
+            count,
+            oldest,
+            waits_for,
+            example: example.clone(),
+            stack,
+        });
     (groups.collect(), traced)
 }
 
@@ -420,7 +432,9 @@ mod tests {
         assert!(text.ends_with("# 1 more: ?offset=2\n"), "{text}");
         assert!(server.text("/fibers?name=%3Cscript%3Efiber&state=running").contains("matching: 0\n"));
         assert!(server.text("/fibers?name=%3Cscript%3Efiber&wait=sleep").contains("matching: 3\n"));
-        assert!(server.text("/fibers?name=%3Cscript%3Efiber&min_waited_ms=3600000").contains("matching: 0\n"));
+        assert!(
+            server.text("/fibers?name=%3Cscript%3Efiber&min_waited_ms=3600000").contains("matching: 0\n")
+        );
         let html = server.html("/fibers?name=%3Cscript%3Efiber&limit=2");
         assert!(html.contains("&lt;script&gt;fiber") && !html.contains("<script>"));
         assert!(html.contains("offset=2\">more"));

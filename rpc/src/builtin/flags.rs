@@ -49,7 +49,8 @@ fn list(context: &PageContext<'_>, request: &PageRequest) -> PageReply {
     if request.is_html() {
         return html_form(context, request, &flags);
     }
-    let mut out = String::from("Name | Value | Description | Defined At\n---------------------------------------\n");
+    let mut out =
+        String::from("Name | Value | Description | Defined At\n---------------------------------------\n");
     for flag in flags {
         let mark = if flag.is_reloadable() { " (R)" } else { "" };
         let value = match flag.value_text() {
@@ -166,7 +167,10 @@ fn settable(context: &PageContext<'_>, request: &PageRequest) -> Result<&'static
         return refuse(EPERM, "The flags of this server are immutable".to_owned());
     }
     if !flag.is_reloadable() {
-        return refuse(EPERM, format!("`{}' is not reloadable: it is set when the process starts", flag.name()));
+        return refuse(
+            EPERM,
+            format!("`{}' is not reloadable: it is set when the process starts", flag.name()),
+        );
     }
     Ok(flag)
 }
@@ -188,7 +192,12 @@ fn set(context: &PageContext<'_>, request: &PageRequest, value: &str) -> PageRep
                 SetError::Invalid { why, .. } => (*why).to_owned(),
                 other => other.to_string(),
             };
-            return PageReply::error(context, request, EPERM, format!("Fail to set `{name}' to {value}: {why}"));
+            return PageReply::error(
+                context,
+                request,
+                EPERM,
+                format!("Fail to set `{name}' to {value}: {why}"),
+            );
         }
     }
     let text = format!("Set `{name}' to {value}");
@@ -224,7 +233,11 @@ fn form(context: &PageContext<'_>, request: &PageRequest) -> PageReply {
             });
             let default = flag.default_text();
             html.element("p", &[Attr::Is("class", "dim")], |html| {
-                html.text(flag.type_name()).text(", default ").text(if default.is_empty() { "empty" } else { &default });
+                html.text(flag.type_name()).text(", default ").text(if default.is_empty() {
+                    "empty"
+                } else {
+                    &default
+                });
             });
             if context.may_change(request).is_err() {
                 html.element("label", &[], |html| {
@@ -282,17 +295,24 @@ mod tests {
             let reply = server.ask(&get(target));
             (reply.status, text_of(&reply))
         };
-        assert_eq!(ask(&server, "/flags/page_test_limit?setvalue=50"), (200, "Set `page_test_limit' to 50".into()));
+        assert_eq!(
+            ask(&server, "/flags/page_test_limit?setvalue=50"),
+            (200, "Set `page_test_limit' to 50".into())
+        );
         assert_eq!(LIMIT.get(), 50);
         assert!(server.text("/flags/page_test_limit").contains("page_test_limit (R) | 50 (default:100) | "));
         let (status, text) = ask(&server, "/flags/page_test_limit?setvalue=-3");
-        assert!(status == 403 && text.starts_with("[127.0.0.1:8002][E1]Fail to set `page_test_limit' to -3"), "{text}");
+        assert!(
+            status == 403 && text.starts_with("[127.0.0.1:8002][E1]Fail to set `page_test_limit' to -3"),
+            "{text}"
+        );
         assert_eq!(ask(&server, "/flags/page_test_fixed?setvalue=true").0, 403);
         assert_eq!(ask(&server, "/flags/page_test_?setvalue=1").0, 404);
         assert_eq!(ask(&server, "/flags/page_test_*?setvalue=1").0, 404);
         assert_eq!(ask(&server, "/flags?setvalue=1").0, 404);
-        assert!(audit::changes().iter().any(|change| change.what == "flag page_test_limit: 100 -> 50"
-            && change.who == "127.0.0.1:41248"));
+        assert!(audit::changes().iter().any(
+            |change| change.what == "flag page_test_limit: 100 -> 50" && change.who == "127.0.0.1:41248"
+        ));
         server.options = PageOptions::new().immutable_flags();
         assert_eq!(ask(&server, "/flags/page_test_limit?setvalue=51").0, 403);
         assert_eq!(LIMIT.get(), 50);
@@ -319,7 +339,9 @@ mod tests {
         assert!(html.contains("to &lt;script&gt;&quot;&#39;\\nforged"), "{html}");
         assert!(!server.html("/flags").contains("<script>"));
         assert!(!server.html("/flags/page_test_greeting?setvalue&withform").contains("<script>"));
-        assert!(server.text("/flags/page_test_greeting").contains("| <script>\"'\\nforged (default:hello) |"));
+        assert!(
+            server.text("/flags/page_test_greeting").contains("| <script>\"'\\nforged (default:hello) |")
+        );
     }
 
     use super::super::PageOptions;

@@ -43,8 +43,7 @@ mod tests {
         let reply = server.ask(&browse("/health"));
         assert_eq!((reply.status, text_of(&reply).as_str()), (200, "OK"));
         assert!(reply.content_type.starts_with("text/plain"));
-        server.options =
-            PageOptions::new().health(|| Report { status: 500, text: "disk <full>".to_owned() });
+        server.options = PageOptions::new().health(|| Report { status: 500, text: "disk <full>".to_owned() });
         let reply = server.ask(&get("/health"));
         assert_eq!((reply.status, text_of(&reply).as_str()), (500, "disk <full>"));
         server.stopping = true;

@@ -23,7 +23,11 @@ const HEIGHT: f64 = 100.0;
 const SECONDS_MAX: u64 = 253_402_300_799;
 
 /// `rest` is what follows the name in the path.
-pub(super) fn serve(context: &PageContext<'_>, request: &PageRequest, rest: &str) -> Result<PageReply, Failure> {
+pub(super) fn serve(
+    context: &PageContext<'_>,
+    request: &PageRequest,
+    rest: &str,
+) -> Result<PageReply, Failure> {
     match rest {
         "" => {}
         "/start" | "/stop" => return change(context, request, rest == "/start"),
@@ -86,15 +90,25 @@ fn list(context: &PageContext<'_>, request: &PageRequest) -> PageReply {
                 "start": unix(minute.start),
                 "samples": minute.samples,
                 "cpu_ms": minute.cpu.as_millis() as u64,
-                "whole": minute.is_whole,
+                "recorded_ms": minute.duration.as_millis() as u64,
             })
         });
-        return PageReply::json(&json!({ "running": history::is_running(), "minutes": minutes.collect::<Vec<_>>() }));
+        return PageReply::json(
+            &json!({ "running": history::is_running(), "minutes": minutes.collect::<Vec<_>>() }),
+        );
     }
     if !request.is_html() {
-        let mut out = format!("recorded: {}\nStart | Samples | CPU\n", if history::is_running() { "yes" } else { "no" });
+        let mut out = format!(
+            "recorded: {}\nStart | Samples | CPU\n",
+            if history::is_running() { "yes" } else { "no" }
+        );
         for minute in &minutes {
-            out += &format!("{} | {} | {}\n", clock::second(minute.start), minute.samples, clock::length(minute.cpu));
+            out += &format!(
+                "{} | {} | {}\n",
+                clock::second(minute.start),
+                minute.samples,
+                clock::length(minute.cpu)
+            );
         }
         return PageReply::text(out);
     }
@@ -103,7 +117,8 @@ fn list(context: &PageContext<'_>, request: &PageRequest) -> PageReply {
             true => ("/hotspots/history/stop", "Stop recording"),
             false => ("/hotspots/history/start", "Record from now on"),
         };
-        let attrs = [Attr::Is("method", "post"), Attr::Is("class", "tools"), Attr::Url("action", Url::page(path))];
+        let attrs =
+            [Attr::Is("method", "post"), Attr::Is("class", "tools"), Attr::Url("action", Url::page(path))];
         html.element("form", &attrs, |html| html.element("button", &[], |html| _ = html.text(text)));
         if minutes.is_empty() {
             html.paragraph("notice", "Nothing was recorded so far.");
@@ -114,7 +129,10 @@ fn list(context: &PageContext<'_>, request: &PageRequest) -> PageReply {
         html.table(&["Minute", "Samples", "CPU"], |html| {
             for minute in minutes.iter().rev() {
                 html.row(|html| {
-                    html.link_cell(stretch(minute.start, minute.start + Duration::from_secs(60)), clock::second(minute.start));
+                    html.link_cell(
+                        stretch(minute.start, minute.start + Duration::from_secs(60)),
+                        clock::second(minute.start),
+                    );
                     html.number(minute.samples);
                     html.number(clock::length(minute.cpu));
                 });
@@ -142,11 +160,8 @@ fn bars(html: &mut Html, minutes: &[Minute]) {
         for minute in minutes {
             let height = minute.cpu.as_secs_f64() / most * HEIGHT;
             let ago = newest.saturating_sub(unix(minute.start)) / 60;
-            let (x, y, height) = (
-                590_u64.saturating_sub(ago * 10),
-                format!("{:.1}", HEIGHT - height),
-                format!("{height:.1}"),
-            );
+            let (x, y, height) =
+                (590_u64.saturating_sub(ago * 10), format!("{:.1}", HEIGHT - height), format!("{height:.1}"));
             let link = Attr::Url("href", stretch(minute.start, minute.start + Duration::from_secs(60)));
             html.element("a", &[link], |html| {
                 let attrs = [
@@ -172,12 +187,15 @@ fn compare(html: &mut Html, minutes: &[Minute]) {
                 for minute in minutes.iter().rev() {
                     let at = minute.start + Duration::from_secs(after);
                     let seconds = unix(at);
-                    html.element("option", &[Attr::Text("value", &seconds)], |html| _ = html.text(clock::second(at)));
+                    html.element("option", &[Attr::Text("value", &seconds)], |html| {
+                        _ = html.text(clock::second(at))
+                    });
                 }
             });
         });
     };
-    let attrs = [Attr::Is("class", "tools"), Attr::Is("role", "search"), Attr::Url("action", Url::page(PATH))];
+    let attrs =
+        [Attr::Is("class", "tools"), Attr::Is("role", "search"), Attr::Url("action", Url::page(PATH))];
     html.element("form", &attrs, |html| {
         choice(html, "from", "from", 0);
         choice(html, "to", "to", 60);

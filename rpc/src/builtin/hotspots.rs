@@ -100,7 +100,10 @@ fn of_kind(
         Some(id) => (id, kept(kind, id)?),
         None => {
             if request.is_cross_site {
-                return Err(Failure::new(super::reply::EPERM, "Another site's page must not start a profiler"));
+                return Err(Failure::new(
+                    super::reply::EPERM,
+                    "Another site's page must not start a profiler",
+                ));
             }
             let taken = profiling::take(kind, duration)?;
             (taken.id, taken.profile)
@@ -129,7 +132,9 @@ pub(super) fn show(
             .with_header("content-disposition", format!("attachment; filename=\"{}.pb.gz\"", profile.kind())),
         Display::Flame if request.wants_json() => PageReply::new(JSON, profile.to_flame_json(value)),
         Display::Flame => PageReply::text(profile.to_folded(value)),
-        Display::Text if request.is_html() => frame::page(context, title, path, |html| table(html, profile, value)),
+        Display::Text if request.is_html() => {
+            frame::page(context, title, path, |html| table(html, profile, value))
+        }
         Display::Text => {
             let mut out = summary(profile);
             _ = write!(out, "\n{}", profile.to_top(value, TOP_ROWS));
@@ -240,41 +245,47 @@ fn frame(
 fn form(html: &mut Html, request: &PageRequest, kind: Kind, path: &'static str, duration: Duration) {
     let kept = profile::kept::list(kind);
     let chosen = |name: &str, id: u64| request.query.get(name).and_then(|text| text.parse().ok()) == Some(id);
-    html.element("form", &[Attr::Is("class", "tools"), Attr::Is("role", "search"), Attr::Url("action", Url::page(path))], |html| {
-        let choice = |html: &mut Html, name: &'static str, label: &'static str, none: &'static str| {
-            html.element("label", &[], |html| {
-                html.text(label).text(" ");
-                html.element("select", &[Attr::Is("name", name)], |html| {
-                    html.element("option", &[Attr::Is("value", "")], |html| _ = html.text(none));
-                    for one in &kept {
-                        let mut attrs = vec![Attr::Text("value", &one.id)];
-                        attrs.extend([Attr::Flag("selected")].into_iter().filter(|_| chosen(name, one.id)));
-                        html.element("option", &attrs, |html| {
-                            html.text(one.id).text(": ").text(clock::second(one.profile.started()));
-                        });
-                    }
+    html.element(
+        "form",
+        &[Attr::Is("class", "tools"), Attr::Is("role", "search"), Attr::Url("action", Url::page(path))],
+        |html| {
+            let choice = |html: &mut Html, name: &'static str, label: &'static str, none: &'static str| {
+                html.element("label", &[], |html| {
+                    html.text(label).text(" ");
+                    html.element("select", &[Attr::Is("name", name)], |html| {
+                        html.element("option", &[Attr::Is("value", "")], |html| _ = html.text(none));
+                        for one in &kept {
+                            let mut attrs = vec![Attr::Text("value", &one.id)];
+                            attrs.extend(
+                                [Attr::Flag("selected")].into_iter().filter(|_| chosen(name, one.id)),
+                            );
+                            html.element("option", &attrs, |html| {
+                                html.text(one.id).text(": ").text(clock::second(one.profile.started()));
+                            });
+                        }
+                    });
                 });
+            };
+            choice(html, "view", "view", "a new one");
+            choice(html, "base", "difference to", "nothing");
+            if !matches!(kind, Kind::Heap | Kind::Growth) {
+                super::fibers::field(html, "seconds", "seconds", &duration.as_secs());
+            }
+            html.element("label", &[], |html| {
+                html.text("count only ");
+                let mut attrs =
+                    vec![Attr::Is("type", "checkbox"), Attr::Is("name", "ccount"), Attr::Is("value", "1")];
+                attrs.extend([Attr::Flag("checked")].into_iter().filter(|_| request.query.has("ccount")));
+                html.void("input", &attrs);
             });
-        };
-        choice(html, "view", "view", "a new one");
-        choice(html, "base", "difference to", "nothing");
-        if !matches!(kind, Kind::Heap | Kind::Growth) {
-            super::fibers::field(html, "seconds", "seconds", &duration.as_secs());
-        }
-        html.element("label", &[], |html| {
-            html.text("count only ");
-            let mut attrs = vec![Attr::Is("type", "checkbox"), Attr::Is("name", "ccount"), Attr::Is("value", "1")];
-            attrs.extend([Attr::Flag("checked")].into_iter().filter(|_| request.query.has("ccount")));
-            html.void("input", &attrs);
-        });
-        html.element("button", &[], |html| _ = html.text("Show"));
-    });
+            html.element("button", &[], |html| _ = html.text("Show"));
+        },
+    );
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::tests::{browse, fake_server, get, text_of};
-    use super::*;
 
     #[test]
     fn a_run_is_shown_kept_viewed_and_compared() {
@@ -286,12 +297,16 @@ mod tests {
         let json = text_of(&server.ask(&get(&format!("/hotspots/offcpu?view={id}&format=json"))));
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(json["unit"], "nanoseconds");
-        let difference = server.ask(&get(&format!("/hotspots/offcpu?view={id}&base={id}&display_type=flame")));
+        let difference =
+            server.ask(&get(&format!("/hotspots/offcpu?view={id}&base={id}&display_type=flame")));
         assert_eq!((difference.status, text_of(&difference).as_str()), (200, ""));
         let file = server.ask(&get(&format!("/hotspots/offcpu?view={id}&display_type=pprof")));
         assert!(file.body.to_vec().starts_with(&[0x1f, 0x8b]), "gzip");
         let html = server.html(&format!("/hotspots/offcpu?view={id}"));
-        assert!(html.contains(&format!("data-flame=\"/hotspots/offcpu?view={id}&amp;format=json\"")), "{html}");
+        assert!(
+            html.contains(&format!("data-flame=\"/hotspots/offcpu?view={id}&amp;format=json\"")),
+            "{html}"
+        );
         server.html(&format!("/hotspots/offcpu?view={id}&display_type=text"));
         assert_eq!(server.ask(&get(&format!("/hotspots/cpu?view={id}"))).status, 400, "of another kind");
     }

@@ -70,6 +70,9 @@ mod tests {
         guard.destroy();
         assert_eq!(server.text(&format!("/ids/{}", id.as_u64())), format!("Invalid id={}", id.as_u64()));
         let bad = server.ask(&get("/ids/xyz"));
-        assert_eq!((bad.status, text_of(&bad).as_str()), (404, "[127.0.0.1:8002][E1002]path=xyz is not a bthread_id"));
+        assert_eq!(
+            (bad.status, text_of(&bad).as_str()),
+            (404, "[127.0.0.1:8002][E1002]path=xyz is not a bthread_id")
+        );
     }
 }

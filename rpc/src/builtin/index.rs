@@ -16,8 +16,19 @@ pub(super) struct Index;
 
 /// The pages without a tab, which `?as_more` shows: the path, the name.
 const MORE: &[&str] = &[
-    "security", "bthreads", "threads", "sockets", "ids", "protobufs", "list", "brpc_metrics", "memory", "dir", "vlog",
-    "version", "health",
+    "security",
+    "bthreads",
+    "threads",
+    "sockets",
+    "ids",
+    "protobufs",
+    "list",
+    "brpc_metrics",
+    "memory",
+    "dir",
+    "vlog",
+    "version",
+    "health",
 ];
 
 impl Page for Index {
@@ -36,7 +47,8 @@ impl Page for Index {
             frame::page(context, "more", "/index?as_more", |html| {
                 html.table(&["Page", "What it shows"], |html| {
                     for name in MORE {
-                        let about = super::ALL.iter().find(|page| page.name() == *name).map(|page| page.about());
+                        let about =
+                            super::ALL.iter().find(|page| page.name() == *name).map(|page| page.about());
                         html.row(|html| {
                             html.link_cell(Url::below("/", name), format_args!("/{name}"));
                             html.cell(about.unwrap_or(""));
@@ -70,7 +82,8 @@ fn text(context: &PageContext<'_>) -> String {
         "  /rpcz/stats : How many calls are kept".to_owned(),
         format!("  /rpcz?time={before} : Calls before that time"),
         format!("  /rpcz?time={before}&max_scan=10 : At most 10 of them"),
-        "  More filters: min_latency, min_request_size, min_response_size, log_id, error_code, method, side".to_owned(),
+        "  More filters: min_latency, min_request_size, min_response_size, log_id, error_code, method, side"
+            .to_owned(),
         "  /rpcz?trace=N : The calls of one trace".to_owned(),
         "  /rpcz?trace=N&span=M : One call of it".to_owned(),
         "/fibers : All bthreads, what each waits for, since when, for which request".to_owned(),
@@ -114,10 +127,29 @@ mod tests {
         let server = fake_server();
         let text = server.text("/");
         for path in [
-            "/status : ", "/connections : ", "/flags : ", "/vars : ", "/rpcz : ", "  /rpcz/stats : ", "  /rpcz?time=20",
-            "/hotspots/cpu : ", "/hotspots/heap : ", "/hotspots/growth : ", "/hotspots/contention : ", "/version : ",
-            "/health : ", "/vlog : ", "/sockets : ", "/bthreads : ", "/ids : ", "/protobufs : ", "/list : ",
-            "/threads : ", "/dir : ", "/memory : ", "curl -H 'Content-Type: application/json' -d 'JSON' 127.0.0.1:8002/",
+            "/status : ",
+            "/connections : ",
+            "/flags : ",
+            "/vars : ",
+            "/rpcz : ",
+            "  /rpcz/stats : ",
+            "  /rpcz?time=20",
+            "/hotspots/cpu : ",
+            "/hotspots/heap : ",
+            "/hotspots/growth : ",
+            "/hotspots/contention : ",
+            "/version : ",
+            "/health : ",
+            "/vlog : ",
+            "/sockets : ",
+            "/bthreads : ",
+            "/ids : ",
+            "/protobufs : ",
+            "/list : ",
+            "/threads : ",
+            "/dir : ",
+            "/memory : ",
+            "curl -H 'Content-Type: application/json' -d 'JSON' 127.0.0.1:8002/",
         ] {
             assert!(text.contains(&format!("\n{path}")), "{path}");
         }

@@ -11,8 +11,8 @@ use super::sockets::preformatted;
 
 /// The lines of `/proc/self/status` that are about memory and threads.
 const STATUS: &[&str] = &[
-    "VmPeak", "VmSize", "VmLck", "VmHWM", "VmRSS", "RssAnon", "RssFile", "RssShmem", "VmData", "VmStk", "VmExe",
-    "VmLib", "VmPTE", "VmSwap", "Threads",
+    "VmPeak", "VmSize", "VmLck", "VmHWM", "VmRSS", "RssAnon", "RssFile", "RssShmem", "VmData", "VmStk",
+    "VmExe", "VmLib", "VmPTE", "VmSwap", "Threads",
 ];
 
 pub(super) struct Memory;

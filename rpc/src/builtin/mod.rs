@@ -19,11 +19,16 @@ mod fibers;
 mod flags;
 mod frame;
 mod health;
+mod history;
+mod hotspots;
 mod ids;
 mod index;
 mod memory;
+mod metrics;
 mod options;
 mod page;
+mod pprof;
+mod profiling;
 mod protobufs;
 mod reply;
 mod request;
@@ -37,6 +42,8 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod threads;
+#[cfg(test)]
+mod untrusted_tests;
 mod vars;
 mod version;
 mod vlog;
@@ -58,6 +65,10 @@ pub(crate) static ALL: &[&dyn Page] = &[
     &flags::Flags,
     &rpcz::Rpcz,
     &fibers::Fibers,
+    &hotspots::Hotspots,
+    &pprof::Pprof,
+    &pprof::Debug,
+    &metrics::Metrics,
     &blocked::Blocked,
     &security::Security,
     &bthreads::Bthreads,
@@ -94,7 +105,7 @@ pub(crate) fn find(path: &str) -> Option<(PageId, &str)> {
 
 /// Makes the flags of the pages known. Called where a server starts.
 pub(crate) fn register_flags() {
-    bvar::flag::register(&[&connections::MAX_SHOWN]);
+    bvar::flag::register(&[&connections::MAX_SHOWN, &profiling::MAX_SECONDS]);
 }
 
 /// Serves a page to whoever may see it. May park the bthread or block it for as long as the page says.

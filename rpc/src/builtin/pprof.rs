@@ -145,7 +145,9 @@ mod tests {
     fn options_of_the_query_run_nothing() {
         let server = fake_server();
         let mark = std::env::temp_dir().join(format!("bobbin-pprof-{}", std::process::id()));
-        for command in ["$(touch M)", "`touch M`", ";touch M;", "| touch M", "-x --postscript=touch M", "\ntouch M\n"] {
+        for command in
+            ["$(touch M)", "`touch M`", ";touch M;", "| touch M", "-x --postscript=touch M", "\ntouch M\n"]
+        {
             let command = command.replace('M', &mark.to_string_lossy());
             let command = percent_encoding::utf8_percent_encode(&command, percent_encoding::NON_ALPHANUMERIC);
             for page in ["pprof/heap", "pprof/growth", "hotspots/heap", "hotspots/contention", "memory"] {

@@ -97,7 +97,8 @@ pub(super) fn take(kind: Kind, duration: Duration) -> Result<Taken, Failure> {
     match run {
         Ok(mine) => {
             // Whatever happens, nobody is left waiting.
-            let mut end = End { kind, run: mine, result: Err(Failure::new(EINTERNAL, "The profiler has panicked")) };
+            let mut end =
+                End { kind, run: mine, result: Err(Failure::new(EINTERNAL, "The profiler has panicked")) };
             end.result = profile::run(kind, duration)
                 .map(|profile| Taken { id: profile::kept::keep(profile.clone()), profile })
                 .map_err(Failure::from);
@@ -110,7 +111,10 @@ pub(super) fn take(kind: Kind, duration: Duration) -> Result<Taken, Failure> {
 fn wait(run: &Run) -> Result<Taken, Failure> {
     let mut state = lock(&run.state);
     if state.waiters == WAITERS_MAX {
-        return Err(Failure::new(EOVERCROWDED, format!("{WAITERS_MAX} requests wait for this profile already")));
+        return Err(Failure::new(
+            EOVERCROWDED,
+            format!("{WAITERS_MAX} requests wait for this profile already"),
+        ));
     }
     state.waiters += 1;
     loop {
@@ -161,7 +165,7 @@ mod tests {
 
     #[test]
     fn who_comes_during_a_run_shares_it() {
-        let take = || take(Kind::Contention, Duration::from_secs(1)).map(|taken| taken.id);
+        let take = || take(Kind::Cpu, Duration::from_secs(1)).map(|taken| taken.id);
         let others: Vec<_> = (0..3).map(|_| bthread::spawn(take)).collect();
         let ids: Vec<_> = others.into_iter().map(|other| other.join().unwrap().unwrap()).collect();
         assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");

@@ -107,7 +107,10 @@ fn definitions(context: &PageContext<'_>) -> BTreeMap<String, Definition> {
     let mut found = BTreeMap::new();
     for service in context.server.services() {
         let descriptor = service.descriptor;
-        let known = descriptor.schema.pool().and_then(|pool: &DescriptorPool| pool.get_service_by_name(descriptor.full_name));
+        let known = descriptor
+            .schema
+            .pool()
+            .and_then(|pool: &DescriptorPool| pool.get_service_by_name(descriptor.full_name));
         let Some(known) = known else {
             found.insert(descriptor.full_name.to_owned(), Definition::Names(descriptor));
             continue;
@@ -171,7 +174,10 @@ impl Definition {
             }
             Definition::Names(service) => {
                 let methods = service.methods.iter().map(|method| {
-                    format!("  rpc {}(.{}) returns (.{});\n", method.name, method.request_type, method.response_type)
+                    format!(
+                        "  rpc {}(.{}) returns (.{});\n",
+                        method.name, method.request_type, method.response_type
+                    )
                 });
                 _ = write!(out, "service {} {{\n{}}}\n", service.short_name(), methods.collect::<String>());
             }
@@ -187,7 +193,9 @@ impl Definition {
 
 fn message_text(message: &MessageDescriptor, out: &mut String) {
     _ = writeln!(out, "message {} {{", message.name());
-    for field in message.fields().filter(|field| field.containing_oneof().is_none_or(|one| one.is_synthetic())) {
+    for field in
+        message.fields().filter(|field| field.containing_oneof().is_none_or(|one| one.is_synthetic()))
+    {
         field_text(&field, INDENT, out);
     }
     for one in message.oneofs().filter(|one| !one.is_synthetic()) {
@@ -209,7 +217,11 @@ fn field_text(field: &prost_reflect::FieldDescriptor, indent: usize, out: &mut S
     };
     let kind = match field.kind() {
         Kind::Message(entry) if entry.is_map_entry() => {
-            format!("map<{}, {}>", kind_text(&entry.map_entry_key_field().kind()), kind_text(&entry.map_entry_value_field().kind()))
+            format!(
+                "map<{}, {}>",
+                kind_text(&entry.map_entry_key_field().kind()),
+                kind_text(&entry.map_entry_value_field().kind())
+            )
         }
         kind => kind_text(&kind),
     };
@@ -231,7 +243,10 @@ mod tests {
     #[test]
     fn services_and_messages_are_listed_and_shown() {
         let server = fake_server();
-        assert_eq!(server.text("/protobufs"), "example.EchoRequest\nexample.EchoResponse\nexample.EchoService\n");
+        assert_eq!(
+            server.text("/protobufs"),
+            "example.EchoRequest\nexample.EchoResponse\nexample.EchoService\n"
+        );
         assert_eq!(
             server.text("/protobufs/example.EchoRequest"),
             "message EchoRequest {\n  required string message = 1;\n  optional int32 sleep_us = 2;\n}\n"

@@ -36,8 +36,12 @@ impl Page for Rpcz {
             "stats" => preformatted(context, request, "rpcz", || span::stats().to_string()),
             "enable" => change(context, request, "rpcz is enabled", || span::enable(true)),
             "disable" => change(context, request, "rpcz is disabled", || span::enable(false)),
-            "hex_log_id" => change(context, request, "log_id is shown in hexadecimal", || span::set_hex_log_id(true)),
-            "dec_log_id" => change(context, request, "log_id is shown in decimal", || span::set_hex_log_id(false)),
+            "hex_log_id" => {
+                change(context, request, "log_id is shown in hexadecimal", || span::set_hex_log_id(true))
+            }
+            "dec_log_id" => {
+                change(context, request, "log_id is shown in decimal", || span::set_hex_log_id(false))
+            }
             other => {
                 let text = format!("There is no /rpcz/{}", one_line(other));
                 PageReply::error(context, request, ENOMETHOD, text)
@@ -80,7 +84,9 @@ fn search(context: &PageContext<'_>, request: &PageRequest) -> PageReply {
             match &found {
                 Err(error) => html.paragraph("notice bad", error),
                 Ok(_) if is_dead => html.paragraph("notice", DISABLED),
-                Ok(Found::List(records)) if records.is_empty() => html.paragraph("notice", span::NOTHING_FOUND),
+                Ok(Found::List(records)) if records.is_empty() => {
+                    html.paragraph("notice", span::NOTHING_FOUND)
+                }
                 Ok(Found::Trace(trees)) if trees.is_empty() => html.paragraph("notice", span::NOTHING_FOUND),
                 Ok(Found::List(records)) => list(html, records),
                 Ok(Found::Trace(trees)) => traces(html, trees),
@@ -103,9 +109,9 @@ fn search(context: &PageContext<'_>, request: &PageRequest) -> PageReply {
 fn json_form(found: Result<Found, span::QueryError>) -> PageReply {
     match found {
         Err(error) => PageReply::json(&json!({ "error": error.to_string() })).with_status(400),
-        Ok(Found::List(records)) => {
-            PageReply::json(&json!({ "spans": records.iter().map(|record| span_json(record)).collect::<Vec<_>>() }))
-        }
+        Ok(Found::List(records)) => PageReply::json(
+            &json!({ "spans": records.iter().map(|record| span_json(record)).collect::<Vec<_>>() }),
+        ),
         Ok(Found::Trace(trees)) => {
             let mut spans = Vec::new();
             trees.iter().for_each(|tree| flatten(tree, 0, &mut spans));
@@ -117,9 +123,9 @@ fn json_form(found: Result<Found, span::QueryError>) -> PageReply {
 
 fn span_json(record: &SpanRecord) -> serde_json::Value {
     let parts = span::bar(record).parts.into_iter().map(|part| {
-        let waits = part.waits.iter().map(|wait| {
-            json!({ "name": wait.name, "count": wait.count, "us": wait.time.as_micros() as u64 })
-        });
+        let waits = part.waits.iter().map(
+            |wait| json!({ "name": wait.name, "count": wait.count, "us": wait.time.as_micros() as u64 }),
+        );
         json!({
             "name": part.name,
             "start_us": part.start.as_micros() as u64,
@@ -172,7 +178,9 @@ fn controls(html: &mut Html) {
         html.link(Url::page("/rpcz/stats"), "stats");
         let stats = span::stats();
         html.element("span", &[Attr::Is("class", "dim")], |html| {
-            html.text(stats.spans).text(" kept, ").text(format_args!("{:.2}", span::sampling_ratio() * 100.0));
+            html.text(stats.spans)
+                .text(" kept, ")
+                .text(format_args!("{:.2}", span::sampling_ratio() * 100.0));
             html.text("% of requests sampled");
         });
     });
@@ -204,12 +212,25 @@ fn trace_url(record: &SpanRecord) -> Url {
 
 fn list(html: &mut Html, records: &[Arc<SpanRecord>]) {
     rpcz_bar::legend(html);
-    let headings =
-        ["Time", "µs", "Side", "Method", "Where the time went", "Request", "Response", "Outcome", "log_id", "Trace"];
+    let headings = [
+        "Time",
+        "µs",
+        "Side",
+        "Method",
+        "Where the time went",
+        "Request",
+        "Response",
+        "Outcome",
+        "log_id",
+        "Trace",
+    ];
     html.table(&headings, |html| {
         for record in records {
             html.row(|html| {
-                html.link_cell(trace_url(record).with("span", record.span_id), clock::stamp(record.started()));
+                html.link_cell(
+                    trace_url(record).with("span", record.span_id),
+                    clock::stamp(record.started()),
+                );
                 html.number(record.latency().as_micros());
                 html.cell(record.kind.letter());
                 html.cell(&record.method);
@@ -274,13 +295,17 @@ fn events(html: &mut Html, tree: &SpanTree) {
                 html.row(|html| {
                     html.leaf("td", "time", clock::stamp(at));
                     html.number(since.map_or_else(String::new, |since| format!("+{since}")));
-                    html.leaf("td", if event.depth > 0 { "nested" } else { "" }, format_args!(
-                        "{}[{} SPAN#{}] {}",
-                        "\u{2003}".repeat(event.depth),
-                        if event.kind == SpanKind::Server { "Server" } else { "Client" },
-                        event.span_id,
-                        event.text
-                    ));
+                    html.leaf(
+                        "td",
+                        if event.depth > 0 { "nested" } else { "" },
+                        format_args!(
+                            "{}[{} SPAN#{}] {}",
+                            "\u{2003}".repeat(event.depth),
+                            if event.kind == SpanKind::Server { "Server" } else { "Client" },
+                            event.span_id,
+                            event.text
+                        ),
+                    );
                 });
             }
         });

@@ -96,7 +96,12 @@ pub(super) fn waterfall(html: &mut Html, spans: &[(&SpanRecord, usize)]) {
         html.element("tbody", &[], |html| {
             for (record, depth) in spans.iter().take(WATERFALL_MAX) {
                 html.row(|html| {
-                    html.cell(format_args!("{}{} {}", "\u{2003}".repeat(*depth), record.kind.letter(), record.method));
+                    html.cell(format_args!(
+                        "{}{} {}",
+                        "\u{2003}".repeat(*depth),
+                        record.kind.letter(),
+                        record.method
+                    ));
                     html.number(clock::length(record.latency()));
                     html.element("td", &[Attr::Is("class", "bar wide")], |html| {
                         draw_from(html, &span::bar(record), offset(record), total);
@@ -118,10 +123,9 @@ pub(super) fn parts(html: &mut Html, bar: &Bar) {
                 html.row(|html| {
                     html.element("td", &[], |html| html.leaf("span", class(part.name), part.name));
                     html.number(format_args!("{} µs", part.length.as_micros()));
-                    let waits = part
-                        .waits
-                        .iter()
-                        .map(|wait| format!("{} waits for {}: {}", wait.count, wait.name, clock::length(wait.time)));
+                    let waits = part.waits.iter().map(|wait| {
+                        format!("{} waits for {}: {}", wait.count, wait.name, clock::length(wait.time))
+                    });
                     html.cell(waits.collect::<Vec<_>>().join(", "));
                 });
             }

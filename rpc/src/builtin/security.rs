@@ -98,7 +98,10 @@ fn sections(context: &PageContext<'_>) -> Vec<(&'static str, Facts)> {
                 ("changed_by", changers.to_owned()),
                 ("flags_changed_by", flags.to_owned()),
                 ("token", if options.secret().is_some() { "set" } else { "not set" }.to_owned()),
-                ("dir", options.dir_root().map_or_else(|| "off".to_owned(), |root| root.display().to_string())),
+                (
+                    "dir",
+                    options.dir_root().map_or_else(|| "off".to_owned(), |root| root.display().to_string()),
+                ),
                 ("threads", on(options.shows_threads())),
                 ("processes_started_by_pages", "none, ever".to_owned()),
             ],
@@ -164,7 +167,10 @@ mod tests {
     fn it_says_who_may_do_what_and_not_the_token() {
         let mut server = fake_server();
         let text = server.text("/security");
-        assert!(text.contains("protocols: baidu_std http\n") && text.contains("max_body_size: 67108864\n"), "{text}");
+        assert!(
+            text.contains("protocols: baidu_std http\n") && text.contains("max_body_size: 67108864\n"),
+            "{text}"
+        );
         assert!(text.contains("changed_by: this machine under a loopback name\n"));
         assert!(text.contains("[you]\naddress: 127.0.0.1:41248\ncounted_as: this machine\n"));
         server.options = PageOptions::new().token("hush-hush").open_to_all().dir("/<script>");

@@ -60,7 +60,11 @@ pub(super) fn preformatted(
 pub(super) fn jump(html: &mut Html, path: &'static str, placeholder: &'static str) {
     let action = Attr::Url("action", Url::page(path));
     html.element("form", &[Attr::Is("class", "tools"), Attr::Flag("data-jump"), action], |html| {
-        let attrs = [Attr::Is("name", "id"), Attr::Is("placeholder", placeholder), Attr::Is("aria-label", placeholder)];
+        let attrs = [
+            Attr::Is("name", "id"),
+            Attr::Is("placeholder", placeholder),
+            Attr::Is("aria-label", placeholder),
+        ];
         html.void("input", &attrs);
         html.element("button", &[], |html| _ = html.text("Show"));
     });
@@ -77,7 +81,10 @@ mod tests {
         assert_eq!(server.text("/sockets/171"), "version=0\nremote_side=127.0.0.1:41270\n");
         assert_eq!(server.text("/sockets/5"), "SocketId=5 is invalid or recycled");
         let bad = server.ask(&get("/sockets/abc"));
-        assert_eq!((bad.status, text_of(&bad).as_str()), (404, "[127.0.0.1:8002][E1002]path=abc is not a SocketId"));
+        assert_eq!(
+            (bad.status, text_of(&bad).as_str()),
+            (404, "[127.0.0.1:8002][E1002]path=abc is not a SocketId")
+        );
         assert!(!text_of(&server.ask(&browse("/sockets/%3Cscript%3E"))).contains("<script>"));
         assert!(server.html("/sockets/171").contains("remote_side=127.0.0.1:41270"));
     }

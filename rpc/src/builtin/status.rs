@@ -139,7 +139,8 @@ fn json_form(context: &PageContext<'_>) -> PageReply {
     let services = context.server.services();
     let services = services.iter().map(|service| {
         let methods = service.methods.iter().map(|method| {
-            let rows = TEXT_ROWS.iter().filter_map(|name| Some(((*name).to_owned(), number(row(method, name)?))));
+            let rows =
+                TEXT_ROWS.iter().filter_map(|name| Some(((*name).to_owned(), number(row(method, name)?))));
             json!({
                 "name": method.descriptor.full_name,
                 "request_type": method.descriptor.request_type,
@@ -239,7 +240,6 @@ fn message_link(html: &mut Html, full_name: &'static str) {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{fake_server, get, text_of};
-    use super::*;
     use bvar::{LatencyRecorder, LatencyUnit, Status as Value, Variable};
 
     #[test]
@@ -253,7 +253,9 @@ mod tests {
         let _running = Value::new(0i64).expose("status_page_test_echo_concurrency").unwrap();
         let text = server.text("/status");
         let labels = |text: &str| -> Vec<String> {
-            text.lines().map(|line| line.split_once(": ").map_or(line, |(label, _)| label).to_owned()).collect()
+            text.lines()
+                .map(|line| line.split_once(": ").map_or(line, |(label, _)| label).to_owned())
+                .collect()
         };
         let sample = "version: a\nnon_service_error: 0\nconnection_count: 5\nmax_concurrency: 1000\nconcurrency: 0\n\
              [example.EchoService]\n\nEcho (EchoRequest) returns (EchoResponse)\ncount: 6211\nqps: 99\nerror: 36\n\

@@ -52,7 +52,8 @@ pub(super) static ECHO: LazyLock<&'static ServiceDescriptor> = LazyLock::new(|| 
         r#type: Some(kind.into()),
         ..Default::default()
     };
-    let message = |name: &str, field| DescriptorProto { name: Some(name.to_owned()), field, ..Default::default() };
+    let message =
+        |name: &str, field| DescriptorProto { name: Some(name.to_owned()), field, ..Default::default() };
     let text = field("message", 1, Label::Required, Type::String);
     let sleep = field("sleep_us", 2, Label::Optional, Type::Int32);
     let file = FileDescriptorProto {

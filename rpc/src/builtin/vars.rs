@@ -144,7 +144,8 @@ fn html_form(
         }
         if total > rows.len() {
             html.element("p", &[Attr::Is("class", "notice")], |html| {
-                html.text(total - rows.len()).text(" more are not shown; narrow the search, or ask for the text form.");
+                html.text(total - rows.len())
+                    .text(" more are not shown; narrow the search, or ask for the text form.");
             });
         }
     };
@@ -201,8 +202,9 @@ mod tests {
 
     #[test]
     fn values_and_searches_are_escaped() {
-        let _evil =
-            PassiveStatus::new(|| "\"><script>alert(1)</script>".to_owned()).expose("vars_page_evil").unwrap();
+        let _evil = PassiveStatus::new(|| "\"><script>alert(1)</script>".to_owned())
+            .expose("vars_page_evil")
+            .unwrap();
         let server = fake_server();
         let html = server.html("/vars/vars_page_evil;%3Cscript%3E");
         assert!(html.contains("&lt;script&gt;alert(1)") && !html.contains("<script>"), "{html}");

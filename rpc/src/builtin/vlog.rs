@@ -23,7 +23,10 @@ impl Page for Vlog {
         match request.is_html() {
             false => PageReply::text(HEADINGS.join(" | ") + "\n"),
             true => frame::page(context, "vlog", "", |html| {
-                html.paragraph("notice", "Nothing in this process logs through verbose levels of this library.");
+                html.paragraph(
+                    "notice",
+                    "Nothing in this process logs through verbose levels of this library.",
+                );
                 html.table(&HEADINGS, |_| {});
             }),
         }

@@ -165,6 +165,12 @@
       const data = await answer.json();
       if (!data.root || !(data.root.children || []).length) { note.textContent = "There are no samples."; return; }
       new Flame(place, data);
+      const id = answer.headers.get("x-profile-id");
+      if (id) {
+        const link = page.element("a", "", "keep this graph's address");
+        link.href = location.pathname + "?view=" + encodeURIComponent(id);
+        place.querySelector(".tools").append(link);
+      }
       document.dispatchEvent(new CustomEvent("flame-ready"));
     } catch (error) {
       note.textContent = "The profile could not be fetched.";
