@@ -171,7 +171,7 @@ fn bars(html: &mut Html, minutes: &[Minute]) {
                     Attr::Is("width", "9"),
                     Attr::Text("height", &height),
                 ];
-                html.void("rect", &attrs);
+                html.element("rect", &attrs, |_| {});
             });
         }
     });

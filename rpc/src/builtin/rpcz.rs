@@ -227,10 +227,9 @@ fn list(html: &mut Html, records: &[Arc<SpanRecord>]) {
     html.table(&headings, |html| {
         for record in records {
             html.row(|html| {
-                html.link_cell(
-                    trace_url(record).with("span", record.span_id),
-                    clock::stamp(record.started()),
-                );
+                html.element("td", &[Attr::Is("class", "time")], |html| {
+                    html.link(trace_url(record).with("span", record.span_id), clock::stamp(record.started()));
+                });
                 html.number(record.latency().as_micros());
                 html.cell(record.kind.letter());
                 html.cell(&record.method);

@@ -84,7 +84,7 @@ fn rectangle(html: &mut Html, class: &'static str, start: f64, length: f64) {
         Attr::Text("width", &width),
         Attr::Is("height", HEIGHT),
     ];
-    html.void("rect", &attrs);
+    html.element("rect", &attrs, |_| {});
 }
 
 /// All spans of a trace below each other, each where it was in time.

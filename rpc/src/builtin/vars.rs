@@ -119,10 +119,11 @@ fn html_form(
     let found = select(DisplayFilter::Html, selection, |name, variable| {
         total += 1;
         if rows.len() < HTML_VARIABLES_MAX {
+            let is_drawn = |value: bvar::Value| value.is_number() || matches!(value, bvar::Value::Vector(_));
             let chart = match variable.plot() {
                 Some(_) => Some(Chart::Cdf),
-                None if variable.trend() == Trend::None => None,
-                None => Some(Chart::Trend),
+                None if variable.trend() != Trend::None && is_drawn(variable.value()) => Some(Chart::Trend),
+                None => None,
             };
             rows.push((name.to_owned(), described(variable), chart));
         }
