@@ -6,16 +6,50 @@
 
 mod access;
 mod assets;
+mod audit;
+mod bad_method;
+mod blocked;
+mod bthreads;
+mod charts;
+mod clock;
+mod connections;
 mod context;
+mod dir;
+mod fibers;
+mod flags;
 mod frame;
+mod health;
+mod history;
+mod hotspots;
+mod ids;
+mod index;
+mod memory;
+mod metrics;
 mod options;
 mod page;
+mod pprof;
+mod profiling;
+mod protobufs;
 mod reply;
 mod request;
+mod rpcz;
+mod rpcz_bar;
+mod security;
+mod selection;
+mod sockets;
+mod stacks;
+mod status;
 #[cfg(test)]
 mod tests;
+mod threads;
+#[cfg(test)]
+mod untrusted_tests;
+mod vars;
+mod version;
+mod vlog;
 mod write;
 
+pub(crate) use bad_method::bad_method;
 pub(crate) use context::{ConnectionInfo, MethodInfo, PageContext, ServerView, ServiceInfo, Traffic};
 pub use options::{Health, PageOptions};
 pub(crate) use page::Page;
@@ -23,7 +57,33 @@ pub use reply::PageReply;
 pub use request::{Form, PageRequest, QUERY_BYTES_MAX, QUERY_PAIRS_MAX, Query, Verb, is_cross_site};
 
 /// All pages, in the order of the list at `/index`.
-pub(crate) static ALL: &[&dyn Page] = &[&assets::Js];
+pub(crate) static ALL: &[&dyn Page] = &[
+    &index::Index,
+    &status::Status,
+    &vars::Vars,
+    &connections::Connections,
+    &flags::Flags,
+    &rpcz::Rpcz,
+    &fibers::Fibers,
+    &hotspots::Hotspots,
+    &pprof::Pprof,
+    &pprof::Debug,
+    &metrics::Metrics,
+    &blocked::Blocked,
+    &security::Security,
+    &bthreads::Bthreads,
+    &threads::Threads,
+    &sockets::Sockets,
+    &ids::Ids,
+    &protobufs::Protobufs,
+    &protobufs::List,
+    &memory::Memory,
+    &dir::Dir,
+    &vlog::Vlog,
+    &version::Version,
+    &health::Health,
+    &assets::Js,
+];
 
 /// Names a page of the process. Protocols get it from `Routes` and hand it on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +101,11 @@ pub(crate) fn find(path: &str) -> Option<(PageId, &str)> {
     };
     let index = ALL.iter().position(|page| page.name() == name || page.aliases().contains(&name))?;
     Some((PageId(index), rest))
+}
+
+/// Makes the flags of the pages known. Called where a server starts.
+pub(crate) fn register_flags() {
+    bvar::flag::register(&[&connections::MAX_SHOWN, &profiling::MAX_SECONDS]);
 }
 
 /// Serves a page to whoever may see it. May park the bthread or block it for as long as the page says.

@@ -8,7 +8,7 @@ use iobuf::IoBuf;
 use super::context::PageContext;
 use super::frame;
 use super::request::{Form, PageRequest};
-use crate::error::{EINVAL, ENOMETHOD, EOVERCROWDED, ErrorCode};
+use crate::error::{EAGAIN, EINVAL, ENOMETHOD, EOVERCROWDED, ErrorCode};
 
 /// Plain text.
 pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
@@ -56,6 +56,11 @@ impl PageReply {
         PageReply::new(JSON, text)
     }
 
+    pub(crate) fn with_body(mut self, body: impl Into<IoBuf>) -> PageReply {
+        self.body = body.into();
+        self
+    }
+
     pub(crate) fn with_status(mut self, status: u16) -> PageReply {
         self.status = status;
         self
@@ -78,7 +83,7 @@ impl PageReply {
             ENOMETHOD => 404,
             EPERM => 403,
             EINVAL => 400,
-            EOVERCROWDED => 503,
+            EAGAIN | EOVERCROWDED => 503,
             _ => 500,
         };
         let reply = match request.form {

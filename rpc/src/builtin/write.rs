@@ -10,7 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 const URL_PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// Elements without contents.
-const VOID: &[&str] = &["br", "hr", "img", "input", "link", "meta", "rect", "line", "circle", "path"];
+const VOID: &[&str] = &["br", "hr", "img", "input", "link", "meta"];
 
 /// HTML in the making.
 pub(crate) struct Html {

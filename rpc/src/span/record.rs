@@ -138,7 +138,7 @@ pub struct SpanRecord {
 }
 
 impl SpanRecord {
-    pub(super) fn new(trace_id: TraceId, span_id: SpanId, kind: SpanKind) -> Self {
+    pub(crate) fn new(trace_id: TraceId, span_id: SpanId, kind: SpanKind) -> Self {
         SpanRecord {
             trace_id,
             span_id,
