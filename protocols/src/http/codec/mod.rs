@@ -25,7 +25,6 @@ mod write;
 
 pub(crate) use chunked::{LAST_CHUNK, write_chunk};
 pub(crate) use fields::elements;
-pub(crate) use framing::BodyLength;
 pub(crate) use head::{Lenience, RequestHead, ResponseHead};
 pub(crate) use request::RequestCodec;
 pub(crate) use response::ResponseCodec;

@@ -127,7 +127,7 @@ impl RequestCodec {
         let length = head.body;
         let waits = head.expects_continue && head.version == Version::HTTP_11 && input.is_empty();
         let mut frame = Frame::new(IoBuf::new(), 0);
-        frame.head = Some(Box::new(HttpState::new(head)));
+        frame.head = Some(Box::new(HttpState::new(head, self.max_body_size)));
         match length {
             BodyLength::Sized(size)
                 if size <= self.max_body_size as u64 && size as usize <= input.len() =>
