@@ -190,6 +190,10 @@ impl MethodTable {
         &self.methods
     }
 
+    pub(crate) fn service_count(&self) -> usize {
+        self.services.len()
+    }
+
     /// Calls running in all methods.
     pub(crate) fn concurrency(&self) -> usize {
         self.methods.iter().map(|method| method.status.concurrency()).sum()
@@ -343,17 +347,17 @@ impl Limit {
 /// What is counted of one method.
 pub(crate) struct MethodStatus {
     concurrency: AtomicUsize,
-    errors: Adder<i64>,
+    pub(super) errors: Arc<Adder<i64>>,
     /// Of calls that succeeded.
-    latency: LatencyRecorder,
+    pub(super) latency: Arc<LatencyRecorder>,
 }
 
 impl MethodStatus {
     fn new() -> Self {
         MethodStatus {
             concurrency: AtomicUsize::new(0),
-            errors: Adder::new(),
-            latency: LatencyRecorder::new(LatencyUnit::Micros),
+            errors: Arc::new(Adder::new()),
+            latency: Arc::new(LatencyRecorder::new(LatencyUnit::Micros)),
         }
     }
 
