@@ -99,6 +99,8 @@ pub mod trace;
 #[cfg(loom)]
 #[path = "trace/slot.rs"]
 mod trace_slot;
+#[cfg(not(loom))]
+mod variables;
 mod wait;
 #[cfg(not(loom))]
 mod worker;
@@ -127,4 +129,5 @@ pub use {
     spawn::{Batch, Builder, spawn, spawn_next, spawn_urgent},
     stack::{StackClass, StackStats},
     task::TaskId,
+    variables::expose_variables,
 };

@@ -12,10 +12,13 @@
 //! | [`IntRecorder`] | the average of what was recorded |
 //! | [`Histogram`] | how values are distributed, within 1% |
 //! | [`LatencyRecorder`] | rate, average, maximum and percentiles of latencies over the last seconds; their count |
+//! | [`Combiner`] | what a function of yours makes of everything written |
 //! | [`Status`] | the last value that was set: a number, text, or an array of numbers |
 //! | [`PassiveStatus`] | what a function returns when asked |
 //! | [`Window`], [`PerSecond`] | what another variable got in the last seconds, or each second |
 //! | [`WindowEx`], [`PerSecondEx`] | the same with a variable of their own |
+//! | [`MultiDimension`] | one of these for each combination of label values |
+//! | [`FlagVariable`](flag::FlagVariable) | that of a [flag](flag::Flag), a setting of the process |
 //!
 //! All values but those of windows are since creation. Windows end with the last whole second: a thread
 //! `bvar_sampler` samples once a second what they look at (see [`Sampler`]), and keeps the history of every exposed
@@ -40,6 +43,9 @@
 //! # Ok::<(), bvar::ExposeError>(())
 //! ```
 //!
+//! What is exposed is shown by [`dump`] as text, to a function or to files, and by [`prometheus`] for Prometheus;
+//! [`default_variables`] adds what the kernel knows about the process. [`flag`] holds the settings.
+//!
 //! A variable for the whole process is a `static` in a [`LazyLock`](std::sync::LazyLock).
 //!
 //! **Blocking.** Writing never blocks, except that a thread's first write to a variable takes the
@@ -58,6 +64,7 @@ pub mod wildcard;
 
 mod agent;
 mod collector;
+mod combiner;
 mod latency;
 mod name;
 mod percentile;
@@ -73,6 +80,7 @@ mod variable;
 mod window;
 
 pub use collector::{Collected, Collector, MAX_PENDING_SAMPLES, MAX_SAMPLING_RANGE, SampleRatio, SpeedLimit};
+pub use combiner::Combiner;
 pub use latency::{
     ExposedLatencyRecorder, Figure, LatencyFigure, LatencyRecorder, LatencySnapshot, LatencyTotals,
     LatencyUnit, LatencyWindow,

@@ -27,7 +27,7 @@ pub trait Arithmetic: Sized {
     #[must_use]
     fn minus(self, other: Self) -> Self;
     /// The nearest float.
-    fn as_f64(self) -> f64;
+    fn to_f64(self) -> f64;
 }
 
 mod sealed {
@@ -78,7 +78,7 @@ macro_rules! integers {
                 self.wrapping_sub(other)
             }
 
-            fn as_f64(self) -> f64 {
+            fn to_f64(self) -> f64 {
                 self as f64
             }
         }
@@ -130,7 +130,7 @@ impl Arithmetic for f64 {
         self - other
     }
 
-    fn as_f64(self) -> f64 {
+    fn to_f64(self) -> f64 {
         self
     }
 }

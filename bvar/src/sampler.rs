@@ -131,7 +131,7 @@ impl Sampler {
     /// Samples everything once. Ticks are counted as seconds, whatever the times say; rates are computed by the times.
     ///
     /// *Blocking:* as the functions of the [`PassiveStatus`](crate::PassiveStatus)es that have windows; and the thread,
-    /// while another thread ticks.
+    /// while another thread ticks. Such a function must not call this itself: it would wait for its own end.
     pub fn tick(&self, now: Duration) {
         let _ticking = locked(&self.shared.ticking);
         let tick = {

@@ -42,7 +42,7 @@ struct Kept<Delta, Mark> {
     sampler: Sampler,
     /// The windows that there are.
     windows: usize,
-    /// The longest of them, ever.
+    /// The longest of them since it is sampled.
     seconds: u32,
     /// Whether the sampler has it in its list.
     is_sampled: bool,
@@ -141,7 +141,7 @@ impl<V: Sampled> Tick for V {
         let mut mark = {
             let mut kept = lock(kept);
             if kept.windows == 0 {
-                kept.is_sampled = false;
+                (kept.is_sampled, kept.seconds) = (false, 0);
                 (kept.mark, kept.deltas) = (None, VecDeque::new());
                 return false;
             }

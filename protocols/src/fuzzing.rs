@@ -4,13 +4,52 @@
 
 use iobuf::IoBuf;
 use rpc::Limits;
+use rpc::builtin::{QUERY_BYTES_MAX, QUERY_PAIRS_MAX, Query};
 use rpc::protocol::{Parsed, Protocol, Role, WireError};
 
 use crate::baidu_std::BAIDU_STD;
 pub use crate::baidu_std::codec::check_meta as baidu_std_meta;
+use crate::http::codec::replay::{self, Replayed, Taken};
 
-/// The largest body in [`baidu_std_codec`], so that short inputs reach the limit.
+/// The largest body, so that short inputs reach the limit.
 const MAX_BODY_SIZE: usize = 1 << 16;
+
+/// Cuts requests off the bytes, given all at once, and given in pieces of a size that the first byte chooses, with
+/// bodies whole and as they arrive: the requests and the end have to be the same.
+pub fn http_request(data: &[u8]) {
+    http_replayed(data, replay::requests);
+}
+
+/// As [`http_request`], with responses.
+pub fn http_response(data: &[u8]) {
+    http_replayed(data, replay::responses);
+}
+
+fn http_replayed(data: &[u8], read: fn(usize, Vec<&[u8]>, Taken) -> Replayed) {
+    let Some((step, data)) = data.split_first() else {
+        return;
+    };
+    for taken in [Taken::Whole, Taken::AsTheyArrive] {
+        let whole = read(MAX_BODY_SIZE, vec![data], taken);
+        let pieces = read(MAX_BODY_SIZE, data.chunks(usize::from(*step) + 1).collect(), taken);
+        assert_eq!(whole.messages, pieces.messages);
+        assert_eq!(whole.end, pieces.end);
+        let bytes: usize = whole.messages.iter().map(|(_, body)| body.len()).sum();
+        assert!(bytes <= data.len());
+        // An answer of the codec's own is one, and complete.
+        assert!(whole.output.is_empty() || whole.output.ends_with(b"\r\n\r\n"));
+    }
+}
+
+/// Reads the bytes as a query string, and as the fields with lists in them that a request has.
+pub fn http_query(data: &[u8]) {
+    let query = Query::parse(data);
+    let pairs: usize = query.pairs().map(|(name, value)| name.len() + value.len()).sum();
+    // A byte that is no UTF-8 becomes three.
+    assert!(pairs <= 3 * data.len().min(QUERY_BYTES_MAX));
+    assert!(query.pairs().count() <= QUERY_PAIRS_MAX);
+    crate::http::check_fields(data);
+}
 
 /// Cuts frames off the bytes, given all at once, and given in pieces of a size that the first byte chooses: the
 /// frames and the end have to be the same.

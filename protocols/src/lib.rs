@@ -7,17 +7,19 @@
 //! | Format | Name | Servers | Channels |
 //! |---|---|---|---|
 //! | [`baidu_std`] | `baidu_std` | yes | yes |
+//! | [`http`] | `http` | yes | no |
 #![forbid(unsafe_code)]
 
 pub mod baidu_std;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod http;
 
 use rpc::protocol::Protocol;
 use rpc::registry::{DefaultRegistry, Registry};
 
 /// Every protocol here, in the order in which servers try them on a new connection.
-pub const ALL: &[&'static dyn Protocol] = &[&baidu_std::BAIDU_STD];
+pub const ALL: &[&'static dyn Protocol] = &[&baidu_std::BAIDU_STD, &self::http::HTTP];
 
 /// A registry of [`ALL`], to be passed to a builder or added to.
 pub fn registry() -> Registry {

@@ -10,6 +10,7 @@ pub mod body;
 pub mod builtin;
 pub mod client;
 pub mod error;
+pub mod json;
 pub mod limit;
 pub mod limits;
 pub mod message;

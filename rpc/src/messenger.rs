@@ -78,6 +78,13 @@ impl Messenger {
         self.output.take()
     }
 
+    /// Tells the codec of a connection with one protocol what reply comes next.
+    pub(crate) fn expect(&mut self, hint: u64) {
+        if let Some(Candidate { protocol, codec }) = self.candidates.first_mut() {
+            codec.get_or_insert_with(|| protocol.codec(self.role, &self.limits)).expect(hint);
+        }
+    }
+
     /// The stream has ended: what its end makes whole.
     pub(crate) fn end_of_stream(&mut self) -> Result<Option<Cut>, WireError> {
         let Some(index) = self.preferred else { return Ok(None) };

@@ -119,6 +119,11 @@ pub trait Codec: Send {
     /// Answers [`Parsed::Head`]: the body is wanted as it arrives, in [`Parsed::Part`]s up to [`Parsed::End`].
     fn stream(&mut self) {}
 
+    /// Says what reply comes next, before its request is written: what [`ClientSide::reply_hint`] gave.
+    fn expect(&mut self, hint: u64) {
+        let _ = hint;
+    }
+
     /// The peer will send nothing more. A [`Parsed::Message`] or [`Parsed::End`] if that is how the message ends that
     /// is arriving.
     ///
@@ -348,11 +353,31 @@ pub trait ClientSide: Send + Sync {
     /// The request does not fit the format. `out` is to be thrown away.
     fn write_request(&self, request: OutgoingRequest<'_>, out: &mut IoBuf) -> Result<(), RpcError>;
 
+    /// What the codec must know of a request to read its reply, if anything.
+    fn reply_hint(&self, request: &OutgoingRequest<'_>) -> Option<u64> {
+        let _ = request;
+        None
+    }
+
     /// Makes a reply of a frame.
     ///
     /// # Errors
     /// The description cannot be read. The frame is ignored: whose reply it would be is not known.
     fn read_reply(&self, frame: Frame) -> Result<IncomingReply, WireError>;
+
+    /// Makes protobuf of the body of a reply that came in another form, JSON for one. Called before the response message
+    /// is decoded, for replies without an error.
+    ///
+    /// # Errors
+    /// The body is not what it should be; the call fails with the error.
+    fn decode_reply(
+        &self,
+        method: &'static MethodDescriptor,
+        reply: &mut IncomingReply,
+    ) -> Result<(), RpcError> {
+        let _ = (method, reply);
+        Ok(())
+    }
 
     /// The error for a body that cannot be read as a `response_type`.
     fn unreadable_reply(&self, response_type: &str, response_size: usize) -> RpcError;
@@ -376,6 +401,12 @@ pub struct OutgoingRequest<'a> {
     pub user_fields: &'a UserFields,
     /// The time that the caller still waits, if the server is to know it.
     pub timeout: Option<Duration>,
+    /// What stands behind the protocol's name in the channel's options: `json` of `http:json`.
+    pub parameter: &'a str,
+    /// The server as the channel was told of it: `host:port`, without a scheme.
+    pub authority: &'a str,
+    /// What the user gave for this protocol, see [`CallOptions::protocol_options`](crate::CallOptions::protocol_options).
+    pub options: Option<&'a (dyn Any + Send + Sync)>,
     /// The span of the call, if it is recorded.
     pub trace: Option<TraceContext>,
 }
@@ -383,7 +414,7 @@ pub struct OutgoingRequest<'a> {
 /// A reply as a protocol has read it.
 #[derive(Debug)]
 pub struct IncomingReply {
-    /// That of the request.
+    /// That of the request; 0 on protocols that have none, whose connections carry one call at a time.
     pub correlation_id: u64,
     /// The error that the server answered with, or that reading the reply gave.
     pub error: Option<RpcError>,
@@ -391,8 +422,14 @@ pub struct IncomingReply {
     pub body: IoBuf,
     /// What came behind it.
     pub attachment: IoBuf,
+    /// The body, where it is read as it arrives.
+    pub stream: Option<BodyReader>,
     /// Free pairs from the server.
     pub user_fields: UserFields,
+    /// What becomes of the connection.
+    pub after: AfterReply,
+    /// What else the protocol has read, for its users.
+    pub extra: Option<Box<dyn Any + Send>>,
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use iobuf::IoBuf;
 use prost_reflect::MessageDescriptor;
 
 use crate::schema::Schema;
-use crate::server::ServerCall;
+use crate::server::{ServerCall, ServiceOptions};
 
 /// The names of a service and its methods, a static made by the code generator.
 #[derive(Debug)]
@@ -68,6 +68,12 @@ impl MethodDescriptor {
 pub trait Service: Send + Sync + 'static {
     /// The names; the same value every time.
     fn descriptor(&self) -> &'static ServiceDescriptor;
+
+    /// What [`ServerBuilder::add`](crate::ServerBuilder::add) takes for what was decided about the service, where its
+    /// maker knows: the paths that lead to its methods, say.
+    fn options(&self) -> ServiceOptions {
+        ServiceOptions::default()
+    }
 
     /// Takes one call: `method` is an index of the descriptor's methods, `body` the request message as bytes.
     ///

@@ -65,6 +65,12 @@ struct Held<T: Send + 'static> {
     value: Option<T>,
 }
 
+/// Keys that are there now.
+pub(crate) fn live_keys() -> usize {
+    let indices = lock(&INDICES);
+    usize::from(indices.used) - indices.free.len()
+}
+
 impl<T: Send + 'static> Drop for Held<T> {
     fn drop(&mut self) {
         if let (Some(destructor), Some(value)) =

@@ -50,10 +50,12 @@ use std::fmt;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
+pub(crate) use key::live_keys;
 pub use key::{KEYS_MAX, Key, KeyError};
 pub use local_key::LocalKey;
 pub(crate) use pool::PoolRef;
 pub use pool::{LocalPool, POOL_TABLES_MAX};
+pub(crate) use table::live_tables;
 
 use crate::task::{TaskRef, contained};
 use pool::Shared;

@@ -7,6 +7,7 @@
 
 use std::any::Any;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Counted, so that a key's value which is replaced while it is used is dropped after the use.
 pub(super) type Value = Rc<dyn Any>;
@@ -23,6 +24,30 @@ pub(super) struct Table {
     /// Of the statics that are not pooled: dropped at the owner's end, `Send` or not.
     fresh: Vec<Option<Value>>,
     shelf: Shelf,
+    _counted: Counted,
+}
+
+/// Tables that there are, for statistics.
+static TABLES: AtomicUsize = AtomicUsize::new(0);
+
+pub(crate) fn live_tables() -> usize {
+    TABLES.load(Ordering::Relaxed)
+}
+
+/// Counts as one table.
+struct Counted;
+
+impl Default for Counted {
+    fn default() -> Self {
+        TABLES.fetch_add(1, Ordering::Relaxed);
+        Counted
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        TABLES.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What a pool may keep: every value in here was `Send` when it was put in.
@@ -111,7 +136,7 @@ impl Table {
 
 impl Shelf {
     pub(super) fn into_table(self) -> Box<Table> {
-        Box::new(Table { fresh: Vec::new(), shelf: self })
+        Box::new(Table { shelf: self, ..Table::default() })
     }
 }
 

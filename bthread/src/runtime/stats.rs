@@ -28,6 +28,14 @@ pub struct RuntimeStats {
     pub spurious_wakeups: u64,
     /// Places for bthreads in use in the process: its living bthreads, and up to 512 that each worker keeps at hand.
     pub task_slots: usize,
+    /// Bthreads of the process that have not ended; a few more or less while some begin and end.
+    pub living: usize,
+    /// Bthreads of this runtime that wait now; a few more or less.
+    pub waiting: usize,
+    /// Timers set so far on workers of this runtime, those of timed waits included.
+    pub timers_scheduled: u64,
+    /// Timers that became due.
+    pub timers_triggered: u64,
     /// How long new bthreads waited until they started: one in 64 of those that a bthread spawned is measured.
     pub queue_wait: Histogram,
     /// Times that a worker was held longer than [`RuntimeBuilder::blocked_after`] says.
@@ -60,6 +68,7 @@ impl RuntimeStats {
             stacks_max: scheduler.stacks().stats(StackClass::Normal).max,
             ..RuntimeStats::default()
         };
+        let mut waits = 0_i64;
         for worker in scheduler.workers() {
             let counters = &worker.counters;
             // Snapshots of counts; they pair with nothing.
@@ -71,7 +80,17 @@ impl RuntimeStats {
             stats.wakeups += counters.wakeups.load(Ordering::Relaxed);
             stats.spurious_wakeups += counters.spurious_wakeups.load(Ordering::Relaxed);
             stats.queue_wait.add(&counters.queue_wait);
+            waits += counters.parks.load(Ordering::Relaxed) as i64;
+            waits -= counters.parks_ended.load(Ordering::Relaxed) as i64;
+            let (scheduled, triggered) = worker.timers().counts();
+            stats.timers_scheduled += scheduled;
+            stats.timers_triggered += triggered;
         }
+        stats.waiting = usize::try_from(waits).unwrap_or(0);
+        // Slots are traded between workers of all runtimes.
+        let spare = super::runtimes().into_iter().flat_map(|runtime| runtime.scheduler().workers());
+        let spare: usize = spare.map(|worker| worker.counters.spare_tasks.load(Ordering::Relaxed)).sum();
+        stats.living = stats.task_slots.saturating_sub(spare);
         stats
     }
 }

@@ -68,11 +68,20 @@ pub(super) struct Heap<A> {
     number: u64,
     /// The latest time for which somebody has asked what is due.
     fired: Time,
+    /// Timers that were taken because they were due.
+    triggered: u64,
 }
 
 impl<A> Heap<A> {
     pub(super) fn new() -> Self {
-        Heap { entries: Vec::new(), chunks: Vec::new(), free: NO_SLOT, number: 0, fired: Time::MIN }
+        Heap {
+            entries: Vec::new(),
+            chunks: Vec::new(),
+            free: NO_SLOT,
+            number: 0,
+            fired: Time::MIN,
+            triggered: 0,
+        }
     }
 
     /// Adds a timer and takes its action; leaves it if there are `max` already, which is at most `SLOTS_MAX`.
@@ -114,7 +123,13 @@ impl<A> Heap<A> {
         if first.due() > now {
             return None;
         }
+        self.triggered += 1;
         self.take(0).map(|action| (first.key(), action))
+    }
+
+    /// Timers ever added, as long as those are less than 2^40, and timers that became due.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        (self.number, self.triggered)
     }
 
     /// When the first timer is due; `NEVER` if there is none.

@@ -112,6 +112,11 @@ impl<A> Timers<A> {
         lock(&self.heap).contains(key)
     }
 
+    /// Timers ever added, and timers that became due.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        lock(&self.heap).counts()
+    }
+
     /// Timers now; a snapshot.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {

@@ -11,7 +11,7 @@ mod work;
 
 use std::cell::Cell;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -70,6 +70,11 @@ pub(crate) struct Counters {
     pub(crate) spurious_wakeups: AtomicU64,
     /// Times that somebody woke this worker by a system call.
     pub(crate) wakeups: AtomicU64,
+    /// Waits that began here, and waits that ended here.
+    pub(crate) parks: AtomicU64,
+    pub(crate) parks_ended: AtomicU64,
+    /// Task slots that the worker keeps for itself.
+    pub(crate) spare_tasks: AtomicUsize,
     pub(crate) queue_wait: crate::histogram::Buckets,
 }
 
@@ -116,10 +121,14 @@ pub(crate) fn park(task: TaskRef, deadline: Option<Instant>, reason: Reason) {
         (local.worker, key.expect("a slot for one wait of each bthread"))
     });
     if task.get().is_movable() {
+        count(&local.worker.counters.parks);
         local.suspend(task, Leave::Park, None);
+        count(&self::local().expect("on a worker").worker.counters.parks_ended);
         parker.consume();
     } else if parker.announce() {
+        count(&local.worker.counters.parks);
         local.suspend(task, Leave::Findable, None);
+        count(&local.worker.counters.parks_ended);
         parker.consume();
     }
     if let Some(began) = accounted {
@@ -243,7 +252,9 @@ fn allocate(local: Option<&Local>) -> Option<TaskRef> {
     if tasks.is_empty() {
         pool.take(LOCAL_TASKS_MAX / 2, &mut tasks);
     }
-    tasks.pop()
+    let task = tasks.pop();
+    local.worker.counters.spare_tasks.store(tasks.len(), Ordering::Relaxed); // for statistics
+    task
 }
 
 /// Takes a slot back that nobody uses any more.
@@ -256,6 +267,7 @@ pub(crate) fn recycle(task: TaskRef) {
             if tasks.len() > LOCAL_TASKS_MAX {
                 task::Pool::global().give(tasks.drain(LOCAL_TASKS_MAX / 2..));
             }
+            local.worker.counters.spare_tasks.store(tasks.len(), Ordering::Relaxed); // for statistics
         }
         None => task::Pool::global().give([task]),
     }
@@ -391,6 +403,11 @@ impl Worker {
     /// Whether it has new tasks that others could take.
     pub(crate) fn has_stealable(&self) -> bool {
         !self.stealer.is_empty()
+    }
+
+    /// New tasks that wait in its queue; a snapshot.
+    pub(crate) fn queued(&self) -> usize {
+        self.stealer.len()
     }
 
     /// A number that changes whenever the worker gets on.

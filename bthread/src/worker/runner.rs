@@ -228,7 +228,9 @@ impl Local {
         // SAFETY: (1): taken from a queue, so it is ours.
         let run = unsafe { task.run() };
         if let Some(queued) = run.queued.take() {
-            self.worker.counters.queue_wait.record(queued.elapsed());
+            let waited = queued.elapsed();
+            self.worker.counters.queue_wait.record(waited);
+            crate::variables::note_creation(waited);
         }
         if let Some(stack) = run.stack.take() {
             self.leave_to_start(task, stack);

@@ -2,6 +2,7 @@
 
 use super::*;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Release};
 use std::sync::mpsc::channel;
 use std::thread;
 
@@ -61,24 +62,36 @@ fn a_maximum_is_taken_and_the_one_since_creation_stays() {
 }
 
 #[test]
-fn no_maximum_is_lost_between_takes() {
-    const LAST: u64 = if cfg!(miri) { 200 } else { 200_000 };
-    let word = Arc::new(Word::new(Fold::Max));
-    let writer = {
-        let word = word.clone();
-        thread::spawn(move || (1..=LAST).for_each(|value| word.write(Fold::Max, value)))
-    };
-    // Values rise, so what is taken rises too, and nothing is taken twice.
-    let mut last = 0;
-    while last < LAST {
-        let taken = word.take_max();
-        assert!(taken == 0 || taken > last, "{taken} after {last}");
-        last = last.max(taken);
-        assert!(word.read() >= last);
-        thread::yield_now();
-    }
-    writer.join().unwrap();
-    assert_eq!((word.take_max(), word.read()), (0, LAST));
+fn no_maximum_is_lost_while_it_is_taken() {
+    const ROUNDS: u64 = if cfg!(miri) { 100 } else { 2_000 };
+    let word = Word::new(Fold::Max);
+    let (written, seen) = (AtomicU64::new(0), AtomicU64::new(0));
+    thread::scope(|scope| {
+        // Writes each value once, while the other takes all the time.
+        scope.spawn(|| {
+            for value in 1..=ROUNDS {
+                word.write(Fold::Max, value);
+                // Release and acquire pair, in both directions: what was written before is there to be taken.
+                written.store(value, Release);
+                while seen.load(Acquire) < value {
+                    thread::yield_now();
+                }
+            }
+        });
+        let mut lost = 0;
+        for value in 1..=ROUNDS {
+            let mut taken = 0;
+            let mut is_written = false;
+            while !is_written {
+                is_written = written.load(Acquire) == value;
+                taken = word.take_max().max(taken);
+            }
+            seen.store(value, Release);
+            lost += u64::from(taken != value);
+        }
+        assert_eq!(lost, 0, "maxima went missing");
+    });
+    assert_eq!((word.take_max(), word.read()), (0, ROUNDS));
 }
 
 #[test]

@@ -169,7 +169,9 @@ mod tests {
         let mut taken = std::collections::VecDeque::new();
         for _ in 0..intervals {
             let chosen = (0..per_second / 10).filter(|_| limit.is_collectable().is_some()).count() as u64;
-            (0..chosen).for_each(|_| drop(limit.count()));
+            for _ in 0..chosen {
+                limit.count();
+            }
             limit.adapt(INTERVAL);
             taken.push_back(chosen);
             if taken.len() > 10 {

@@ -210,9 +210,9 @@ impl Collector {
     fn grab(&self, elapsed: Duration) -> bool {
         let samples = std::mem::take(&mut *locked(&self.submitted));
         let limits = locked(&self.limits).clone();
-        let is_idle = limits.iter().fold(true, |idle, limit| limit.adapt(elapsed) && idle);
+        let busy = limits.iter().filter(|limit| !limit.adapt(elapsed)).count();
         if samples.is_empty() {
-            return is_idle;
+            return busy == 0;
         }
         self.grabbed.add(samples.len() as u64);
         locked(&self.to_dump).extend(samples);

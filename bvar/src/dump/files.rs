@@ -17,6 +17,8 @@ use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
+// Relaxed: a number that only has to differ.
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// The most files that `bvar_dump_tabs` can name.
 pub const MAX_TABS: usize = 64;
@@ -90,12 +92,10 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
-    // Two processes that share a file's name do not share this one.
-    let beside = with_suffix(path, &format!(".{}.tmp", std::process::id()));
-    match fs::remove_file(&beside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    // Neither two processes that share a file's name nor two dumps at once share this one.
+    static DUMPS: AtomicU64 = AtomicU64::new(0);
+    let dump = DUMPS.fetch_add(1, Relaxed);
+    let beside = with_suffix(path, &format!(".{}.{dump}.tmp", std::process::id()));
     // A new file: nobody's link is followed.
     let written = File::create_new(&beside)
         .and_then(|mut file| file.write_all(text.as_bytes()))

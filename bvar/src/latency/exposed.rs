@@ -211,9 +211,13 @@ impl ExposedLatencyRecorder {
         ];
         let mut names: Vec<(String, Figure)> =
             named.into_iter().map(|(name, figure)| (name.to_owned(), figure)).collect();
-        names.extend(percentiles.map(|percent| {
-            (format!("latency_{percent}"), Figure::Percentile { ratio: f64::from(percent) / 100.0 })
-        }));
+        for percent in percentiles {
+            let name = format!("latency_{percent}");
+            // Two of the three may have been set to the same.
+            if names.iter().all(|(taken, _)| *taken != name) {
+                names.push((name, Figure::Percentile { ratio: f64::from(percent) / 100.0 }));
+            }
+        }
         let mut figures = Vec::with_capacity(names.len());
         for (name, figure) in names {
             let variable =

@@ -124,10 +124,10 @@ impl<V> fmt::Debug for ExposedMultiDimension<V> {
 
 impl<V: Stat> MultiDimension<V> {
     /// Makes the variable visible to the dump and the metrics page under `name`, normalised by
-    /// [`normalize_name`](crate::normalize_name), until what is returned is dropped.
+    /// [`normalize_name`], until what is returned is dropped.
     ///
     /// # Errors
-    /// If nothing is left of the name or it is longer than [`MAX_NAME_LEN`](crate::MAX_NAME_LEN), if another
+    /// If nothing is left of the name or it is longer than [`MAX_NAME_LEN`], if another
     /// variable has it, with labels or without, or if as many variables with labels are exposed as the flag
     /// `bvar_max_multi_dimension_metric_number` says. The variable is dropped then; call
     /// [`expose`](expose()) with an `Arc` of it to keep it.

@@ -1,7 +1,7 @@
 //! All exposed variables for Prometheus: the text format 0.0.4 and OpenMetrics 1.0.
 //!
 //! Names are those of the variables, so dashboards made for brpc find them. Numbers are gauges, or counters where
-//! the variable only grows. The figures of a [`LatencyRecorder`](crate::LatencyRecorder) `<m>` become a summary
+//! the variable only grows. The figures of a [`LatencyRecorder`] `<m>` become a summary
 //! `<m>` (quantiles and `<m>_sum`, `<m>_count`) beside the gauges `<m>_latency` (the average), `<m>_max_latency` and
 //! `<m>_qps`; of recorders of a server (`rpc_server…`) the percentiles are only in the summary, of others they
 //! are gauges too. Quantiles are over the recorder's window, sum and count since creation. A

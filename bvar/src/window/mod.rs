@@ -178,7 +178,7 @@ impl<V: Rate> PerSecond<V> {
     /// *Blocking:* as [`Window::get`].
     pub fn get(&self) -> f64 {
         let (sum, span, _) = self.window.read(self.window.seconds);
-        per_second(sum.as_f64(), span)
+        per_second(sum.to_f64(), span)
     }
 
     /// The window.

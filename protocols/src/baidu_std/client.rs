@@ -2,7 +2,7 @@
 
 use iobuf::IoBuf;
 use rpc::error::{EREQUEST, ERESPONSE, RpcError};
-use rpc::protocol::{ClientSide, Frame, IncomingReply, OutgoingRequest, WireError};
+use rpc::protocol::{AfterReply, ClientSide, Frame, IncomingReply, OutgoingRequest, WireError};
 use rpc::span::SpanId;
 
 use super::BaiduStd;
@@ -80,7 +80,10 @@ fn reply(meta: &Meta<'_>) -> (IncomingReply, usize) {
         error,
         body: IoBuf::new(),
         attachment: IoBuf::new(),
+        stream: None,
         user_fields: meta.user_fields(),
+        after: AfterReply::GoOn,
+        extra: None,
     };
     (reply, usize::try_from(meta.attachment_size).unwrap_or(0))
 }

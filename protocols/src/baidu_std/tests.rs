@@ -123,6 +123,9 @@ fn write_request(name: &str, options: impl FnOnce(&mut OutgoingRequest<'_>), mes
     let fields = UserFields::default();
     let body = MessageBody(message);
     let mut outgoing = OutgoingRequest {
+        parameter: "",
+        authority: "",
+        options: None,
         method: &ECHO,
         correlation_id: Meta::read(&meta).unwrap().correlation_id,
         body: &body,

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use super::channel::{Channel, ChannelState};
-use super::connection::SingleConnection;
+use super::way::{Connections, Way};
 use crate::error::{EINVAL, RpcError};
 use crate::limits::Limits;
 use crate::protocol::{ConnectionType, Protocol};
@@ -49,7 +49,8 @@ impl<P: DefaultRegistry> ChannelBuilder<P> {
         }
     }
 
-    /// The protocol, by its name in the registry. Default: the first one there that channels can speak.
+    /// The protocol, by its name in the registry; some take a parameter behind a colon (`http:proto`). Default: the
+    /// first one there that channels can speak.
     pub fn protocol(mut self, name: impl Into<String>) -> Self {
         self.protocol = Some(name.into());
         self
@@ -61,7 +62,8 @@ impl<P: DefaultRegistry> ChannelBuilder<P> {
         self
     }
 
-    /// How calls share connections, by brpc's name. Only `single` is there so far. Default: the protocol's.
+    /// How calls share connections, by brpc's name: `single` for all calls, `pooled` for one call at a time and kept for
+    /// the next, `short` for one call. Default: the protocol's.
     pub fn connection_type(mut self, name: impl Into<String>) -> Self {
         self.connection_type = Some(name.into());
         self
@@ -98,7 +100,7 @@ impl<P: DefaultRegistry> ChannelBuilder<P> {
         self
     }
 
-    /// A channel to the server at `address` (`ip:port`, `host:port`, `unix:path`). Nothing is sent before the first
+    /// A channel to the server at `address` (`ip:port`, `host:port`, `unix:path`, `http://host:port`). Nothing is sent before the first
     /// call, so a server that is not there shows then.
     ///
     /// *Blocking*: blocks the thread while a host name is looked up.
@@ -108,49 +110,81 @@ impl<P: DefaultRegistry> ChannelBuilder<P> {
     /// and a connection type that the protocol does not have.
     pub fn connect(self, address: impl fmt::Display) -> Result<Channel<P>, RpcError> {
         crate::span::register_flags();
-        let remote = Endpoint::resolve(&address.to_string())?;
-        let protocol = self.find_protocol()?;
+        let address = address.to_string();
+        let authority = without_scheme(&address)?;
+        let remote = Endpoint::resolve(&authority)?;
+        let (protocol, parameter) = self.find_protocol()?;
         let side = protocol.client().ok_or_else(|| {
             RpcError::new(EINVAL, format!("protocol={} is not for channels", protocol.name()))
         })?;
-        self.check_connection_type(protocol)?;
+        let way = Way {
+            remote,
+            protocols: [protocol].into(),
+            connect_timeout: self.connect_timeout,
+            limits: self.limits,
+        };
         Ok(Channel::new(ChannelState {
             side,
             protocol: protocol.name(),
-            connection: SingleConnection::new(remote, protocol, self.connect_timeout, self.limits),
+            parameter,
+            authority,
+            connections: Connections::new(self.choose_connection_type(protocol)?, way),
             timeout: self.timeout,
             max_retry: self.max_retry,
             deliver_timeout: self.deliver_timeout,
         }))
     }
 
-    fn find_protocol(&self) -> Result<&'static dyn Protocol, RpcError> {
+    /// The protocol, and what stands behind its name.
+    fn find_protocol(&self) -> Result<(&'static dyn Protocol, String), RpcError> {
         let found = match &self.protocol {
-            Some(name) => self.registry.find(name).ok_or_else(|| format!("Unknown protocol={name}")),
+            Some(wanted) => {
+                let (name, parameter) = wanted.split_once(':').unwrap_or((wanted, ""));
+                self.registry
+                    .find(name)
+                    .map(|protocol| (protocol, parameter.to_owned()))
+                    .ok_or_else(|| format!("Unknown protocol={wanted}"))
+            }
             None => {
                 let mut protocols = self.registry.protocols().iter().copied();
                 protocols
                     .find(|protocol| protocol.client().is_some())
+                    .map(|protocol| (protocol, String::new()))
                     .ok_or_else(|| "No protocol for channels".into())
             }
         };
         found.map_err(|text| RpcError::new(EINVAL, text))
     }
 
-    fn check_connection_type(&self, protocol: &dyn Protocol) -> Result<(), RpcError> {
+    fn choose_connection_type(&self, protocol: &dyn Protocol) -> Result<ConnectionType, RpcError> {
+        let known = protocol.connection_types();
         let wanted = match &self.connection_type {
             Some(name) => name.parse()?,
-            None => ConnectionType::Single,
+            None => {
+                *known.first().ok_or_else(|| RpcError::internal("A protocol without connection types"))?
+            }
         };
-        let (name, wanted_name) = (protocol.name(), wanted.name());
-        if !protocol.connection_types().contains(&wanted) {
-            let text = format!("protocol={name} does not support connection_type={wanted_name}");
-            return Err(RpcError::new(EINVAL, text));
+        if known.contains(&wanted) {
+            return Ok(wanted);
         }
-        if wanted != ConnectionType::Single {
-            let text = format!("connection_type={wanted_name} is not there yet; connection_type=single is");
-            return Err(RpcError::new(EINVAL, text));
-        }
-        Ok(())
+        let (name, wanted) = (protocol.name(), wanted.name());
+        Err(RpcError::new(EINVAL, format!("protocol={name} does not support connection_type={wanted}")))
     }
 }
+
+/// An address as it may be given as a URL: `http://host/path` is `host:80`.
+fn without_scheme(address: &str) -> Result<String, RpcError> {
+    let Some((scheme, rest)) = address.split_once("://") else {
+        return Ok(address.to_owned());
+    };
+    if !scheme.eq_ignore_ascii_case("http") {
+        return Err(RpcError::new(EINVAL, format!("A channel does not know {scheme}://")));
+    }
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    let has_port =
+        authority.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
+    Ok(if has_port { authority.to_owned() } else { format!("{authority}:{HTTP_PORT}") })
+}
+
+/// The port of URLs that name none.
+const HTTP_PORT: u16 = 80;

@@ -296,4 +296,8 @@ impl PendingCall for HeldCall {
             Outcome::Failed(failure) => self.fail(failure),
         }
     }
+
+    fn wants_stream(&self) -> bool {
+        self.request.reads_progressively()
+    }
 }

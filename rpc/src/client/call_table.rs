@@ -78,6 +78,13 @@ impl CallTable {
         lock(&self.shards[shard].0).remove((id as u32) >> SHARD_BITS, (id >> 32) as u32)
     }
 
+    /// Whether the call with this id wants its reply's body as it arrives.
+    pub(super) fn wants_stream(&self, id: u64) -> bool {
+        let shard = id as usize & (SHARDS - 1);
+        let call = lock(&self.shards[shard].0).find((id as u32) >> SHARD_BITS, (id >> 32) as u32);
+        call.is_some_and(|call| call.wants_stream())
+    }
+
     /// Takes no more calls from now on, and returns those that are there, to be ended.
     pub(super) fn close(&self) -> Vec<Arc<dyn PendingCall>> {
         let mut calls = Vec::new();
@@ -117,6 +124,14 @@ impl Slots {
         Ok((index, slot.version))
     }
 
+    fn find(&self, index: u32, version: u32) -> Option<Arc<dyn PendingCall>> {
+        let slot = self.slots.get(index as usize).filter(|slot| slot.version == version)?;
+        match &slot.state {
+            State::Taken(call) => Some(call.clone()),
+            State::Free { .. } => None,
+        }
+    }
+
     fn remove(&mut self, index: u32, version: u32) -> Option<Arc<dyn PendingCall>> {
         let slot = self.slots.get_mut(index as usize).filter(|slot| slot.version == version)?;
         match std::mem::replace(&mut slot.state, State::Free { next: self.free }) {
@@ -154,6 +169,10 @@ mod tests {
         }
 
         fn end(self: Arc<Self>, _: Outcome) {}
+
+        fn wants_stream(&self) -> bool {
+            false
+        }
     }
 
     #[test]

@@ -9,10 +9,10 @@ use iobuf::IoBuf;
 
 use super::builder::ChannelBuilder;
 use super::call::{Call, Callback, HeldCall};
-use super::connection::SingleConnection;
 use super::options::{CallOptions, Reply};
 use super::request::Request;
 use super::waiting;
+use super::way::Connections;
 use crate::error::RpcError;
 use crate::message::{Body, MessageBody, ProtoMessage};
 use crate::protocol::ClientSide;
@@ -22,8 +22,9 @@ use crate::transport::Endpoint;
 
 /// The way to a server. Cheap to clone; one is enough for a process, whatever the number of threads and calls.
 ///
-/// Stubs of generated code take one. Its calls share one connection, which is made when the first of them needs it
-/// and made again when it has failed. Dropping the last clone closes it.
+/// Stubs of generated code take one. Its calls share connections as its
+/// [`connection_type`](ChannelBuilder::connection_type) says; one is made when a call needs it. Dropping the last clone
+/// closes those that no call uses.
 ///
 /// `P` names the protocols that it chooses from by default; users of the facade never see the parameter.
 pub struct Channel<P: DefaultRegistry> {
@@ -36,7 +37,11 @@ pub(super) struct ChannelState {
     pub(super) side: &'static dyn ClientSide,
     /// The protocol's name.
     pub(super) protocol: &'static str,
-    pub(super) connection: SingleConnection,
+    /// What stands behind the protocol's name.
+    pub(super) parameter: String,
+    /// The server as the user has named it.
+    pub(super) authority: String,
+    pub(super) connections: Connections,
     pub(super) timeout: Duration,
     pub(super) max_retry: u32,
     pub(super) deliver_timeout: bool,
@@ -54,7 +59,7 @@ impl<P: DefaultRegistry> Channel<P> {
 
     /// The server's address.
     pub fn remote_side(&self) -> &Endpoint {
-        self.state.connection.remote()
+        self.state.connections.remote()
     }
 
     /// Calls a method and waits for the response. What the methods of a stub call.

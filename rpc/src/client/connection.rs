@@ -1,30 +1,62 @@
-//! A channel's end of a connection, and the one connection that all calls of a channel share (`single`,
-//! `spec/rpc-core.md` §11). It is made by the first call that needs it, and again when it has failed.
+//! A channel's end of a connection: the calls that wait on it, and what becomes of it when they are done.
 
-use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Instant;
 
 use super::call_table::{CALLS_MAX, CallTable, Refused};
 use super::outcome::{Failure, Outcome, PendingCall};
-use crate::error::{EFAILEDSOCKET, EHOSTDOWN, EOVERCROWDED, EUNUSED, RpcError};
-use crate::limits::Limits;
-use crate::protocol::{Frame, Protocol, Role};
-use crate::socket::{Message, Socket, SocketOwner, lock};
+use super::pool::Pool;
+use crate::error::{ECANCELED, EFAILEDSOCKET, EOVERCROWDED, EUNUSED, RpcError};
+use crate::protocol::{AfterReply, Frame, Protocol, Role};
+use crate::socket::{Message, Socket, SocketOwner};
 use crate::span::Point;
-use crate::transport::Endpoint;
-
-/// After connecting has failed, calls fail at once with [`EHOSTDOWN`] for so long, instead of trying again.
-pub(crate) const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a channel keeps for each connection.
 pub(super) struct ClientConnection {
     calls: CallTable,
     failed_at: OnceLock<Instant>,
+    use_: Use,
+}
+
+/// How calls use a connection.
+enum Use {
+    /// All at the same time.
+    Shared,
+    /// One at a time, whose id is `current`; afterwards it goes back to the pool, or is closed without one or if its
+    /// peer closes it.
+    Exclusive { current: AtomicU64, closes: AtomicBool, pool: Option<Weak<Pool>> },
 }
 
 impl ClientConnection {
-    fn new() -> Self {
-        ClientConnection { calls: CallTable::new(), failed_at: OnceLock::new() }
+    pub(super) fn shared() -> Self {
+        ClientConnection { calls: CallTable::new(), failed_at: OnceLock::new(), use_: Use::Shared }
+    }
+
+    pub(super) fn exclusive(pool: Option<Weak<Pool>>) -> Self {
+        let use_ = Use::Exclusive { current: AtomicU64::new(0), closes: AtomicBool::new(false), pool };
+        ClientConnection { calls: CallTable::new(), failed_at: OnceLock::new(), use_ }
+    }
+
+    /// The id of the one call, where there is one at a time.
+    fn current(&self) -> Option<u64> {
+        match &self.use_ {
+            Use::Shared => None,
+            // Acquire pairs with the store in `expect_reply`.
+            Use::Exclusive { current, .. } => Some(current.load(Ordering::Acquire)),
+        }
+    }
+
+    /// The call of an exclusive connection has its whole reply.
+    fn done(&self, socket: &Arc<Socket>, after: AfterReply) {
+        if let Use::Exclusive { pool, .. } = &self.use_ {
+            match pool.as_ref().and_then(Weak::upgrade).filter(|_| after == AfterReply::GoOn) {
+                Some(pool) => pool.give_back(socket),
+                None => {
+                    socket.set_failed(RpcError::new(EUNUSED, "The connection was for one call"));
+                }
+            }
+        }
     }
 }
 
@@ -42,7 +74,20 @@ impl SocketOwner for ClientConnection {
         let Ok(reply) = side.read_reply(message.frame) else {
             return;
         };
-        if let Some(call) = self.calls.remove(reply.correlation_id) {
+        let id = match reply.correlation_id {
+            0 => self.current().unwrap_or(0),
+            id => id,
+        };
+        let after = reply.after;
+        let is_whole = reply.stream.is_none();
+        let call = self.calls.remove(id);
+        // Before the call ends: its caller may call again at once, and finds the connection in the pool.
+        if is_whole && (call.is_some() || after == AfterReply::Close) {
+            self.done(socket, after);
+        } else if let Use::Exclusive { closes, .. } = &self.use_ {
+            closes.store(after == AfterReply::Close, Ordering::Relaxed); // the reader's alone
+        }
+        if let Some(call) = call {
             if let Some(span) = call.span() {
                 span.reach_at(Point::Received, message.received);
                 span.set_response_size(size);
@@ -52,7 +97,15 @@ impl SocketOwner for ClientConnection {
     }
 
     fn wants_stream(&self, _: &'static dyn Protocol, _: &Frame) -> bool {
-        false
+        self.current().is_some_and(|id| self.calls.wants_stream(id))
+    }
+
+    fn body_ended(&self, socket: &Arc<Socket>) {
+        if let Use::Exclusive { closes, .. } = &self.use_ {
+            // Relaxed: the reader's alone.
+            let closes = closes.load(Ordering::Relaxed);
+            self.done(socket, if closes { AfterReply::Close } else { AfterReply::GoOn });
+        }
     }
 
     fn failed(&self, socket: &Arc<Socket>, error: &RpcError) {
@@ -66,7 +119,13 @@ impl SocketOwner for ClientConnection {
 
 /// Puts a call in the table of a connection; its request may be written then.
 pub(super) fn expect_reply(socket: &Socket, call: Arc<dyn PendingCall>) -> Result<u64, Failure> {
-    socket.owner::<ClientConnection>().calls.insert(call).map_err(|refused| match refused {
+    let connection = socket.owner::<ClientConnection>();
+    let inserted = connection.calls.insert(call).inspect(|id| {
+        if let Use::Exclusive { current, .. } = &connection.use_ {
+            current.store(*id, Ordering::Release); // pairs with the load in `current`
+        }
+    });
+    inserted.map_err(|refused| match refused {
         Refused::Full => Failure::unsent(RpcError::new(
             EOVERCROWDED,
             format!("More than {CALLS_MAX} calls in flight on the connection to {}", socket.remote()),
@@ -78,100 +137,20 @@ pub(super) fn expect_reply(socket: &Socket, call: Arc<dyn PendingCall>) -> Resul
     })
 }
 
-/// Takes a call out again: true if that makes the caller the one to end it.
-pub(super) fn expect_no_reply(socket: &Socket, id: u64) -> bool {
-    socket.owner::<ClientConnection>().calls.remove(id).is_some()
-}
-
-/// The connection of a channel.
-pub(super) struct SingleConnection {
-    remote: Endpoint,
-    protocols: Arc<[&'static dyn Protocol]>,
-    connect_timeout: Duration,
-    limits: Limits,
-    current: Mutex<Current>,
-}
-
-enum Current {
-    None,
-    Socket(Arc<Socket>),
-    /// The system refused even to begin.
-    Refused(Instant),
-}
-
-impl SingleConnection {
-    pub(super) fn new(
-        remote: Endpoint,
-        protocol: &'static dyn Protocol,
-        connect_timeout: Duration,
-        limits: Limits,
-    ) -> Self {
-        SingleConnection {
-            remote,
-            protocols: [protocol].into(),
-            connect_timeout,
-            limits,
-            current: Mutex::new(Current::None),
-        }
+/// Takes a call out again: true if that makes the caller the one to end it. A connection of its own is closed, since
+/// its reply may still come.
+pub(super) fn expect_no_reply(socket: &Arc<Socket>, id: u64) -> bool {
+    let connection = socket.owner::<ClientConnection>();
+    let is_removed = connection.calls.remove(id).is_some();
+    if is_removed && matches!(connection.use_, Use::Exclusive { .. }) {
+        socket.set_failed(RpcError::new(ECANCELED, "The call did not wait for its reply"));
     }
-
-    pub(super) fn remote(&self) -> &Endpoint {
-        &self.remote
-    }
-
-    /// The connection, which may still be connecting; never waits for that.
-    pub(super) fn socket(&self) -> Result<Arc<Socket>, Failure> {
-        let socket = {
-            let mut current = lock(&self.current);
-            match &*current {
-                Current::Socket(socket) if socket.error().is_none() => return Ok(socket.clone()),
-                Current::Socket(socket) if is_pausing(socket) => return Err(self.not_connected()),
-                Current::Refused(when) if when.elapsed() < RECONNECT_PAUSE => {
-                    return Err(self.not_connected());
-                }
-                _ => {}
-            }
-            let owner = Box::new(ClientConnection::new());
-            match Socket::connecting(
-                &self.remote,
-                self.connect_timeout,
-                self.protocols.clone(),
-                self.limits,
-                owner,
-            ) {
-                Ok(socket) => {
-                    *current = Current::Socket(socket.clone());
-                    socket
-                }
-                Err(error) => {
-                    *current = Current::Refused(Instant::now());
-                    return Err(Failure::unsent(error));
-                }
-            }
-        };
-        match socket.start() {
-            Ok(()) => Ok(socket),
-            Err(error) => Err(Failure::unsent(error)),
-        }
-    }
-
-    fn not_connected(&self) -> Failure {
-        Failure::unsent(RpcError::new(EHOSTDOWN, format!("Not connected to {} yet", self.remote)))
-    }
+    is_removed
 }
 
-/// Whether a failed socket never connected, a moment ago.
-fn is_pausing(socket: &Socket) -> bool {
-    let failed_at = socket.owner::<ClientConnection>().failed_at.get();
-    // Without a time it is failing right now.
-    !socket.is_connected() && failed_at.is_none_or(|when| when.elapsed() < RECONNECT_PAUSE)
-}
-
-impl Drop for SingleConnection {
-    fn drop(&mut self) {
-        let current = self.current.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Current::Socket(socket) = current {
-            socket.set_failed(RpcError::new(EUNUSED, "The channel was dropped"));
-        }
+impl ClientConnection {
+    /// When it failed, if it has.
+    pub(super) fn failed_at(&self) -> Option<Instant> {
+        self.failed_at.get().copied()
     }
 }

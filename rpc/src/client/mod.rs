@@ -11,10 +11,14 @@ mod channel;
 mod connection;
 mod options;
 mod outcome;
+mod pool;
 mod request;
+mod single;
 mod waiting;
+mod way;
 
 pub use builder::{CONNECT_TIMEOUT_DEFAULT, ChannelBuilder, MAX_RETRY_DEFAULT, TIMEOUT_DEFAULT};
 pub use call::Call;
 pub use channel::Channel;
 pub use options::{CallOptions, Reply};
+pub use pool::POOLED_CONNECTIONS_MAX;

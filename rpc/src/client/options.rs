@@ -1,9 +1,12 @@
 //! What a caller asks of one call, and what it gets back with the reply.
 
+use std::any::Any;
+use std::sync::Arc;
 use std::time::Duration;
 
 use iobuf::IoBuf;
 
+use crate::body::BodyReader;
 use crate::transport::Endpoint;
 use crate::user_fields::UserFields;
 
@@ -22,6 +25,8 @@ pub struct CallOptions {
     pub(super) request_id: String,
     pub(super) request_attachment: IoBuf,
     pub(super) user_fields: UserFields,
+    pub(super) protocol_options: Option<Arc<dyn Any + Send + Sync>>,
+    pub(super) reads_progressively: bool,
 }
 
 impl CallOptions {
@@ -60,10 +65,25 @@ impl CallOptions {
         self.user_fields.set(key, value);
         self
     }
+
+    /// What the channel's protocol alone understands; protocols give their users better names for it. A value of a
+    /// type that it does not know is not looked at.
+    pub fn protocol_options(mut self, options: impl Any + Send + Sync) -> Self {
+        self.protocol_options = Some(Arc::new(options));
+        self
+    }
+
+    /// Ends the call when the head of its reply is there, and leaves the body to be read as it arrives, with
+    /// [`Reply::stream`]. For protocols with streamed bodies and connections that carry one call at a time; on others
+    /// it changes nothing.
+    pub fn read_progressively(mut self) -> Self {
+        self.reads_progressively = true;
+        self
+    }
 }
 
 /// A response message and what came with it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub struct Reply<T> {
     /// The message.
@@ -76,4 +96,8 @@ pub struct Reply<T> {
     pub latency: Duration,
     /// Who answered.
     pub remote_side: Endpoint,
+    /// The body, if it is read as it arrives: see [`CallOptions::read_progressively`].
+    pub stream: Option<BodyReader>,
+    /// What the protocol has read beside all this; protocols give their users better names for it.
+    pub extra: Option<Box<dyn Any + Send>>,
 }

@@ -12,6 +12,8 @@ pub(super) trait PendingCall: Send + Sync {
     /// there; no lock is held. Must not block.
     fn end(self: Arc<Self>, outcome: Outcome);
 
+    /// Whether the body of the reply is wanted as it arrives.
+    fn wants_stream(&self) -> bool;
     /// Its span, if it is recorded.
     fn span(&self) -> Option<&Span>;
 }

@@ -46,7 +46,7 @@ impl Request {
         let max_retry = options.max_retry.unwrap_or(channel.max_retry);
         let span = Span::of_call(started, || span::Request {
             method: method.full_name,
-            remote: channel.connection.remote(),
+            remote: channel.connections.remote(),
             protocol: channel.protocol,
             log_id: options.log_id,
             request_id: &options.request_id,
@@ -62,7 +62,7 @@ impl Request {
         channel: &ChannelState,
         call: Arc<dyn PendingCall>,
     ) -> Result<Place, Failure> {
-        let socket = channel.connection.socket()?;
+        let socket = channel.connections.socket()?;
         let id = connection::expect_reply(&socket, call)?;
         Ok(Place { socket, id })
     }
@@ -83,8 +83,14 @@ impl Request {
             request_id: &self.options.request_id,
             user_fields: &self.options.user_fields,
             timeout: self.time_to_tell(channel),
+            parameter: &channel.parameter,
+            authority: &channel.authority,
+            options: self.options.protocol_options.as_deref(),
             trace: self.span.as_ref().map(Span::context),
         };
+        if let Some(hint) = channel.side.reply_hint(&outgoing) {
+            place.socket.expect(hint);
+        }
         let mut out = IoBuf::new();
         let written = channel.side.write_request(outgoing, &mut out).and_then(|()| {
             if let Some(span) = &self.span {
@@ -108,8 +114,12 @@ impl Request {
             && self.deadline.is_none_or(|deadline| Instant::now() < deadline)
     }
 
+    pub(super) fn reads_progressively(&self) -> bool {
+        self.options.reads_progressively
+    }
+
     pub(super) fn timed_out(&self, channel: &ChannelState) -> RpcError {
-        let remote = channel.connection.remote();
+        let remote = channel.connections.remote();
         RpcError::new(ERPCTIMEDOUT, format!("Reached timeout={}ms @{remote}", self.timeout.as_millis()))
     }
 
@@ -127,12 +137,13 @@ impl Request {
     pub(super) fn read<T: ProtoMessage>(
         &self,
         channel: &ChannelState,
-        reply: IncomingReply,
+        mut reply: IncomingReply,
         latency: Duration,
     ) -> Result<Reply<T>, RpcError> {
         if let Some(error) = reply.error {
             return Err(error);
         }
+        channel.side.decode_reply(self.method, &mut reply)?;
         let message = message::decode(&reply.body)
             .map_err(|_| channel.side.unreadable_reply(self.method.response_type, reply.body.len()))?;
         Ok(Reply {
@@ -140,7 +151,9 @@ impl Request {
             attachment: reply.attachment,
             user_fields: reply.user_fields,
             latency,
-            remote_side: channel.connection.remote().clone(),
+            remote_side: channel.connections.remote().clone(),
+            stream: reply.stream,
+            extra: reply.extra,
         })
     }
 }

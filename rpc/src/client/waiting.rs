@@ -41,8 +41,12 @@ pub(super) fn call(
 }
 
 fn try_once(channel: &ChannelState, request: &Request, body: &dyn Body) -> Result<IncomingReply, Failure> {
-    let waiter =
-        Arc::new(Waiter { done: Butex::new(0), outcome: Mutex::new(None), span: request.span.clone() });
+    let waiter = Arc::new(Waiter {
+        done: Butex::new(0),
+        outcome: Mutex::new(None),
+        wants_stream: request.reads_progressively(),
+        span: request.span.clone(),
+    });
     let place = request.expect(channel, waiter.clone())?;
     match request.write(channel, &place, body) {
         Ok(()) | Err(None) => {}
@@ -60,6 +64,7 @@ struct Waiter {
     /// 1 once `outcome` is there.
     done: Butex,
     outcome: Mutex<Option<Outcome>>,
+    wants_stream: bool,
     span: Option<Span>,
 }
 
@@ -89,5 +94,9 @@ impl PendingCall for Waiter {
         *lock(&self.outcome) = Some(outcome);
         self.done.value().store(1, Ordering::Release); // pairs with the load in `wait`
         self.done.wake_one();
+    }
+
+    fn wants_stream(&self) -> bool {
+        self.wants_stream
     }
 }

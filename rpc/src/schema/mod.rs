@@ -11,7 +11,9 @@ use std::fmt;
 use bthread::sync::OnceLock;
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 
-use roomy::with_roomy_stack;
+pub(crate) use roomy::with_roomy_stack;
+
+use crate::json::Plans;
 
 /// The descriptors of a generated file and of all that it imports.
 ///
@@ -31,6 +33,7 @@ pub struct Schema {
 /// What was made of the bytes so far.
 struct Made {
     pool: OnceLock<Result<DescriptorPool, String>>,
+    plans: OnceLock<Plans>,
 }
 
 const NO_DESCRIPTORS: &str = "no descriptors were given";
@@ -42,7 +45,7 @@ impl Schema {
     /// From the bytes of a `google.protobuf.FileDescriptorSet`: each file after those that it imports, none missing.
     /// Empty bytes are [`NONE`](Self::NONE).
     pub const fn new(encoded: &'static [u8]) -> Schema {
-        Schema { encoded, made: Some(Made { pool: OnceLock::new() }) }
+        Schema { encoded, made: Some(Made { pool: OnceLock::new(), plans: OnceLock::new() }) }
     }
 
     /// The bytes that it was made from.
@@ -67,6 +70,16 @@ impl Schema {
     /// The descriptor of the message of that full name, without a leading dot. *Blocking*: as [`pool`](Self::pool).
     pub fn message(&self, full_name: &str) -> Option<MessageDescriptor> {
         self.pool()?.get_message_by_name(full_name)
+    }
+
+    /// What the JSON transcoder has made of the descriptors; compiled when it is first asked for.
+    pub(crate) fn plans(&self) -> Result<&Plans, &str> {
+        let made = self.made.as_ref().ok_or(NO_DESCRIPTORS)?;
+        if let Some(plans) = made.plans.get() {
+            return Ok(plans);
+        }
+        let pool = self.decoded()?;
+        Ok(made.plans.get_or_init(|| Plans::compile(pool)))
     }
 
     fn decoded(&self) -> Result<&DescriptorPool, &str> {

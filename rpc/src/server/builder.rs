@@ -58,7 +58,8 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
         reason = "the name that brpc users expect; nobody adds builders up"
     )]
     pub fn add(self, service: impl Service) -> Self {
-        self.add_with(service, ServiceOptions::default())
+        let options = service.options();
+        self.add_with(service, options)
     }
 
     /// Adds a service that is to be something special.

@@ -79,6 +79,8 @@ impl SocketOwner for ServerConnection {
         protocol.server().is_some_and(|side| side.wants_stream(head, &self.routes()))
     }
 
+    fn body_ended(&self, _: &Arc<Socket>) {}
+
     fn failed(&self, socket: &Arc<Socket>, _: &RpcError) {
         self.server.forget(socket.id());
         if let Some(tail) = self.tail() {

@@ -79,6 +79,23 @@ impl Tail {
         self.state.socket.write(bytes, Overcrowded::Refuse)
     }
 
+    /// As [`write`](Self::write), for the few bytes that end the answer and must not be missing: however much is not
+    /// written. A failure of the connection is not told.
+    pub fn write_last(&self, bytes: IoBuf) {
+        {
+            let mut inner = lock(&self.state.inner);
+            match &mut inner.phase {
+                Phase::Early { waiting, .. } => {
+                    waiting.append_buf(bytes);
+                    return;
+                }
+                Phase::Failed(_) => return,
+                Phase::Open(_) | Phase::Over => {}
+            }
+        }
+        let _ = self.state.socket.write(bytes, Overcrowded::Ignore); // nobody is there any more to be told
+    }
+
     /// Waits until at most `unwritten` bytes of the connection are not taken by the kernel.
     ///
     /// *Blocking*: parks the bthread, or blocks the thread outside of bthreads, until then or the deadline.

@@ -75,6 +75,9 @@ pub(crate) trait SocketOwner: Any + Send + Sync {
     /// Whether the body behind this head is wanted as it arrives. Must not block.
     fn wants_stream(&self, protocol: &'static dyn Protocol, head: &Frame) -> bool;
 
+    /// A body that was read as it arrived has ended. Must not block.
+    fn body_ended(&self, socket: &Arc<Socket>);
+
     /// The connection has failed; called once. Must not block. No lock is held.
     fn failed(&self, socket: &Arc<Socket>, error: &RpcError);
 }

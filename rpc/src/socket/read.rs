@@ -171,6 +171,12 @@ impl Socket {
         self.readable_again(false);
     }
 
+    /// Tells the codec what reply comes next; on a connection whose reader is idle, as nothing is to be read before that
+    /// reply is asked for.
+    pub(crate) fn expect(&self, hint: u64) {
+        lock(&self.input.stream).messenger.expect(hint);
+    }
+
     /// A message of a serial protocol is answered, and all of its answer is queued.
     pub(crate) fn answered(self: &Arc<Self>, after: AfterReply) {
         if after == AfterReply::Close {
@@ -400,6 +406,7 @@ impl Stream {
                 if let Some(body) = self.body.take() {
                     body.end(Ok(()));
                 }
+                arrivals.socket.owner.body_ended(arrivals.socket);
                 false
             }
         }

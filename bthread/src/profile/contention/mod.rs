@@ -5,7 +5,7 @@
 //! a call that need not sleep does not even ask. Of the waits a bounded number per second is looked at: the stack is
 //! copied before the wait, and its time told after it (`waiting`). What was seen is scaled up to all waits of the same
 //! tenth of a second, whose number is known exactly. A wait that has not ended when the session stops counts with its
-//! time so far, so a deadlock shows.
+//! time so far, so a deadlock shows. One that began before the session is not seen.
 //!
 //! Waits of a [`Condvar`](crate::sync::Condvar) for its notification are no contention; those for its mutex afterwards
 //! are.

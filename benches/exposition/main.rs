@@ -1,7 +1,7 @@
 //! What it costs to show everything: a dump of 100,000 variables (target: 100 ms) and a scrape of 10,000 (target:
 //! 5 ms), a tenth of them latency recorders' figures. Prints the best and the median of several runs.
 //!
-//!     cargo bench -p bobbin-bvar --bench exposition
+//!     cargo bench -p bobbin-benches --bench exposition
 
 use bvar::dump::{DumpOptions, dump_exposed};
 use bvar::{Adder, Exposed, LatencyRecorder, LatencyUnit, Variable, prometheus};

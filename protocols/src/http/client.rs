@@ -1,0 +1,248 @@
+//! The client's half: a call or a plain request to bytes, a response to a reply (`spec/protocols-http.md` §14).
+
+use bytes::Buf;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use iobuf::IoBuf;
+use rpc::error::{EHTTP, EREQUEST, ERESPONSE, ErrorCode, RpcError};
+use rpc::json;
+use rpc::protocol::{AfterReply, ClientSide, Frame, IncomingReply, OutgoingRequest, WireError};
+use rpc::{MethodDescriptor, UserFields};
+
+use super::Http;
+use super::codec::{HeadWriter, ResponseHead};
+use super::content::Content;
+use super::fetch::{self, RawRequest};
+use super::{gzip, trace};
+
+/// Bytes of a body that the text of an error shows (brpc: `http_max_error_length`).
+const ERROR_BODY_MAX: usize = 2048;
+
+/// The hint for the codec: the request was a HEAD.
+pub(super) const TO_HEAD: u64 = 1;
+
+/// What is sent as `User-Agent` where the user gave none.
+const USER_AGENT: &str = concat!("bobbin/", env!("CARGO_PKG_VERSION"));
+
+/// What a response had beside its body: `extra` of a reply.
+#[derive(Debug)]
+pub(super) struct ResponseParts {
+    pub(super) status: StatusCode,
+    pub(super) version: Version,
+    pub(super) headers: HeaderMap,
+}
+
+impl ClientSide for Http {
+    fn write_request(&self, request: OutgoingRequest<'_>, out: &mut IoBuf) -> Result<(), RpcError> {
+        match raw(&request) {
+            Some(raw) => {
+                write_raw(raw, &request, out);
+                Ok(())
+            }
+            None => write_call(&request, out),
+        }
+    }
+
+    fn reply_hint(&self, request: &OutgoingRequest<'_>) -> Option<u64> {
+        let is_head = raw(request).is_some_and(|raw| raw.method == Method::HEAD);
+        Some(if is_head { TO_HEAD } else { 0 })
+    }
+
+    fn read_reply(&self, mut frame: Frame) -> Result<IncomingReply, WireError> {
+        let head = frame.head.take().and_then(|head| head.downcast::<ResponseHead>().ok());
+        let head = head.ok_or(WireError::Malformed("A response without a head"))?;
+        let parts =
+            ResponseParts { status: head.status, version: head.version, headers: head.to_header_map() };
+        let after = if head.is_persistent { AfterReply::GoOn } else { AfterReply::Close };
+        Ok(IncomingReply {
+            correlation_id: 0,
+            error: None,
+            body: IoBuf::new(),
+            attachment: frame.bytes,
+            stream: frame.body,
+            user_fields: UserFields::default(),
+            after,
+            extra: Some(Box::new(parts)),
+        })
+    }
+
+    fn decode_reply(
+        &self,
+        method: &'static MethodDescriptor,
+        reply: &mut IncomingReply,
+    ) -> Result<(), RpcError> {
+        if fetch::is_raw(method) {
+            return Ok(());
+        }
+        let parts = reply.extra.as_ref().and_then(|extra| extra.downcast_ref::<ResponseParts>());
+        let parts = parts.ok_or_else(|| RpcError::internal("A reply without the head of a response"))?;
+        let body = std::mem::take(&mut reply.attachment);
+        if !parts.status.is_success() {
+            return Err(failure(parts, body));
+        }
+        let body = match parts.headers.get(CONTENT_ENCODING) {
+            None => body,
+            Some(coding) if coding.as_bytes().eq_ignore_ascii_case(b"gzip") => gzip::inflate(&body)
+                .map_err(|error| RpcError::new(ERESPONSE, format!("Fail to inflate the response: {error}")))?,
+            Some(coding) => {
+                let text = format!("A response in Content-Encoding {coding:?}");
+                return Err(RpcError::new(ERESPONSE, text));
+            }
+        };
+        let kind = parts.headers.get(http::header::CONTENT_TYPE);
+        let content = kind.and_then(|kind| Content::of(kind.as_bytes())).ok_or_else(|| {
+            RpcError::new(ERESPONSE, format!("The response has Content-Type {kind:?}, which is no message"))
+        })?;
+        reply.body = message(content, method, body)?;
+        Ok(())
+    }
+
+    fn unreadable_reply(&self, response_type: &str, response_size: usize) -> RpcError {
+        let text = format!("Fail to parse response={response_type}, response_size={response_size}");
+        RpcError::new(ERESPONSE, text)
+    }
+}
+
+fn raw<'a>(request: &OutgoingRequest<'a>) -> Option<&'a RawRequest> {
+    request.options.and_then(|options| options.downcast_ref())
+}
+
+/// What a status that is not 2xx makes of a call. A server's own number counts if it sent one.
+fn failure(parts: &ResponseParts, body: IoBuf) -> RpcError {
+    let mut shown = vec![0; body.len().min(ERROR_BODY_MAX)];
+    body.copy_to(&mut shown, 0);
+    let (status, shown) = (parts.status, String::from_utf8_lossy(&shown));
+    let reason = status.canonical_reason().unwrap_or("Unknown");
+    let separator = if shown.is_empty() { "" } else { ": " };
+    let text = format!("{:?} {} {reason}{separator}{shown}", parts.version, status.as_u16());
+    let code = parts.headers.get("x-bd-error-code").and_then(|code| code.to_str().ok()?.trim().parse().ok());
+    RpcError::new(code.filter(|code| *code != 0).map_or(EHTTP, ErrorCode::new), text)
+}
+
+/// A body as protobuf.
+fn message(
+    content: Content,
+    method: &'static MethodDescriptor,
+    mut body: IoBuf,
+) -> Result<IoBuf, RpcError> {
+    if body.is_empty() || content == Content::Proto {
+        return Ok(body);
+    }
+    let (schema, name) = (method.schema, method.response_type);
+    let size = body.len();
+    let text = body.copy_to_bytes(size);
+    let wire = match content {
+        Content::Json => json::json_to_proto(schema, name, &text, &json::JsonOptions::default()).map(|(wire, _)| wire),
+        Content::ProtoJson => json::proto_json_to_proto(schema, name, &text),
+        Content::ProtoText => json::text_to_proto(schema, name, &text),
+        Content::Proto => Ok(Vec::new()),
+    };
+    let wire = wire.map_err(|error| {
+        RpcError::new(ERESPONSE, format!("Fail to parse response={name} from {}: {error}", content.name()))
+    })?;
+    Ok(IoBuf::from(wire))
+}
+
+/// The request of a call: `POST /package.Service/Method` with the message in the channel's form.
+fn write_call(request: &OutgoingRequest<'_>, out: &mut IoBuf) -> Result<(), RpcError> {
+    let method = request.method;
+    let kind = match request.parameter {
+        "" => "application/json".to_owned(),
+        parameter if parameter.contains('/') => parameter.to_owned(),
+        parameter => format!("application/{parameter}"),
+    };
+    let content = Content::of(kind.as_bytes()).ok_or_else(|| {
+        RpcError::new(EREQUEST, format!("A request message cannot be sent as Content-Type {kind}"))
+    })?;
+    let kind = HeaderValue::try_from(&kind)
+        .map_err(|_| RpcError::new(EREQUEST, format!("Content-Type {kind:?} cannot be sent")))?;
+    if !request.attachment.is_empty() {
+        return Err(RpcError::new(EREQUEST, "A request with a message has no attachment over HTTP"));
+    }
+    let mut wire = vec![0; request.body.size()];
+    request.body.copy_into(&mut wire);
+    let body = match content {
+        Content::Proto => wire,
+        _ => {
+            let (schema, name) = (method.schema, method.request_type);
+            let mut text = Vec::new();
+            let written = match content {
+                Content::ProtoJson => json::proto_to_proto_json(schema, name, &wire, &mut text),
+                Content::ProtoText => json::proto_to_text(schema, name, &wire, &mut text),
+                _ => json::proto_to_json(schema, name, &wire, &json::JsonOptions::default(), &mut text),
+            };
+            written.map_err(|error| {
+                RpcError::new(EREQUEST, format!("Fail to write request={name} as {}: {error}", content.name()))
+            })?;
+            text
+        }
+    };
+    let target = format!("/{}/{}", method.service_name(), method.name);
+    let mut head = HeadWriter::request(&Method::POST, &target, Version::HTTP_11);
+    head.length(body.len() as u64);
+    head.field("Host", request.authority.as_bytes());
+    head.header(&http::header::CONTENT_TYPE, &kind);
+    write_ids(request, &HeaderMap::new(), &mut head)?;
+    head.field("Accept", b"*/*");
+    head.field("User-Agent", USER_AGENT.as_bytes());
+    head.finish_with(&body, out);
+    Ok(())
+}
+
+/// A request as the user has made it.
+fn write_raw(raw: &RawRequest, request: &OutgoingRequest<'_>, out: &mut IoBuf) {
+    let target = raw.target.as_str();
+    let body = if raw.method == Method::GET { IoBuf::new() } else { request.attachment.clone() };
+    let mut head = HeadWriter::request(&raw.method, target, raw.version);
+    let has_body = !body.is_empty() || matches!(raw.method, Method::POST | Method::PUT | Method::PATCH);
+    if has_body {
+        head.length(body.len() as u64);
+    }
+    match (raw.headers.get(HOST), &raw.authority) {
+        (Some(host), _) => head.header(&HOST, host),
+        (None, Some(authority)) => head.field("Host", authority.as_bytes()),
+        (None, None) => head.field("Host", request.authority.as_bytes()),
+    }
+    // What says where the body ends is ours to say, and nobody waits for a go-ahead.
+    let is_ours = |name: &HeaderName| [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT].contains(name);
+    for (name, value) in raw.headers.iter().filter(|(name, _)| !is_ours(name)) {
+        head.header(name, value);
+    }
+    // Ids of calls are HTTP fields already where the user makes the request.
+    let _ = write_ids(request, &raw.headers, &mut head);
+    if raw.version == Version::HTTP_10 && !raw.headers.contains_key(http::header::CONNECTION) {
+        head.field("Connection", b"keep-alive");
+    }
+    if !raw.headers.contains_key(http::header::ACCEPT) {
+        head.field("Accept", b"*/*");
+    }
+    if !raw.headers.contains_key(http::header::USER_AGENT) {
+        head.field("User-Agent", USER_AGENT.as_bytes());
+    }
+    head.finish(out);
+    out.append_buf(body);
+}
+
+/// The ids that go along with a call, those that the user's fields do not say.
+fn write_ids(
+    request: &OutgoingRequest<'_>,
+    given: &HeaderMap,
+    head: &mut HeadWriter,
+) -> Result<(), RpcError> {
+    if let Some(id) = request.log_id
+        && !given.contains_key("log-id")
+    {
+        head.field("log-id", id.to_string().as_bytes());
+    }
+    if !request.request_id.is_empty() && !given.contains_key("x-request-id") {
+        let id = HeaderValue::try_from(request.request_id)
+            .map_err(|_| RpcError::new(EREQUEST, "The request id cannot be sent in a header"))?;
+        head.field("x-request-id", id.as_bytes());
+    }
+    if let Some(context) = request.trace
+        && !given.contains_key("traceparent")
+    {
+        trace::write(&context, head);
+    }
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! gzip, both ways, with bounds on what a few bytes may grow to.
+
+use std::io::{BufRead, Read, Write};
+
+use flate2::Compression;
+use flate2::bufread::GzDecoder;
+use flate2::write::GzEncoder;
+use iobuf::{IoBuf, Reader};
+use rpc::error::{EREQUEST, RpcError};
+
+use super::codec::elements;
+
+/// Bodies smaller than this are not compressed (brpc: `http_body_compress_threshold`).
+pub const COMPRESS_THRESHOLD: usize = 512;
+
+/// A compressed body may become so many times as large, once it is larger than [`INFLATED_FREE`]; text rarely shrinks
+/// to less than a fiftieth.
+pub const INFLATE_RATIO_MAX: usize = 200;
+
+/// A compressed body may become so large, whatever it was.
+pub const INFLATED_FREE: usize = 1 << 20;
+
+/// Bytes that are inflated at a time.
+const PIECE: usize = 16 << 10;
+
+/// Undoes gzip. At most `max` bytes come of it.
+pub(super) fn inflate(body: &IoBuf, max: usize) -> Result<IoBuf, RpcError> {
+    let refused = |how: &str| RpcError::new(EREQUEST, format!("Fail to decompress http body: {how}"));
+    let max = max.min(body.len().saturating_mul(INFLATE_RATIO_MAX).max(INFLATED_FREE));
+    let mut decoder = GzDecoder::new(Reader::new(body));
+    let (mut out, mut piece) = (IoBuf::new(), vec![0; PIECE]);
+    loop {
+        match decoder.read(&mut piece) {
+            Ok(0) => break,
+            Ok(read) if read > max - out.len() => return Err(refused("it is too large")),
+            Ok(read) => out.append(&piece[..read]),
+            Err(_) => return Err(refused("it is not gzip")),
+        }
+    }
+    match decoder.into_inner().fill_buf() {
+        Ok([]) => Ok(out),
+        _ => Err(refused("more bytes follow it")),
+    }
+}
+
+/// Compresses.
+pub(super) fn deflate(body: &IoBuf) -> IoBuf {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::default());
+    let written = body.slices().try_for_each(|slice| encoder.write_all(slice));
+    match written.and_then(|()| encoder.finish()) {
+        Ok(bytes) => bytes.into(),
+        // A vector takes everything; but what cannot be is no reason to lose a response.
+        Err(_) => body.clone(),
+    }
+}
+
+/// Whether an `Accept-Encoding` lets a body be gzip.
+pub(super) fn is_accepted(accept_encoding: &[u8]) -> bool {
+    let mut any = None;
+    for element in elements(accept_encoding) {
+        let mut parts = element.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+        let coding = parts.next().unwrap_or_default();
+        let is_wanted = parts.all(|parameter| !is_zero_quality(parameter));
+        if coding.eq_ignore_ascii_case(b"gzip") || coding.eq_ignore_ascii_case(b"x-gzip") {
+            return is_wanted;
+        }
+        if coding == b"*" {
+            any = Some(is_wanted);
+        }
+    }
+    any.unwrap_or(false)
+}
+
+/// Whether this is `q=0`, however many zeros it is written with.
+fn is_zero_quality(parameter: &[u8]) -> bool {
+    match parameter {
+        [b'q' | b'Q', b'=', quality @ ..] => {
+            !quality.is_empty() && quality.iter().all(|byte| matches!(byte, b'0' | b'.'))
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_compressed_comes_back() {
+        let body = IoBuf::from("the quick brown fox ".repeat(1000));
+        let small = deflate(&body);
+        assert!(small.len() < body.len() / 10);
+        assert_eq!(inflate(&small, body.len()).unwrap(), body);
+        assert_eq!(inflate(&small, body.len() - 1).unwrap_err().code(), EREQUEST);
+        assert_eq!(inflate(&deflate(&IoBuf::new()), 0).unwrap(), "");
+    }
+
+    #[test]
+    fn bombs_and_rubbish_are_refused() {
+        let bomb = deflate(&IoBuf::from(vec![0; 4 << 20]));
+        assert!(bomb.len() < 10_000);
+        assert!(inflate(&bomb, usize::MAX).unwrap_err().text().contains("too large"));
+        for bad in [&b""[..], b"x", b"\x1f\x8b", &deflate(&"abc".into()).to_vec()[..20]] {
+            assert!(inflate(&bad.into(), 1000).is_err(), "{bad:?}");
+        }
+        let mut longer = deflate(&"abc".into());
+        longer.append(b"x");
+        assert!(inflate(&longer, 1000).unwrap_err().text().contains("follow"));
+    }
+
+    #[test]
+    fn acceptance_is_read_with_its_qualities() {
+        for accepted in ["gzip", "deflate, gzip;q=0.5", "GZIP", "*", "x-gzip", "br, *;q=0.1", "gzip; q=1"] {
+            assert!(is_accepted(accepted.as_bytes()), "{accepted}");
+        }
+        for refused in ["", "br", "gzip;q=0", "gzip; q=0.000", "*;q=0", "gzip;q=0, *", "identity"] {
+            assert!(!is_accepted(refused.as_bytes()), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! One request and its answer to be, as a call carries them from the codec to the reply.
+
+use std::borrow::Cow;
+use std::sync::OnceLock;
+
+use http::{request, response};
+use rpc::builtin::Query;
+
+use super::codec::RequestHead;
+use super::content::Content;
+use super::progressive::Framing;
+
+/// What is kept of a request until it is answered. Allocated once, by the codec.
+#[derive(Debug)]
+pub(crate) struct HttpState {
+    pub(crate) head: RequestHead,
+    /// The most bytes that a body may be inflated to.
+    pub(super) max_body_size: usize,
+    /// What is left of the path behind the names of service and method, undecoded.
+    pub(super) unresolved: Cow<'static, str>,
+    /// What the body is; `None`: not said, or not known.
+    pub(super) content: Option<Content>,
+    pub(super) options: BodyOptions,
+    /// How the body of the response is framed that goes on after the call.
+    pub(super) progressive: Option<Framing>,
+    /// The response is to be compressed if the client takes it.
+    pub(super) compress: bool,
+    /// The attachment is the body of the response also if the call fails.
+    pub(super) keep_error_body: bool,
+    /// The request is for the server itself: what may be done is the answer.
+    pub(super) is_for_server: bool,
+    response: Option<Box<response::Parts>>,
+    parts: OnceLock<Box<request::Parts>>,
+    query: OnceLock<Box<Query>>,
+}
+
+/// What was decided about messages in bodies, by the service or the call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BodyOptions {
+    pub(super) bytes_to_base64: bool,
+    pub(super) single_repeated_to_array: bool,
+    pub(super) jsonify_empty_array: bool,
+    pub(super) always_print_primitive_fields: bool,
+}
+
+impl Default for BodyOptions {
+    fn default() -> Self {
+        BodyOptions {
+            bytes_to_base64: true,
+            single_repeated_to_array: false,
+            jsonify_empty_array: false,
+            always_print_primitive_fields: false,
+        }
+    }
+}
+
+impl HttpState {
+    pub(super) fn new(head: RequestHead, max_body_size: usize) -> Self {
+        HttpState {
+            head,
+            max_body_size,
+            unresolved: Cow::Borrowed(""),
+            content: None,
+            options: BodyOptions::default(),
+            progressive: None,
+            compress: false,
+            keep_error_body: false,
+            is_for_server: false,
+            response: None,
+            parts: OnceLock::new(),
+            query: OnceLock::new(),
+        }
+    }
+
+    /// The head as the `http` crate has it, made when it is first asked for.
+    pub(super) fn parts(&self) -> &request::Parts {
+        self.parts.get_or_init(|| Box::new(self.head.to_parts()))
+    }
+
+    /// As [`parts`](Self::parts), to be kept.
+    pub(super) fn to_parts(&mut self) -> request::Parts {
+        match self.parts.take() {
+            Some(parts) => *parts,
+            None => self.head.to_parts(),
+        }
+    }
+
+    /// The query, decoded when it is first asked for.
+    pub(super) fn query(&self) -> &Query {
+        self.query.get_or_init(|| Box::new(Query::parse(self.head.query().as_bytes())))
+    }
+
+    /// Status and fields of the response, if anybody has asked for them.
+    pub(super) fn response(&self) -> Option<&response::Parts> {
+        self.response.as_deref()
+    }
+
+    /// Status and fields of the response, to be changed.
+    pub(super) fn response_mut(&mut self) -> &mut response::Parts {
+        self.response.get_or_insert_with(|| {
+            let (mut parts, ()) = http::Response::new(()).into_parts();
+            parts.version = self.head.version;
+            Box::new(parts)
+        })
+    }
+
+    /// Puts another response in the place of this one.
+    pub(super) fn set_response(&mut self, parts: response::Parts) {
+        self.response = Some(Box::new(parts));
+    }
+}

@@ -1,0 +1,73 @@
+//! Where a channel's connections go to, and how its calls share them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::connection::ClientConnection;
+use super::outcome::Failure;
+use super::pool::Pool;
+use super::single::SingleConnection;
+use crate::error::RpcError;
+use crate::limits::Limits;
+use crate::protocol::{ConnectionType, Protocol};
+use crate::socket::Socket;
+use crate::transport::Endpoint;
+
+/// The way to a server.
+pub(super) struct Way {
+    pub(super) remote: Endpoint,
+    pub(super) protocols: Arc<[&'static dyn Protocol]>,
+    pub(super) connect_timeout: Duration,
+    pub(super) limits: Limits,
+}
+
+impl Way {
+    /// A connection that is being made. [`Socket::start`] it next.
+    pub(super) fn connect(&self, owner: ClientConnection) -> Result<Arc<Socket>, RpcError> {
+        Socket::connecting(
+            &self.remote,
+            self.connect_timeout,
+            self.protocols.clone(),
+            self.limits,
+            Box::new(owner),
+        )
+    }
+}
+
+/// The connections of a channel.
+pub(super) enum Connections {
+    Single(SingleConnection),
+    Pooled(Arc<Pool>),
+    Short(Way),
+}
+
+impl Connections {
+    pub(super) fn new(kind: ConnectionType, way: Way) -> Self {
+        match kind {
+            ConnectionType::Single => Connections::Single(SingleConnection::new(way)),
+            ConnectionType::Pooled => Connections::Pooled(Pool::new(way)),
+            ConnectionType::Short => Connections::Short(way),
+        }
+    }
+
+    pub(super) fn remote(&self) -> &Endpoint {
+        match self {
+            Connections::Single(single) => single.remote(),
+            Connections::Pooled(pool) => pool.remote(),
+            Connections::Short(way) => &way.remote,
+        }
+    }
+
+    /// A connection for a call, which may still be connecting; never waits for that.
+    pub(super) fn socket(&self) -> Result<Arc<Socket>, Failure> {
+        match self {
+            Connections::Single(single) => single.socket(),
+            Connections::Pooled(pool) => pool.socket(),
+            Connections::Short(way) => {
+                let socket = way.connect(ClientConnection::exclusive(None)).map_err(Failure::unsent)?;
+                socket.start().map_err(Failure::unsent)?;
+                Ok(socket)
+            }
+        }
+    }
+}
