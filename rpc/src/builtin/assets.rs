@@ -107,3 +107,68 @@ impl Page for Js {
         PageReply::error(context, request, ENOMETHOD, format!("There is no file {}", request.rest))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::request::Verb;
+    use super::super::tests::{fake_server, get, text_of};
+    use super::*;
+
+    /// What one page loads at most, uncompressed.
+    const BYTES_MAX: usize = 40 << 10;
+
+    #[test]
+    fn files_are_kept_for_ever_under_their_hashes() {
+        let server = fake_server();
+        let header = |reply: &PageReply, name: &str| {
+            let found = reply.headers.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| value.clone()).unwrap_or_default()
+        };
+        for (named, content_type) in
+            [(&*SCRIPT, "text/javascript"), (&*STYLE, "text/css"), (&*ICON, "image/svg+xml")]
+        {
+            let target = named.url().to_string();
+            let reply = server.ask(&get(&target));
+            assert_eq!(reply.status, 200, "{target}");
+            assert!(reply.content_type.starts_with(content_type) && !text_of(&reply).is_empty());
+            assert!(header(&reply, "cache-control").contains("immutable"));
+            let mut again = get(&target);
+            again.if_none_match = Some(header(&reply, "etag"));
+            let again = server.ask(&again);
+            assert!(again.status == 304 && again.body.is_empty());
+        }
+        let plain = server.ask(&get("/js/bobbin.js"));
+        assert_eq!((plain.status, header(&plain, "cache-control").as_str()), (200, "no-cache"));
+        assert_eq!(server.ask(&get("/js/bobbin-0000.js")).status, 404);
+        assert_eq!(server.ask(&get("/js/../mod.rs")).status, 404);
+        let sum: usize = [&*SCRIPT, &*STYLE, &*ICON].iter().map(|named| named.asset.contents.len()).sum();
+        assert!(sum < BYTES_MAX, "{sum}");
+    }
+
+    /// The files load nothing from elsewhere, make code of no text and put no text in as markup.
+    #[test]
+    fn files_keep_the_rules() {
+        for named in [&*SCRIPT, &*STYLE] {
+            for forbidden in [
+                "http:",
+                "https:",
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "eval(",
+                "document.write",
+                "@import",
+                "url(",
+            ] {
+                assert!(!named.asset.contents.contains(forbidden), "{}: {forbidden}", named.file);
+            }
+        }
+    }
+
+    #[test]
+    fn other_verbs_are_refused() {
+        let mut request = get("/js/bobbin.js");
+        request.verb = Verb::Other;
+        assert_eq!(fake_server().ask(&request).status, 405);
+    }
+}

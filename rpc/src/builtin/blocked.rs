@@ -73,7 +73,10 @@ impl Case {
     }
 
     fn doing(&self) -> String {
-        self.report.trace.as_ref().map_or_else(|| "unknown".to_owned(), |trace| trace.held.to_string())
+        self.report
+            .trace
+            .as_ref()
+            .map_or_else(|| "it is not known by what".to_owned(), |trace| trace.held.to_string())
     }
 
     fn line(&self) -> String {
@@ -138,7 +141,7 @@ fn page(html: &mut Html, cases: &[Case], times: u64, stand_ins: usize) {
                 }
             });
             html.element("p", &[], |html| {
-                html.text(case.doing()).text(" for ").text(clock::length(report.lasted));
+                html.text("Held for ").text(clock::length(report.lasted)).text(": ").text(case.doing());
                 html.text(", noticed ").text(report.times).text(" times, the last time ");
                 html.text(clock::length(report.noticed.elapsed())).text(" ago");
             });

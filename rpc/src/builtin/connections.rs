@@ -164,7 +164,9 @@ fn html_list(html: &mut Html, list: &List) {
     html.table(&headings, |html| {
         for row in &list.rows {
             html.row(|html| {
-                cells(row, list.is_client).iter().for_each(|cell| html.cell(cell));
+                let cells = cells(row, list.is_client);
+                html.leaf("td", "time", &cells[0]);
+                cells[1..].iter().for_each(|cell| html.cell(cell));
                 html.link_cell(Url::below("/sockets", row.id), row.id);
             });
         }

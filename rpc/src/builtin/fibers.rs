@@ -1,11 +1,12 @@
 //! `/fibers`: all bthreads of the process, with what each waits for and for how long; or how many stand at the same place.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use bthread::trace::StackTrace;
-use bthread::{BthreadInfo, BthreadState, WaitsFor};
+use bthread::{BthreadInfo, BthreadState, TaskId, WaitsFor};
 use serde_json::json;
 
 use super::clock;
@@ -41,7 +42,7 @@ impl Page for Fibers {
         let all = bthread::bthreads();
         let total = all.len();
         let mut wanted: Vec<_> = all.into_iter().filter(|one| filter.has(one)).collect();
-        wanted.sort_by_key(|one| std::cmp::Reverse(one.age));
+        wanted.sort_by_key(|one| Reverse(one.age));
         if request.query.get("group") == Some("stack") {
             return grouped(context, request, &wanted);
         }
@@ -317,39 +318,44 @@ fn row(html: &mut Html, one: &BthreadInfo) {
 
 /// Bthreads that stand at the same place.
 struct Group {
-    count: usize,
-    oldest: Duration,
     waits_for: &'static str,
-    example: BthreadInfo,
+    count: usize,
+    longest: Duration,
+    /// One of them.
+    example: TaskId,
+    trace: StackTrace,
+    /// The trace as text, once it is made.
     stack: String,
 }
 
+/// The largest groups, and how many bthreads were looked at.
 fn groups(wanted: &[BthreadInfo]) -> (Vec<Group>, usize) {
-    let mut groups: HashMap<(Vec<usize>, &'static str), (usize, Duration, &BthreadInfo, StackTrace)> =
-        HashMap::new();
+    let mut groups: HashMap<(Vec<usize>, &'static str), Group> = HashMap::new();
     let mut traced = 0;
     let waiting = wanted.iter().filter(|one| matches!(one.state, BthreadState::Waiting(_)));
     for one in waiting.take(TRACED_MAX) {
         let Some(trace) = bthread::stack_trace(one.id) else { continue };
         traced += 1;
-        let key = (trace.frames().to_vec(), wait(one.state));
-        let group = groups.entry(key).or_insert_with(|| (0, Duration::ZERO, one, trace));
-        group.0 += 1;
-        group.1 = group.1.max(one.waited);
-    }
-    let mut groups: Vec<_> = groups.into_iter().collect();
-    groups.sort_by_key(|(_, (count, ..))| std::cmp::Reverse(*count));
-    groups.truncate(GROUPS_MAX);
-    let texts = stacks::texts(groups.iter().map(|(_, (.., trace))| trace.clone()).collect());
-    let groups =
-        groups.into_iter().zip(texts).map(|(((_, waits_for), (count, oldest, example, _)), stack)| Group {
-            count,
-            oldest,
+        let waits_for = wait(one.state);
+        let group = groups.entry((trace.frames().to_vec(), waits_for)).or_insert_with(|| Group {
             waits_for,
-            example: example.clone(),
-            stack,
+            count: 0,
+            longest: Duration::ZERO,
+            example: one.id,
+            trace,
+            stack: String::new(),
         });
-    (groups.collect(), traced)
+        group.count += 1;
+        group.longest = group.longest.max(one.waited);
+    }
+    let mut groups: Vec<_> = groups.into_values().collect();
+    groups.sort_by_key(|group| (Reverse(group.count), group.example));
+    groups.truncate(GROUPS_MAX);
+    let texts = stacks::texts(groups.iter().map(|group| group.trace.clone()).collect());
+    for (group, text) in groups.iter_mut().zip(texts) {
+        group.stack = text;
+    }
+    (groups, traced)
 }
 
 fn grouped(context: &PageContext<'_>, request: &PageRequest, wanted: &[BthreadInfo]) -> PageReply {
@@ -359,8 +365,8 @@ fn grouped(context: &PageContext<'_>, request: &PageRequest, wanted: &[BthreadIn
             json!({
                 "count": group.count,
                 "waits_for": group.waits_for,
-                "longest_ms": group.oldest.as_millis() as u64,
-                "example": group.example.id.as_u64(),
+                "longest_ms": group.longest.as_millis() as u64,
+                "example": group.example.as_u64(),
                 "stack": group.stack,
             })
         });
@@ -372,8 +378,8 @@ fn grouped(context: &PageContext<'_>, request: &PageRequest, wanted: &[BthreadIn
             "{} wait for {} here, the longest for {} (bthread {})",
             group.count,
             group.waits_for,
-            clock::length(group.oldest),
-            group.example.id
+            clock::length(group.longest),
+            group.example
         )
     };
     if !request.is_html() {

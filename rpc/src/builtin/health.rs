@@ -46,6 +46,8 @@ mod tests {
         server.options = PageOptions::new().health(|| Report { status: 500, text: "disk <full>".to_owned() });
         let reply = server.ask(&get("/health"));
         assert_eq!((reply.status, text_of(&reply).as_str()), (500, "disk <full>"));
+        server.options = PageOptions::new().health(|| panic!("on purpose"));
+        assert_eq!(server.ask(&get("/health")).status, 500);
         server.stopping = true;
         assert_eq!(server.ask(&get("/health")).status, 503);
     }

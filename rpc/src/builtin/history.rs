@@ -156,10 +156,12 @@ fn bars(html: &mut Html, minutes: &[Minute]) {
         Attr::Is("aria-label", "Processor time of each minute"),
     ];
     html.element("svg", &attrs, |html| {
-        let newest = unix(minutes.last().map_or(UNIX_EPOCH, |minute| minute.start));
+        // The first minute after a start is shorter than the others.
+        let number = |minute: &Minute| unix(minute.start) / 60;
+        let newest = minutes.last().map_or(0, number);
         for minute in minutes {
             let height = minute.cpu.as_secs_f64() / most * HEIGHT;
-            let ago = newest.saturating_sub(unix(minute.start)) / 60;
+            let ago = newest.saturating_sub(number(minute));
             let (x, y, height) =
                 (590_u64.saturating_sub(ago * 10), format!("{:.1}", HEIGHT - height), format!("{height:.1}"));
             let link = Attr::Url("href", stretch(minute.start, minute.start + Duration::from_secs(60)));

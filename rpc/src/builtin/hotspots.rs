@@ -340,6 +340,8 @@ mod tests {
 
     #[test]
     fn a_heap_profile_is_there_or_says_why_not() {
+        let asked = fake_server().ask(&browse("/hotspots/heap?format=json"));
+        assert_eq!(asked.content_type, "application/json", "for the script that draws the graph");
         let reply = fake_server().ask(&get("/hotspots/heap"));
         assert!(reply.status == 200 || reply.status == 403, "{}", text_of(&reply));
     }

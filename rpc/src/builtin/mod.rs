@@ -56,6 +56,10 @@ pub(crate) use page::Page;
 pub use reply::PageReply;
 pub use request::{Form, PageRequest, QUERY_BYTES_MAX, QUERY_PAIRS_MAX, Query, Verb, is_cross_site};
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::error::EINTERNAL;
+
 /// All pages, in the order of the list at `/index`.
 pub(crate) static ALL: &[&dyn Page] = &[
     &index::Index,
@@ -108,14 +112,18 @@ pub(crate) fn register_flags() {
     bvar::flag::register(&[&connections::MAX_SHOWN, &profiling::MAX_SECONDS]);
 }
 
-/// Serves a page to whoever may see it. May park the bthread or block it for as long as the page says.
+/// Serves a page to whoever may see it. May park the bthread or block it for as long as the page says. A panic in code of
+/// the user that a page asks (a health reporter, say) ends this request alone.
 pub(crate) fn serve(id: PageId, context: &PageContext<'_>, request: &PageRequest) -> PageReply {
+    let denied = |text: &str| PageReply::text(format!("[E{}]{text}", reply::EPERM));
     let reply = match context.may_read() {
-        Err(denied) => {
-            let text = format!("[E{}]{}", reply::EPERM, denied.hint());
-            PageReply::text(text).with_status(403)
-        }
-        Ok(()) => ALL[id.0].serve(context, request),
+        Err(why) => denied(why.hint()).with_status(403),
+        Ok(()) if request.verb == Verb::Other => denied("Only GET, HEAD and POST are for debug pages")
+            .with_status(405)
+            .with_header("allow", "GET, HEAD, POST"),
+        Ok(()) => catch_unwind(AssertUnwindSafe(|| ALL[id.0].serve(context, request))).unwrap_or_else(|_| {
+            PageReply::error(context, request, EINTERNAL, "What the page asked has panicked")
+        }),
     };
     reply.secured()
 }

@@ -71,7 +71,8 @@ impl PageReply {
         self
     }
 
-    /// An error as brpc's pages word it: server and number in front of the text; in a frame for browsers.
+    /// An error as brpc's pages word it: server and number in front of the text; in a frame for browsers, in
+    /// an object for who wants JSON.
     pub(crate) fn error(
         context: &PageContext<'_>,
         request: &PageRequest,
@@ -87,6 +88,7 @@ impl PageReply {
             _ => 500,
         };
         let reply = match request.form {
+            _ if request.wants_json() => PageReply::json(&serde_json::json!({ "error": text })),
             Form::Text => PageReply::text(text),
             Form::Html => frame::page(context, "error", "", |html| {
                 html.paragraph("notice bad", &text);

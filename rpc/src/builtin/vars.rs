@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bvar::{DisplayFilter, SeriesError, Trend, Variable};
 
@@ -62,12 +63,17 @@ fn select(form: DisplayFilter, selection: &Selection, mut show: impl FnMut(&str,
     found
 }
 
+/// Asks a variable, whose answer may be made by code of the user: none if that panics.
+fn ask<T>(question: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(question)).ok()
+}
+
 fn described(variable: &dyn Variable) -> String {
-    let mut text = String::new();
-    match variable.describe(&mut text, true) {
-        Ok(()) => text,
-        Err(_) => "-".to_owned(), // it failed to describe itself
-    }
+    let describe = || {
+        let mut text = String::new();
+        variable.describe(&mut text, true).ok().map(|()| text)
+    };
+    ask(describe).flatten().unwrap_or_else(|| "(it does not tell)".to_owned())
 }
 
 fn text_form(selection: &Selection) -> Option<PageReply> {
@@ -81,7 +87,8 @@ fn text_form(selection: &Selection) -> Option<PageReply> {
 fn json_form(selection: &Selection) -> PageReply {
     let mut values = serde_json::Map::new();
     select(DisplayFilter::Text, selection, |name, variable| {
-        values.insert(name.to_owned(), json_value(&variable.value()));
+        let value = ask(|| variable.value()).map_or(serde_json::Value::Null, |value| json_value(&value));
+        values.insert(name.to_owned(), value);
     });
     PageReply::json(&serde_json::Value::Object(values))
 }
@@ -107,6 +114,18 @@ fn series(context: &PageContext<'_>, request: &PageRequest) -> PageReply {
     }
 }
 
+/// What is drawn of a variable.
+fn chart_of(variable: &dyn Variable) -> Option<Chart> {
+    if variable.plot().is_some() {
+        return Some(Chart::Cdf);
+    }
+    if variable.trend() == Trend::None {
+        return None;
+    }
+    let value = variable.value();
+    (value.is_number() || matches!(value, bvar::Value::Vector(_))).then_some(Chart::Trend)
+}
+
 fn html_form(
     context: &PageContext<'_>,
     request: &PageRequest,
@@ -119,12 +138,7 @@ fn html_form(
     let found = select(DisplayFilter::Html, selection, |name, variable| {
         total += 1;
         if rows.len() < HTML_VARIABLES_MAX {
-            let is_drawn = |value: bvar::Value| value.is_number() || matches!(value, bvar::Value::Vector(_));
-            let chart = match variable.plot() {
-                Some(_) => Some(Chart::Cdf),
-                None if variable.trend() != Trend::None && is_drawn(variable.value()) => Some(Chart::Trend),
-                None => None,
-            };
+            let chart = ask(|| chart_of(variable)).flatten();
             rows.push((name.to_owned(), described(variable), chart));
         }
     });
@@ -199,6 +213,18 @@ mod tests {
         let json = text_of(&server.ask(&get("/vars/vars_page_test_*?format=json")));
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(json["vars_page_test_number"], 58);
+    }
+
+    #[test]
+    fn a_variable_that_panics_spoils_no_page() {
+        let _bad = PassiveStatus::new(|| -> i64 { panic!("on purpose") }).expose("vars_page_panics").unwrap();
+        let server = fake_server();
+        assert_eq!(server.text("/vars/vars_page_panics"), "vars_page_panics : (it does not tell)\r\n");
+        assert!(server.html("/vars/vars_page_panics").contains("(it does not tell)"));
+        assert_eq!(
+            text_of(&server.ask(&get("/vars/vars_page_panics?format=json"))),
+            "{\"vars_page_panics\":null}"
+        );
     }
 
     #[test]

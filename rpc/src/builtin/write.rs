@@ -73,12 +73,6 @@ impl Url {
         self.text.push_str(name);
         self
     }
-
-    /// Names a place within the page.
-    pub(crate) fn at(mut self, place: impl Display) -> Url {
-        _ = write!(self.text, "#{}", utf8_percent_encode(&place.to_string(), URL_PART));
-        self
-    }
 }
 
 impl Display for Url {
@@ -242,7 +236,7 @@ mod tests {
         let mut html = Html::fragment();
         html.element("div", &[Attr::Text("title", &EVIL), Attr::Is("class", "a")], |html| {
             html.text(EVIL);
-            html.link(Url::below("/vars", EVIL).with("x", EVIL).at(EVIL), EVIL);
+            html.link(Url::below("/vars", EVIL).with("x", EVIL), EVIL);
             html.table(&["A"], |html| html.row(|html| html.cell(EVIL)));
             html.void("input", &[Attr::Text("value", &EVIL), Attr::Flag("required")]);
         });

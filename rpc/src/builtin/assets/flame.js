@@ -161,7 +161,12 @@
     }, 250);
     try {
       const answer = await fetch(place.dataset.flame);
-      if (!answer.ok) { note.textContent = await answer.text(); note.className = "notice bad"; return; }
+      if (!answer.ok) {
+        const told = await answer.json().catch(() => ({}));
+        note.textContent = told.error || "The server answered with " + answer.status + ".";
+        note.className = "notice bad";
+        return;
+      }
       const data = await answer.json();
       if (!data.root || !(data.root.children || []).length) { note.textContent = "There are no samples."; return; }
       new Flame(place, data);

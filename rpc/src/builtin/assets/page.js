@@ -64,8 +64,10 @@
   function makeSortable(table) {
     const headings = table.tHead ? Array.from(table.tHead.rows[0].cells) : [];
     table.classList.add("live");
+    const first = table.tBodies[0].rows[0];
     headings.forEach((heading, column) => {
       heading.tabIndex = 0;
+      if (first && first.cells[column] && first.cells[column].classList.contains("n")) heading.classList.add("n");
       const sort = () => {
         const down = heading.getAttribute("aria-sort") === "ascending";
         headings.forEach((other) => other.removeAttribute("aria-sort"));
