@@ -91,7 +91,9 @@ fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     if let Some(token) = options.token {
         pages = pages.token(token);
     }
-    let site = HttpService::new("Site").get("/hello", |_| "hello\n").route_with_call("/clock", |call, _| clock(call));
+    let site = HttpService::new("Site")
+        .get("/hello", |_| "hello\n")
+        .route_with_call("/clock", |call, _| clock(call));
     let mut builder = Server::builder()
         .add(EchoServer::new(Echo))
         .add(site)

@@ -51,8 +51,9 @@ fn read(
 ) -> Result<IoBuf, RpcError> {
     let wire = match content {
         Content::Proto => return Ok(body),
-        Content::Json => json::json_to_proto(schema, message, &contiguous(&body), &options(chosen))
-            .map(|(wire, _)| wire),
+        Content::Json => {
+            json::json_to_proto(schema, message, &contiguous(&body), &options(chosen)).map(|(wire, _)| wire)
+        }
         Content::ProtoJson => json::proto_json_to_proto(schema, message, &contiguous(&body)),
         Content::ProtoText => json::text_to_proto(schema, message, &contiguous(&body)),
     };

@@ -29,6 +29,9 @@ pub enum Target {
     Method(MethodId),
     /// To a debug page.
     Page(PageId),
+    /// To the service of this method, which has none of the name that was asked for: it is answered with a page that
+    /// lists those it has, for those who may see pages, and else with the error.
+    NoMethod(MethodId),
 }
 
 /// Where a path leads.
@@ -219,7 +222,12 @@ impl MethodTable {
                 let target = Target::Method(MethodId(index));
                 return Ok(PathMatch { target, unresolved: tidy(unresolved) });
             }
-            return self.find_global(path).ok_or(NoRoute::Method);
+            if let Some(global) = self.find_global(path) {
+                return Ok(global);
+            }
+            let any = methods.values().min().filter(|_| self.has_pages).ok_or(NoRoute::Method)?;
+            let target = Target::NoMethod(MethodId(*any));
+            return Ok(PathMatch { target, unresolved: tidy(second) });
         }
         let mapped = self.virtual_services.get(first).and_then(|map| map.find(path)).map(path_match);
         mapped.or_else(|| self.find_global(path)).ok_or(NoRoute::Service)
@@ -463,6 +471,7 @@ pub(crate) mod tests {
                 format!("{} {unresolved}", table.method(id).descriptor.full_name)
             }
             Ok(PathMatch { target: Target::Page(_), unresolved }) => format!("page {unresolved}"),
+            Ok(PathMatch { target: Target::NoMethod(_), unresolved }) => format!("help {unresolved}"),
             Err(missing) => format!("{missing:?}"),
         }
     }
@@ -509,6 +518,22 @@ pub(crate) mod tests {
             ("/x/y.js", "a.Echo.Echo x/y"),
             ("/x", "b.Both.Get x"),
             ("/", "b.Both.Get "),
+        ] {
+            assert_eq!(by_path(&table, path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn pages_win_and_help_where_there_are_any() {
+        let services = vec![service!("a.Echo", "Echo")];
+        let table = MethodTable::new(plain(services), HashMap::new(), true).unwrap();
+        for (path, expected) in [
+            ("/", "page "),
+            ("/vars/a/b", "page a/b"),
+            ("/Echo/Echo", "a.Echo.Echo "),
+            ("/Echo", "help "),
+            ("/Echo/Nothing/x", "help Nothing"),
+            ("/Nobody", "Service"),
         ] {
             assert_eq!(by_path(&table, path), expected, "{path}");
         }
