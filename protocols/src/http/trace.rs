@@ -47,8 +47,8 @@ mod tests {
         let context = TraceContext { trace_id: id, span_id: 0x00f0_67aa_0ba9_02b7, is_sampled: true };
         assert_eq!(read(good), Some(context));
         assert_eq!(read(&good.replace("-01", "-00")).map(|context| context.is_sampled), Some(false));
-        assert_eq!(read(&good.replacen("00", "01", 1)).is_some(), true);
-        assert_eq!(read(&format!("{}-more", good.replacen("00", "01", 1))).is_some(), true);
+        assert!(read(&good.replacen("00", "01", 1)).is_some());
+        assert!(read(&format!("{}-more", good.replacen("00", "01", 1))).is_some());
         for bad in [
             "",
             "00",
