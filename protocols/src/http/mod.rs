@@ -31,6 +31,8 @@ mod server;
 mod service;
 pub(crate) mod state;
 mod status;
+#[cfg(test)]
+mod tests;
 mod trace;
 mod transcode;
 
