@@ -33,6 +33,8 @@ mod server;
 mod service;
 pub(crate) mod state;
 mod status;
+#[cfg(test)]
+mod tests;
 mod trace;
 mod transcode;
 

@@ -217,7 +217,8 @@ fn has_response(method: &MethodDescriptor, wire: &IoBuf) -> bool {
     }
 }
 
-fn page_request(state: &HttpState, body: &IoBuf) -> PageRequest {
+/// What a debug page is told of its request.
+pub(super) fn page_request(state: &HttpState, body: &IoBuf) -> PageRequest {
     let head = &state.head;
     let field = |name| head.fields.get(name).and_then(|value| str::from_utf8(value).ok());
     let verb = match head.method {

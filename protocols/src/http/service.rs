@@ -298,7 +298,7 @@ impl Service for HttpService {
         let response = match route.handler(&state.head.method) {
             None => Ok(route.without_handler(&state.head.method)),
             Some(handler) => {
-                let request = Request::from_parts(state.to_parts(), body);
+                let request = Request::from_parts(state.take_parts(), body);
                 handler(&mut call, request)
             }
         };

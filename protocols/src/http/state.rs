@@ -78,7 +78,7 @@ impl HttpState {
     }
 
     /// As [`parts`](Self::parts), to be kept.
-    pub(super) fn to_parts(&mut self) -> request::Parts {
+    pub(super) fn take_parts(&mut self) -> request::Parts {
         match self.parts.take() {
             Some(parts) => *parts,
             None => self.head.to_parts(),
