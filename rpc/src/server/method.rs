@@ -215,7 +215,8 @@ impl MethodTable {
                 let target = Target::Method(MethodId(index));
                 return Ok(PathMatch { target, unresolved: tidy(unresolved) });
             }
-            return self.find_global(path).ok_or(NoRoute::Method);
+            let help = || PathMatch { target: Target::Page(builtin::bad_method()), unresolved: tidy(path) };
+            return self.find_global(path).or_else(|| self.has_pages.then(help)).ok_or(NoRoute::Method);
         }
         let mapped = self.virtual_services.get(first).and_then(|map| map.find(path)).map(path_match);
         mapped.or_else(|| self.find_global(path)).ok_or(NoRoute::Service)
@@ -299,7 +300,8 @@ impl Routes<'_> {
     /// method, or by a restful mapping. Doubled slashes count once; nothing is percent-decoded.
     ///
     /// # Errors
-    /// [`NoRoute::Method`] if the path begins with the name of a service, else [`NoRoute::Service`].
+    /// [`NoRoute::Method`] if the path begins with the name of a service and there is no page that tells its methods,
+    /// else [`NoRoute::Service`].
     pub fn find_path<'p>(&self, path: &'p str) -> Result<PathMatch<'p>, NoRoute> {
         self.table.find_path(path)
     }
