@@ -1,5 +1,6 @@
 //! Giving way, sleeping, and what a bthread knows of itself.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use crate::task::TaskId;
@@ -63,8 +64,8 @@ pub fn current_id() -> Option<TaskId> {
 
 /// Labels the calling bthread with the id of the trace (of a request through several servers) that it works for, to be
 /// seen in [`BthreadInfo`](crate::BthreadInfo); 0 takes the label off. Bthreads that it spawns from here on begin with
-/// the same label, as goroutines do with their labels: that costs a spawn a nanosecond. Outside of bthreads it does
-/// nothing. Never blocks.
+/// the same label, as goroutines do with their labels: that costs a spawn a nanosecond. Outside of bthreads it is a
+/// label of the thread, which only [`trace_id`] tells. Never blocks.
 ///
 /// ```
 /// bthread::spawn(|| {
@@ -74,13 +75,15 @@ pub fn current_id() -> Option<TaskId> {
 /// assert_eq!(bthread::trace_id(), 0);
 /// ```
 pub fn set_trace_id(id: u128) {
-    if let Some(task) = worker::current_task() {
-        task.get().set_trace_id(id);
+    match worker::current_task() {
+        Some(task) => task.get().set_trace_id(id),
+        None => THREAD_TRACE_ID.set(id),
     }
 }
 
-/// The id that the calling bthread is labelled with, see [`set_trace_id`]; 0 if there is none, and outside of
-/// bthreads. Never blocks.
+thread_local!(static THREAD_TRACE_ID: Cell<u128> = const { Cell::new(0) });
+
+/// The id that the calling bthread or thread is labelled with, see [`set_trace_id`]; 0 if there is none. Never blocks.
 pub fn trace_id() -> u128 {
-    worker::current_task().map_or(0, |task| task.get().trace_id())
+    worker::current_task().map_or_else(|| THREAD_TRACE_ID.get(), |task| task.get().trace_id())
 }

@@ -1,7 +1,8 @@
 //! Names of addresses in this process: functions, those that the compiler has put into them, files and lines.
 //!
 //! Names come from the debug information of the program and its libraries (`debug = "line-tables-only"` is enough), else
-//! from their symbol tables, else they are the object and the offset in it. What was looked up is remembered, within a
+//! from their symbol tables, else they are the object and the offset in it. With line tables alone, functions come
+//! without the names of their modules; full debug information has those too. What was looked up is remembered, within a
 //! bound. Must never run a program, as brpc's pages do.
 
 use std::collections::HashMap;

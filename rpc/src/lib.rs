@@ -23,6 +23,7 @@ pub mod span;
 pub mod transport;
 
 mod messenger;
+mod process;
 mod socket;
 mod starting;
 mod user_fields;
@@ -33,6 +34,7 @@ pub use client::{Call, CallOptions, Channel, ChannelBuilder, Reply};
 pub use error::{ErrorCode, RpcError};
 pub use limits::Limits;
 pub use message::{MessageSchema, NestedField, ProtoMessage, RequiredField};
+pub use process::register_flags;
 pub use registry::{DefaultRegistry, Registry};
 pub use schema::Schema;
 pub use server::{

@@ -191,7 +191,13 @@ pub struct ExposedLatencyRecorder {
 }
 
 impl ExposedLatencyRecorder {
-    pub(super) fn new(prefix: &str, recorder: Arc<LatencyRecorder>) -> Result<Self, ExposeError> {
+    /// As [`LatencyRecorder::expose`], for a recorder that others hold as well.
+    ///
+    /// # Errors
+    /// As [`LatencyRecorder::expose`]; the recorder stays with its other holders.
+    ///
+    /// *Blocking:* the thread, for the time of a short internal lock.
+    pub fn new(prefix: &str, recorder: Arc<LatencyRecorder>) -> Result<Self, ExposeError> {
         let prefix = prefix.strip_suffix("latency").or(prefix.strip_suffix("Latency")).unwrap_or(prefix);
         let prefix = name::normalize_name(prefix);
         let prefix: Arc<str> = prefix.trim_end_matches('_').into();

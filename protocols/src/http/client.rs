@@ -1,25 +1,23 @@
 //! The client's half: a call or a plain request to bytes, a response to a reply (`spec/protocols-http.md` §14).
 
-use bytes::Buf;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use iobuf::IoBuf;
 use rpc::error::{EHTTP, EREQUEST, ERESPONSE, ErrorCode, RpcError};
-use rpc::json;
 use rpc::protocol::{AfterReply, ClientSide, Frame, IncomingReply, OutgoingRequest, WireError};
 use rpc::{MethodDescriptor, UserFields};
 
 use super::Http;
-use super::codec::{HeadWriter, ResponseHead};
+use super::codec::{HINT_HEAD, HeadWriter, ResponseHead};
 use super::content::Content;
 use super::fetch::{self, RawRequest};
-use super::{gzip, trace};
+use super::{gzip, trace, transcode};
 
 /// Bytes of a body that the text of an error shows (brpc: `http_max_error_length`).
 const ERROR_BODY_MAX: usize = 2048;
 
-/// The hint for the codec: the request was a HEAD.
-pub(super) const TO_HEAD: u64 = 1;
+/// Bytes that a compressed response may become, whatever it was.
+const INFLATED_MAX: usize = rpc::limits::MAX_BODY_SIZE_DEFAULT;
 
 /// What is sent as `User-Agent` where the user gave none.
 const USER_AGENT: &str = concat!("bobbin/", env!("CARGO_PKG_VERSION"));
@@ -45,7 +43,7 @@ impl ClientSide for Http {
 
     fn reply_hint(&self, request: &OutgoingRequest<'_>) -> Option<u64> {
         let is_head = raw(request).is_some_and(|raw| raw.method == Method::HEAD);
-        Some(if is_head { TO_HEAD } else { 0 })
+        Some(if is_head { HINT_HEAD } else { 0 })
     }
 
     fn read_reply(&self, mut frame: Frame) -> Result<IncomingReply, WireError> {
@@ -82,8 +80,10 @@ impl ClientSide for Http {
         }
         let body = match parts.headers.get(CONTENT_ENCODING) {
             None => body,
-            Some(coding) if coding.as_bytes().eq_ignore_ascii_case(b"gzip") => gzip::inflate(&body)
-                .map_err(|error| RpcError::new(ERESPONSE, format!("Fail to inflate the response: {error}")))?,
+            Some(coding) if coding.as_bytes().eq_ignore_ascii_case(b"gzip") => {
+                gzip::inflate(&body, INFLATED_MAX)
+                    .map_err(|error| RpcError::new(ERESPONSE, error.text().to_owned()))?
+            }
             Some(coding) => {
                 let text = format!("A response in Content-Encoding {coding:?}");
                 return Err(RpcError::new(ERESPONSE, text));
@@ -93,7 +93,9 @@ impl ClientSide for Http {
         let content = kind.and_then(|kind| Content::of(kind.as_bytes())).ok_or_else(|| {
             RpcError::new(ERESPONSE, format!("The response has Content-Type {kind:?}, which is no message"))
         })?;
-        reply.body = message(content, method, body)?;
+        if !body.is_empty() {
+            reply.body = transcode::reply(method, content, body)?;
+        }
         Ok(())
     }
 
@@ -119,30 +121,6 @@ fn failure(parts: &ResponseParts, body: IoBuf) -> RpcError {
     RpcError::new(code.filter(|code| *code != 0).map_or(EHTTP, ErrorCode::new), text)
 }
 
-/// A body as protobuf.
-fn message(
-    content: Content,
-    method: &'static MethodDescriptor,
-    mut body: IoBuf,
-) -> Result<IoBuf, RpcError> {
-    if body.is_empty() || content == Content::Proto {
-        return Ok(body);
-    }
-    let (schema, name) = (method.schema, method.response_type);
-    let size = body.len();
-    let text = body.copy_to_bytes(size);
-    let wire = match content {
-        Content::Json => json::json_to_proto(schema, name, &text, &json::JsonOptions::default()).map(|(wire, _)| wire),
-        Content::ProtoJson => json::proto_json_to_proto(schema, name, &text),
-        Content::ProtoText => json::text_to_proto(schema, name, &text),
-        Content::Proto => Ok(Vec::new()),
-    };
-    let wire = wire.map_err(|error| {
-        RpcError::new(ERESPONSE, format!("Fail to parse response={name} from {}: {error}", content.name()))
-    })?;
-    Ok(IoBuf::from(wire))
-}
-
 /// The request of a call: `POST /package.Service/Method` with the message in the channel's form.
 fn write_call(request: &OutgoingRequest<'_>, out: &mut IoBuf) -> Result<(), RpcError> {
     let method = request.method;
@@ -159,24 +137,9 @@ fn write_call(request: &OutgoingRequest<'_>, out: &mut IoBuf) -> Result<(), RpcE
     if !request.attachment.is_empty() {
         return Err(RpcError::new(EREQUEST, "A request with a message has no attachment over HTTP"));
     }
-    let mut wire = vec![0; request.body.size()];
-    request.body.copy_into(&mut wire);
-    let body = match content {
-        Content::Proto => wire,
-        _ => {
-            let (schema, name) = (method.schema, method.request_type);
-            let mut text = Vec::new();
-            let written = match content {
-                Content::ProtoJson => json::proto_to_proto_json(schema, name, &wire, &mut text),
-                Content::ProtoText => json::proto_to_text(schema, name, &wire, &mut text),
-                _ => json::proto_to_json(schema, name, &wire, &json::JsonOptions::default(), &mut text),
-            };
-            written.map_err(|error| {
-                RpcError::new(EREQUEST, format!("Fail to write request={name} as {}: {error}", content.name()))
-            })?;
-            text
-        }
-    };
+    let mut wire = IoBuf::new();
+    request.body.append_to(&mut wire);
+    let body = transcode::call(method, content, wire)?;
     let target = format!("/{}/{}", method.service_name(), method.name);
     let mut head = HeadWriter::request(&Method::POST, &target, Version::HTTP_11);
     head.length(body.len() as u64);
@@ -185,7 +148,8 @@ fn write_call(request: &OutgoingRequest<'_>, out: &mut IoBuf) -> Result<(), RpcE
     write_ids(request, &HeaderMap::new(), &mut head)?;
     head.field("Accept", b"*/*");
     head.field("User-Agent", USER_AGENT.as_bytes());
-    head.finish_with(&body, out);
+    head.finish(out);
+    out.append_buf(body);
     Ok(())
 }
 

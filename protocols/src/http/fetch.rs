@@ -3,9 +3,11 @@
 use http::{HeaderMap, Method, Uri, Version};
 use iobuf::IoBuf;
 use rpc::error::{EREQUEST, RpcError};
+use rpc::protocol::Protocol;
 use rpc::schema::Schema;
 use rpc::{BodyReader, CallOptions, Channel, DefaultRegistry, MethodDescriptor, Reply};
 
+use super::HTTP;
 use super::client::ResponseParts;
 
 /// What stands for a method where none is called.
@@ -166,11 +168,15 @@ fn send<P: DefaultRegistry>(
     options: CallOptions,
     request: http::Request<IoBuf>,
 ) -> Result<(http::Response<()>, Reply<()>), RpcError> {
+    if channel.protocol_name() != HTTP.name() {
+        let text = format!("A channel of the protocol {} cannot fetch", channel.protocol_name());
+        return Err(RpcError::new(EREQUEST, text));
+    }
     let (parts, body) = request.into_parts();
     let options = options.protocol_options(RawRequest::new(parts)?).request_attachment(body);
     let mut reply: Reply<()> = channel.call(&NO_METHOD, options, &())?;
     let parts = reply.extra.take().and_then(|extra| extra.downcast::<ResponseParts>().ok());
-    let parts = parts.ok_or_else(|| RpcError::new(EREQUEST, "The channel does not speak HTTP/1"))?;
+    let parts = parts.ok_or_else(|| RpcError::internal("A reply without the head of a response"))?;
     let mut head = http::Response::new(());
     *head.status_mut() = parts.status;
     *head.version_mut() = parts.version;

@@ -37,7 +37,7 @@ impl ServerSide for Http {
         let target = find(&mut state, routes);
         let mut attachment_size = 0;
         let page = match &target {
-            Ok(Target::Page(_)) => Some(Box::new(page_request(&state, &frame.bytes))),
+            Ok(Target::Page(_) | Target::NoMethod(_)) => Some(Box::new(page_request(&state, &frame.bytes))),
             Ok(Target::Method(id)) => {
                 let (options, method) = (routes.options(*id), routes.descriptor(*id));
                 state.options.bytes_to_base64 = options.encodes_bytes();

@@ -25,6 +25,13 @@ impl<B: Into<IoBuf>> IntoResponse for Response<B> {
     }
 }
 
+/// Status 200 without a body, unless the handler has made one through the call.
+impl IntoResponse for () {
+    fn into_response(self) -> Result<Response<IoBuf>, RpcError> {
+        Ok(Response::new(IoBuf::new()))
+    }
+}
+
 /// Status 200 and the text as `text/plain; charset=utf-8`.
 impl IntoResponse for String {
     fn into_response(self) -> Result<Response<IoBuf>, RpcError> {

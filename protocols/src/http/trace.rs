@@ -50,7 +50,8 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         let context =
-            TraceContext::from_traceparent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
+            TraceContext::from_traceparent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+                .unwrap();
         let mut head = HeadWriter::new(http::Version::HTTP_11, http::StatusCode::OK);
         write(&context, &mut head);
         let mut out = iobuf::IoBuf::new();

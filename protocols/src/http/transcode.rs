@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use iobuf::IoBuf;
 use rpc::MethodDescriptor;
-use rpc::error::{EREQUEST, ERESPONSE, RpcError};
-use rpc::json::{self, JsonError, JsonOptions};
+use rpc::error::{EREQUEST, ERESPONSE, ErrorCode, RpcError};
+use rpc::json::{self, JsonOptions};
+use rpc::schema::Schema;
 
 use super::content::Content;
 use super::state::BodyOptions;
@@ -32,25 +33,34 @@ pub(super) fn request(
     chosen: BodyOptions,
     body: IoBuf,
 ) -> Result<IoBuf, RpcError> {
-    let (schema, message) = (method.schema, method.request_type);
-    let unreadable = |error: JsonError| {
-        let kind = content.name();
-        RpcError::new(EREQUEST, format!("Fail to parse http {kind} body as {message}: {error}"))
-    };
-    match content {
-        Content::Proto => Ok(body),
+    read(method.schema, method.request_type, content, chosen, body, EREQUEST)
+}
+
+/// Makes protobuf of the response message in `body`, at the client.
+pub(super) fn reply(method: &MethodDescriptor, content: Content, body: IoBuf) -> Result<IoBuf, RpcError> {
+    read(method.schema, method.response_type, content, BodyOptions::default(), body, ERESPONSE)
+}
+
+fn read(
+    schema: &Schema,
+    message: &str,
+    content: Content,
+    chosen: BodyOptions,
+    body: IoBuf,
+    code: ErrorCode,
+) -> Result<IoBuf, RpcError> {
+    let wire = match content {
+        Content::Proto => return Ok(body),
         Content::Json => {
-            let (wire, _) = json::json_to_proto(schema, message, &contiguous(&body), &options(chosen))
-                .map_err(unreadable)?;
-            Ok(wire.into())
+            json::json_to_proto(schema, message, &contiguous(&body), &options(chosen)).map(|(wire, _)| wire)
         }
-        Content::ProtoJson => {
-            json::proto_json_to_proto(schema, message, &contiguous(&body)).map(Into::into).map_err(unreadable)
-        }
-        Content::ProtoText => {
-            json::text_to_proto(schema, message, &contiguous(&body)).map(Into::into).map_err(unreadable)
-        }
-    }
+        Content::ProtoJson => json::proto_json_to_proto(schema, message, &contiguous(&body)),
+        Content::ProtoText => json::text_to_proto(schema, message, &contiguous(&body)),
+    };
+    wire.map(Into::into).map_err(|error| {
+        let kind = content.name();
+        RpcError::new(code, format!("Fail to parse http {kind} body as {message}: {error}"))
+    })
 }
 
 /// Makes a body of the response message in `wire`.
@@ -60,7 +70,22 @@ pub(super) fn response(
     chosen: BodyOptions,
     wire: IoBuf,
 ) -> Result<IoBuf, RpcError> {
-    let (schema, message) = (method.schema, method.response_type);
+    write(method.schema, method.response_type, content, chosen, wire, ERESPONSE)
+}
+
+/// Makes a body of the request message in `wire`, at the client.
+pub(super) fn call(method: &MethodDescriptor, content: Content, wire: IoBuf) -> Result<IoBuf, RpcError> {
+    write(method.schema, method.request_type, content, BodyOptions::default(), wire, EREQUEST)
+}
+
+fn write(
+    schema: &Schema,
+    message: &str,
+    content: Content,
+    chosen: BodyOptions,
+    wire: IoBuf,
+    code: ErrorCode,
+) -> Result<IoBuf, RpcError> {
     let bytes = contiguous(&wire);
     let mut out = Vec::with_capacity(bytes.len() * 2);
     let written = match content {
@@ -70,6 +95,6 @@ pub(super) fn response(
         Content::ProtoText => json::proto_to_text(schema, message, &bytes, &mut out),
     };
     written.map(|()| out.into()).map_err(|error| {
-        RpcError::new(ERESPONSE, format!("Fail to write {message} as {}: {error}", content.name()))
+        RpcError::new(code, format!("Fail to write {message} as {}: {error}", content.name()))
     })
 }

@@ -1,63 +1,27 @@
-//! `/badmethod`: where a request for a method that its service does not have is led, to be told which there are
-//! (`spec/builtin-services.md` §13).
+//! The answer to a request for a method that its service does not have: the methods that there are
+//! (`spec/builtin-services.md` §13). Not a page of its own: it stands where a service is known and a method is not.
 
 use std::fmt::Write as _;
 
 use super::context::PageContext;
 use super::frame;
-use super::page::Page;
 use super::reply::{PageReply, one_line};
 use super::request::PageRequest;
 use super::write::{Attr, Url};
 use crate::error::ENOMETHOD;
 use crate::service::ServiceDescriptor;
 
-/// Characters of a path that are shown.
-const PATH_SHOWN_MAX: usize = 256;
-
-pub(super) struct BadMethod;
-
-impl Page for BadMethod {
-    fn name(&self) -> &'static str {
-        "badmethod"
-    }
-
-    fn about(&self) -> &'static str {
-        "The methods of a service, for who asked for another one"
-    }
-
-    /// The rest of the path begins with the name of the service.
-    fn serve(&self, context: &PageContext<'_>, request: &PageRequest) -> PageReply {
-        let (name, method) = request.rest.split_once('/').unwrap_or((&request.rest, ""));
-        let services = context.server.services();
-        let found = services.iter().map(|service| service.descriptor);
-        let found = found.into_iter().find(|known| known.full_name == name || known.short_name() == name);
-        match found {
-            Some(service) => list(context, request, service, method),
-            None => not_found(context, request),
-        }
-    }
-}
-
-/// The answer without a list, for who may not see the pages and for services that there are not.
-pub(super) fn not_found(context: &PageContext<'_>, request: &PageRequest) -> PageReply {
-    PageReply::error(context, request, ENOMETHOD, format!("Fail to find method on `{}'", shown(request)))
-}
-
-fn shown(request: &PageRequest) -> String {
-    one_line(&request.path.chars().take(PATH_SHOWN_MAX).collect::<String>())
-}
-
-fn list(
+/// Tells which methods a service has. `method` is what was asked for, empty if nothing was.
+pub(crate) fn bad_method(
     context: &PageContext<'_>,
     request: &PageRequest,
-    service: &'static ServiceDescriptor,
+    service: &ServiceDescriptor,
     method: &str,
 ) -> PageReply {
     let name = service.short_name();
     let text = match method {
         "" => format!("Missing method name for service={name}."),
-        _ => format!("Fail to find method on `{}'.", shown(request)),
+        method => format!("Fail to find method={} of service={name}.", one_line(method)),
     };
     let text = format!("[{}][E{ENOMETHOD}]{text} Available methods are:", context.identity());
     let short = |name: &'static str| name.rsplit('.').next().unwrap_or(name);
@@ -87,44 +51,25 @@ fn list(
         }
         PageReply::text(out)
     };
-    reply.with_status(404).with_header("x-bd-error-code", ENOMETHOD.to_string())
+    reply.with_status(404).with_header("x-bd-error-code", ENOMETHOD.to_string()).secured()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{assert_well_formed, browse, fake_server, get, text_of};
-    use super::super::{Form, PageContext, PageReply, bad_method, serve};
-    use crate::transport::Endpoint;
-
-    /// What a request for a service's path gets.
-    fn ask(path: &str, form: Form, remote: &str) -> PageReply {
-        let server = fake_server();
-        let remote = Endpoint::resolve(remote).unwrap();
-        let context =
-            PageContext { server: &server, remote: &remote, local: &server.local, is_internal: false };
-        let mut request = if form == Form::Html { browse(path) } else { get(path) };
-        request.rest = request.path.trim_start_matches('/').to_owned();
-        serve(bad_method(), &context, &request)
-    }
+    use super::super::tests::{ECHO, assert_well_formed, browse, fake_server, get, text_of};
+    use super::*;
 
     #[test]
     fn the_methods_are_listed() {
-        let reply = ask("/EchoService", Form::Text, "127.0.0.1:1");
+        let server = fake_server();
+        let context =
+            PageContext { server: &server, remote: &server.remote, local: &server.local, is_internal: false };
+        let reply = bad_method(&context, &get("/EchoService"), &ECHO, "");
         let sample = "[127.0.0.1:8002][E1002]Missing method name for service=EchoService. Available methods are: \n\n\
              rpc Echo (EchoRequest) returns (EchoResponse);\n";
         assert_eq!((reply.status, text_of(&reply).as_str()), (404, sample));
-        let reply = ask("/example.EchoService/Nope", Form::Text, "127.0.0.1:1");
-        let start = "[127.0.0.1:8002][E1002]Fail to find method on `/example.EchoService/Nope'";
-        assert!(text_of(&reply).starts_with(start) && text_of(&reply).contains("rpc Echo ("));
-        let reply = ask("/EchoService/%3Cscript%3E", Form::Html, "127.0.0.1:1");
-        assert!(text_of(&reply).contains("on `/EchoService/&lt;script&gt;&#39;."));
+        let reply = bad_method(&context, &browse("/EchoService/x"), &ECHO, "<script>");
+        assert!(text_of(&reply).contains("method=&lt;script&gt; of service=EchoService"));
         assert_well_formed(&text_of(&reply));
-    }
-
-    #[test]
-    fn others_learn_that_there_is_none_and_no_more() {
-        let reply = ask("/EchoService/Nope", Form::Text, "203.0.113.5:1");
-        let sample = "[127.0.0.1:8002][E1002]Fail to find method on `/EchoService/Nope'";
-        assert_eq!((reply.status, text_of(&reply).as_str()), (404, sample));
     }
 }

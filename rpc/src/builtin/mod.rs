@@ -49,6 +49,7 @@ mod version;
 mod vlog;
 mod write;
 
+pub(crate) use bad_method::bad_method;
 pub(crate) use context::{ConnectionInfo, MethodInfo, PageContext, ServerView, ServiceInfo, Traffic};
 pub use options::{Health, PageOptions};
 pub(crate) use page::Page;
@@ -86,7 +87,6 @@ pub(crate) static ALL: &[&dyn Page] = &[
     &version::Version,
     &health::Health,
     &assets::Js,
-    &bad_method::BadMethod,
 ];
 
 /// Names a page of the process. Protocols get it from `Routes` and hand it on.
@@ -107,11 +107,6 @@ pub(crate) fn find(path: &str) -> Option<(PageId, &str)> {
     Some((PageId(index), rest))
 }
 
-/// The page for requests that name a service and none of its methods; the whole path stands behind its name.
-pub(crate) fn bad_method() -> PageId {
-    PageId(ALL.len() - 1)
-}
-
 /// Makes the flags of the pages known. Called where a server starts.
 pub(crate) fn register_flags() {
     bvar::flag::register(&[&connections::MAX_SHOWN, &profiling::MAX_SECONDS]);
@@ -122,7 +117,6 @@ pub(crate) fn register_flags() {
 pub(crate) fn serve(id: PageId, context: &PageContext<'_>, request: &PageRequest) -> PageReply {
     let denied = |text: &str| PageReply::text(format!("[E{}]{text}", reply::EPERM));
     let reply = match context.may_read() {
-        Err(_) if id == bad_method() => bad_method::not_found(context, request),
         Err(why) => denied(why.hint()).with_status(403),
         Ok(()) if request.verb == Verb::Other => denied("Only GET, HEAD and POST are for debug pages")
             .with_status(405)

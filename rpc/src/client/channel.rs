@@ -57,6 +57,11 @@ impl<P: DefaultRegistry> Channel<P> {
         Channel { state: Arc::new(state), default: PhantomData }
     }
 
+    /// The name of the protocol that it speaks.
+    pub fn protocol_name(&self) -> &'static str {
+        self.state.protocol
+    }
+
     /// The server's address.
     pub fn remote_side(&self) -> &Endpoint {
         self.state.connections.remote()

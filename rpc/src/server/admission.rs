@@ -9,8 +9,8 @@ use super::call::ServerCall;
 use super::connection::{Origin, ServerConnection};
 use super::method::{Limit, Method, MethodId, Target};
 use super::state::ServerState;
-use crate::builtin::{self, PageContext, PageId};
-use crate::error::{ELIMIT, ELOGOFF, ENOCODE, EOVERCROWDED, EREQUEST, RpcError};
+use crate::builtin::{self, PageContext, PageId, PageReply};
+use crate::error::{ELIMIT, ELOGOFF, ENOCODE, ENOMETHOD, EOVERCROWDED, EREQUEST, RpcError};
 use crate::protocol::{AfterReply, IncomingRequest, OutgoingReply, ReplyToken, ServerSide};
 use crate::service::MethodDescriptor;
 use crate::socket::{Overcrowded, Socket};
@@ -28,6 +28,10 @@ pub(super) fn admit(
 ) {
     if let Ok(Target::Page(page)) = request.target {
         return serve_page(socket, server, origin, page, request);
+    }
+    if let Ok(Target::NoMethod(any)) = request.target {
+        server.non_service_errors.add(1);
+        return serve_help(socket, server, origin, any, request);
     }
     let method = match check(socket, server, &request) {
         Ok(method) => method,
@@ -81,21 +85,56 @@ fn serve_page(
     page: PageId,
     request: IncomingRequest,
 ) {
-    let Some(asked) = request.page else {
-        socket.set_failed(RpcError::internal("A request for a page does not say what it asks"));
-        return;
-    };
-    let context = PageContext {
+    let Some(asked) = request.page else { return without_a_question(socket) };
+    let reply = builtin::serve(page, &page_context(socket, server, &identity(server, socket)), &asked);
+    answer_with_page(socket, origin, request.token, reply);
+}
+
+/// Lists the methods of a service, or says that there is none.
+fn serve_help(
+    socket: &Arc<Socket>,
+    server: &Arc<ServerState>,
+    origin: Origin,
+    any: MethodId,
+    request: IncomingRequest,
+) {
+    let Some(asked) = request.page else { return without_a_question(socket) };
+    let local = identity(server, socket);
+    let context = page_context(socket, server, &local);
+    if context.may_read().is_ok() {
+        let service = server.methods.method(any).service.descriptor();
+        let reply = builtin::bad_method(&context, &asked, service, &asked.rest);
+        return answer_with_page(socket, origin, request.token, reply);
+    }
+    let error = RpcError::new(ENOMETHOD, "Fail to find method");
+    let (refusal, after) =
+        error_reply(socket, server, origin.side, request.token, None, &error, IoBuf::new());
+    socket.write_refusal(refusal);
+    answered(socket, origin, after);
+}
+
+fn page_context<'a>(
+    socket: &'a Arc<Socket>,
+    server: &'a Arc<ServerState>,
+    local: &'a Endpoint,
+) -> PageContext<'a> {
+    PageContext {
         server: &**server,
         remote: socket.remote(),
-        local: &identity(server, socket),
+        local,
         is_internal: socket.owner::<ServerConnection>().is_internal,
-    };
-    let reply = builtin::serve(page, &context, &asked);
+    }
+}
+
+fn answer_with_page(socket: &Arc<Socket>, origin: Origin, token: ReplyToken, page: PageReply) {
     let mut out = IoBuf::new();
-    let after = origin.side.write_page(request.token, reply, &mut out);
+    let after = origin.side.write_page(token, page, &mut out);
     let _ = socket.write(out, Overcrowded::Ignore); // nobody is there any more to be told
     answered(socket, origin, after);
+}
+
+fn without_a_question(socket: &Arc<Socket>) {
+    socket.set_failed(RpcError::internal("A request for a page does not say what it asks"));
 }
 
 /// A request is answered, all in one.

@@ -10,6 +10,7 @@ use super::acceptor::Acceptor;
 use super::method::MethodTable;
 use super::options::ServiceOptions;
 use super::state::{Decided, ServerState};
+use super::variables::Variables;
 use crate::builtin::PageOptions;
 use crate::error::{EINVAL, RpcError};
 use crate::limit::ConcurrencyLimiter;
@@ -134,8 +135,7 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
     /// [`EINVAL`] for an address that is none, services whose full or short names are the same, a limiter for a method
     /// that does not exist, or a registry without a protocol for servers; the system's error if it cannot listen.
     pub fn start(self, address: impl fmt::Display) -> Result<Server<P>, RpcError> {
-        crate::span::register_flags();
-        crate::builtin::register_flags();
+        crate::process::show();
         let endpoint = Endpoint::resolve(&address.to_string())?;
         let internal = self.internal.as_deref().map(Endpoint::resolve).transpose()?;
         let methods = MethodTable::new(self.services, self.limiters, !self.pages.is_off())?;
@@ -172,7 +172,8 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
         if let Some(listener) = internal_listener {
             acceptors.push(accept(listener, true)?);
         }
-        Ok(Server { state, acceptors, default: PhantomData })
+        let _variables = Variables::expose(&state);
+        Ok(Server { state, acceptors, _variables, default: PhantomData })
     }
 }
 

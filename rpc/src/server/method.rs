@@ -29,6 +29,9 @@ pub enum Target {
     Method(MethodId),
     /// To a debug page.
     Page(PageId),
+    /// To the service of this method, which has none of the name that was asked for: it is answered with a page that
+    /// lists those it has, for those who may see pages, and else with the error.
+    NoMethod(MethodId),
 }
 
 /// Where a path leads.
@@ -190,6 +193,10 @@ impl MethodTable {
         &self.methods
     }
 
+    pub(crate) fn service_count(&self) -> usize {
+        self.services.len()
+    }
+
     /// Calls running in all methods.
     pub(crate) fn concurrency(&self) -> usize {
         self.methods.iter().map(|method| method.status.concurrency()).sum()
@@ -215,8 +222,12 @@ impl MethodTable {
                 let target = Target::Method(MethodId(index));
                 return Ok(PathMatch { target, unresolved: tidy(unresolved) });
             }
-            let help = || PathMatch { target: Target::Page(builtin::bad_method()), unresolved: tidy(path) };
-            return self.find_global(path).or_else(|| self.has_pages.then(help)).ok_or(NoRoute::Method);
+            if let Some(global) = self.find_global(path) {
+                return Ok(global);
+            }
+            let any = methods.values().min().filter(|_| self.has_pages).ok_or(NoRoute::Method)?;
+            let target = Target::NoMethod(MethodId(*any));
+            return Ok(PathMatch { target, unresolved: tidy(second) });
         }
         let mapped = self.virtual_services.get(first).and_then(|map| map.find(path)).map(path_match);
         mapped.or_else(|| self.find_global(path)).ok_or(NoRoute::Service)
@@ -300,8 +311,7 @@ impl Routes<'_> {
     /// method, or by a restful mapping. Doubled slashes count once; nothing is percent-decoded.
     ///
     /// # Errors
-    /// [`NoRoute::Method`] if the path begins with the name of a service and there is no page that tells its methods,
-    /// else [`NoRoute::Service`].
+    /// [`NoRoute::Method`] if the path begins with the name of a service, else [`NoRoute::Service`].
     pub fn find_path<'p>(&self, path: &'p str) -> Result<PathMatch<'p>, NoRoute> {
         self.table.find_path(path)
     }
@@ -345,17 +355,17 @@ impl Limit {
 /// What is counted of one method.
 pub(crate) struct MethodStatus {
     concurrency: AtomicUsize,
-    errors: Adder<i64>,
+    pub(super) errors: Arc<Adder<i64>>,
     /// Of calls that succeeded.
-    latency: LatencyRecorder,
+    pub(super) latency: Arc<LatencyRecorder>,
 }
 
 impl MethodStatus {
     fn new() -> Self {
         MethodStatus {
             concurrency: AtomicUsize::new(0),
-            errors: Adder::new(),
-            latency: LatencyRecorder::new(LatencyUnit::Micros),
+            errors: Arc::new(Adder::new()),
+            latency: Arc::new(LatencyRecorder::new(LatencyUnit::Micros)),
         }
     }
 
@@ -461,6 +471,7 @@ pub(crate) mod tests {
                 format!("{} {unresolved}", table.method(id).descriptor.full_name)
             }
             Ok(PathMatch { target: Target::Page(_), unresolved }) => format!("page {unresolved}"),
+            Ok(PathMatch { target: Target::NoMethod(_), unresolved }) => format!("help {unresolved}"),
             Err(missing) => format!("{missing:?}"),
         }
     }
@@ -507,6 +518,22 @@ pub(crate) mod tests {
             ("/x/y.js", "a.Echo.Echo x/y"),
             ("/x", "b.Both.Get x"),
             ("/", "b.Both.Get "),
+        ] {
+            assert_eq!(by_path(&table, path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn pages_win_and_help_where_there_are_any() {
+        let services = vec![service!("a.Echo", "Echo")];
+        let table = MethodTable::new(plain(services), HashMap::new(), true).unwrap();
+        for (path, expected) in [
+            ("/", "page "),
+            ("/vars/a/b", "page a/b"),
+            ("/Echo/Echo", "a.Echo.Echo "),
+            ("/Echo", "help "),
+            ("/Echo/Nothing/x", "help Nothing"),
+            ("/Nobody", "Service"),
         ] {
             assert_eq!(by_path(&table, path), expected, "{path}");
         }

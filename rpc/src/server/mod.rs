@@ -15,6 +15,7 @@ mod restful;
 mod state;
 mod tail;
 mod unary;
+mod variables;
 mod view;
 
 use std::fmt;
@@ -26,6 +27,7 @@ use crate::transport::Endpoint;
 
 use acceptor::Acceptor;
 use state::ServerState;
+use variables::Variables;
 
 pub use builder::ServerBuilder;
 pub use call::ServerCall;
@@ -42,6 +44,8 @@ pub struct Server<P: DefaultRegistry> {
     state: Arc<ServerState>,
     /// Of the port, and of the internal one if there is one.
     acceptors: Vec<Arc<Acceptor>>,
+    /// Held, not looked at.
+    _variables: Variables,
     default: PhantomData<fn() -> P>,
 }
 

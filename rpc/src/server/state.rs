@@ -45,7 +45,7 @@ pub(crate) struct ServerState {
     decided: Decided,
     pub(super) started: SystemTime,
     /// Requests that failed before they belonged to a method.
-    pub(super) non_service_errors: Adder<i64>,
+    pub(super) non_service_errors: Arc<Adder<i64>>,
     /// Calls that run or are about to; counted only where there is a limit.
     concurrency: AtomicUsize,
     stopping: AtomicBool,
@@ -68,7 +68,7 @@ impl ServerState {
         ServerState {
             decided,
             started: SystemTime::now(),
-            non_service_errors: Adder::new(),
+            non_service_errors: Arc::new(Adder::new()),
             concurrency: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
             less_to_do: Butex::new(0),

@@ -1,6 +1,11 @@
 //! The settings of tracing: names and defaults of brpc where the meaning is the same (`spec/builtin-services.md` §16).
 
+use std::sync::OnceLock;
+
 use bvar::flag::{self, Flag};
+use bvar::{Exposed, PassiveStatus, Variable};
+
+use super::sampling::sampling_ratio;
 
 /// Whether requests are sampled, as long as nobody says otherwise. brpc's is off; here the budget
 /// ([`SPANS_PER_SECOND_DEFAULT`]) is small enough for it to be on.
@@ -36,8 +41,12 @@ pub(super) static SAVE_SPAN_MIN_LATENCY_US: Flag<i64> =
     Flag::new("rpcz_save_span_min_latency_us", 0, "Keep only spans that took at least so long")
         .validated(|micros| *micros >= 0);
 
-/// Makes the settings visible among the flags of the process. Called where a server or a channel is made.
-pub(crate) fn register_flags() {
+/// Makes the settings visible among the flags of the process, and the share of requests that are recorded among its
+/// variables. Called where a server or a channel is made.
+pub(crate) fn register() {
+    static RATIO: OnceLock<Option<Exposed<PassiveStatus<f64>>>> = OnceLock::new();
+    // A name that somebody else has taken stays with them.
+    RATIO.get_or_init(|| PassiveStatus::new(sampling_ratio).expose("rpcz_sampling_ratio").ok());
     flag::register(&[
         &ENABLE_RPCZ,
         &HEX_LOG_ID,

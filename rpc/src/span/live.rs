@@ -259,13 +259,13 @@ impl Drop for Running {
 }
 
 bthread::bthread_local! {
-    /// The span that the caller works for. Looked at only in bthreads that have a trace id, and in threads: others
-    /// would be given a table of locals for it.
+    /// The span that the caller works for. Looked at only where there is a trace id: other bthreads would
+    /// be given a table of locals for it.
     static OWN: RefCell<Option<SpanRef>> = RefCell::new(None);
 }
 
 fn own() -> Option<Arc<Live>> {
-    if bthread::trace_id() == 0 && bthread::is_bthread() {
+    if bthread::trace_id() == 0 {
         return None;
     }
     OWN.try_with(|own| own.borrow().as_ref().and_then(|own| own.live.upgrade())).ok().flatten()

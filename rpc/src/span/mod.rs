@@ -52,5 +52,6 @@ pub use store::StoreStats;
 pub use text::{NOTHING_FOUND, list_line, trace_text};
 pub use tree::{DEPTH_MAX, Event, SpanTree};
 
-pub(crate) use flags::register_flags;
+pub(crate) use flags::register;
 pub(crate) use live::{Request, Span};
+pub(crate) use time::date_and_time;

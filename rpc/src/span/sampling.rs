@@ -1,7 +1,7 @@
 //! Which requests are recorded: a share of all, adapted so that a budget of so many a second is kept, plus those that
 //! their callers have chosen already.
 //!
-//! The share is what most requests pay for: a load and a random number of the thread. A request that the share lets
+//! The share is what most requests pay for: a load and a count of the thread. A request that the share lets
 //! through takes from a bucket, which keeps the budget while the share is still on its way. As long as the share is
 //! less than all, a timer adapts it ten times a second; on a quiet server there is no timer.
 
@@ -90,7 +90,7 @@ impl Sampler {
     #[inline]
     fn is_in_share(&self) -> bool {
         let share = self.share();
-        share >= SHARE_ALL || random() % SHARE_ALL < share
+        share >= SHARE_ALL || is_turn(share)
     }
 
     fn lock(&self) -> MutexGuard<'_, Bucket> {
@@ -162,24 +162,27 @@ impl Bucket {
     }
 }
 
-/// Good enough to choose by. Never waits, so that the thread-local is not kept across a wait.
-#[inline]
-fn random() -> u32 {
-    thread_local!(static STATE: Cell<u64> = const { Cell::new(0) });
-    #[inline(never)]
-    fn seed() -> u64 {
-        static THREADS: AtomicU64 = AtomicU64::new(1);
-        mixed(THREADS.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1 // only has to differ
-    }
-    let mut x = STATE.get();
-    if x == 0 {
-        x = seed();
-    }
-    x ^= x << 13;
-    x ^= x >> 7;
-    x ^= x << 17;
-    STATE.set(x);
-    (x >> 32) as u32
+/// True for so many of [`SHARE_ALL`] calls: the thread counts down to the next one, over a distance drawn at random so
+/// that no pattern of requests is always or never met. Cheaper than a random number for each. Never inlined, so that no
+/// compiler keeps the thread-local's address across a wait.
+#[inline(never)]
+fn is_turn(share: u32) -> bool {
+    thread_local!(static LEFT: Cell<u32> = const { Cell::new(0) });
+    let left = match LEFT.get() {
+        0 => distance(share),
+        left => left,
+    };
+    LEFT.set(left - 1);
+    left == 1
+}
+
+/// Evenly from 1 to a number that makes the mean right.
+#[cold]
+fn distance(share: u32) -> u32 {
+    static DRAWN: AtomicU64 = AtomicU64::new(0);
+    let draw = mixed(DRAWN.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)); // only has to differ
+    let twice_the_mean = u64::from(2 * SHARE_ALL / share.max(1));
+    1 + (draw % twice_the_mean.saturating_sub(1).max(1)) as u32
 }
 
 #[cfg(test)]

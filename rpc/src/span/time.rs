@@ -15,7 +15,7 @@ fn local(time: SystemTime) -> DateTime {
 }
 
 /// `2026/11/22-12:56:15.000949`.
-pub(super) fn date_and_time(time: SystemTime) -> String {
+pub(crate) fn date_and_time(time: SystemTime) -> String {
     let local = local(time);
     format!("{:04}/{:02}/{:02}-{}", local.year(), local.month(), local.day(), clock(local))
 }

@@ -25,7 +25,7 @@ mod write;
 
 pub(crate) use chunked::{LAST_CHUNK, write_chunk};
 pub(crate) use fields::elements;
-pub(crate) use head::{Lenience, RequestHead};
+pub(crate) use head::{Lenience, RequestHead, ResponseHead};
 pub(crate) use request::RequestCodec;
-pub(crate) use response::ResponseCodec;
+pub(crate) use response::{HINT_HEAD, ResponseCodec};
 pub(crate) use write::HeadWriter;

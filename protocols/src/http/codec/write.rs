@@ -1,7 +1,7 @@
 //! Writes the heads of responses: one line after the other into a buffer on the stack, and from there into the
 //! connection's. Which lines there are is not decided here.
 
-use http::{HeaderName, StatusCode, Version};
+use http::{HeaderName, Method, StatusCode, Version};
 use iobuf::IoBuf;
 use smallvec::SmallVec;
 
@@ -29,6 +29,20 @@ impl HeadWriter {
         bytes.push(b' ');
         bytes.extend_from_slice(status.canonical_reason().unwrap_or("Unknown").as_bytes());
         bytes.extend_from_slice(b"\r\n");
+        HeadWriter { bytes }
+    }
+
+    /// Begins with the request line. `target` is without blanks and line ends, as [`http::Uri`] promises.
+    pub(crate) fn request(method: &Method, target: &str, version: Version) -> Self {
+        let mut bytes = SmallVec::new();
+        bytes.extend_from_slice(method.as_str().as_bytes());
+        bytes.push(b' ');
+        bytes.extend_from_slice(target.as_bytes());
+        bytes.extend_from_slice(if version == Version::HTTP_10 {
+            b" HTTP/1.0\r\n"
+        } else {
+            b" HTTP/1.1\r\n"
+        });
         HeadWriter { bytes }
     }
 

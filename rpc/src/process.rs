@@ -1,0 +1,54 @@
+//! What a process shows of itself once it has a server or a channel: flags and variables under brpc's names
+//! (`spec/builtin-services.md` §15). Done once; a name that somebody else has taken stays with them.
+
+use std::any::Any;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bvar::{PassiveStatus, Value, Variable};
+
+use crate::protocol::Role;
+use crate::socket::Socket;
+use crate::{builtin, span};
+
+/// Servers that run.
+pub(crate) static SERVERS: AtomicUsize = AtomicUsize::new(0);
+
+/// Makes the flags of this crate and those below it known, so that
+/// [`bvar::flag::parse_args`] finds them. Servers and channels do it too; a program that takes flags from its command
+/// line does it before. Never blocks for long; calling it again changes nothing.
+pub fn register_flags() {
+    builtin::register_flags();
+    span::register();
+}
+
+/// As [`register_flags`], and exposes the variables.
+pub(crate) fn show() {
+    static SHOWN: OnceLock<Vec<Box<dyn Any + Send + Sync>>> = OnceLock::new();
+    register_flags();
+    SHOWN.get_or_init(|| {
+        bvar::default_variables::expose();
+        bthread::expose_variables();
+        [
+            variable("rpc_socket_count", Socket::count),
+            variable("rpc_server_count", || SERVERS.load(Ordering::Relaxed)), // a statistic
+            variable("rpc_channel_connection_count", || {
+                Socket::all().filter(|socket| socket.role() == Role::Client).count()
+            }),
+            variable("iobuf_block_count", || iobuf::stats().block_count),
+            variable("iobuf_block_count_hit_tls_threshold", || iobuf::stats().cache_hit_threshold),
+            variable("iobuf_block_memory", || iobuf::stats().block_memory),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    });
+}
+
+fn variable<T: Into<Value> + Send + 'static>(
+    name: &str,
+    value: impl Fn() -> T + Send + Sync + 'static,
+) -> Option<Box<dyn Any + Send + Sync>> {
+    let exposed = PassiveStatus::new(value).expose(name).ok()?;
+    Some(Box::new(exposed))
+}

@@ -1,0 +1,93 @@
+//! A server as variables, under brpc's names (`spec/builtin-services.md` §15.5): `rpc_server_<port>_…`, or with the
+//! name that the server was given in place of the port; those of a method have its full name behind that.
+//!
+//! A name that is taken stays with its owner: of two servers on one port the first is seen, and both run. brpc's
+//! `_session_local_data_count` is missing, as there is no such data.
+
+use std::any::Any;
+use std::sync::{Arc, Weak};
+use std::time::SystemTime;
+
+use bvar::{ExposedLatencyRecorder, PassiveStatus, PerSecond, Variable};
+
+use super::method::Method;
+use super::state::ServerState;
+use crate::builtin;
+use crate::span::date_and_time;
+
+/// The variables of a server; hidden when this is dropped.
+pub(super) struct Variables {
+    prefix: String,
+    server: Weak<ServerState>,
+    shown: Vec<Box<dyn Any + Send + Sync>>,
+}
+
+impl Variables {
+    pub(super) fn expose(server: &Arc<ServerState>) -> Self {
+        bthread::expose_variables();
+        let mut variables =
+            Variables { prefix: server.variables(), server: Arc::downgrade(server), shown: Vec::new() };
+        variables.add_server(server);
+        for (index, method) in server.methods.methods().iter().enumerate() {
+            variables.prefix = server.variables_of(method);
+            variables.add_method(index, method);
+        }
+        variables
+    }
+
+    fn add_server(&mut self, server: &Arc<ServerState>) {
+        let started = server.started;
+        let start_time = date_and_time(started);
+        self.share("error", server.non_service_errors.clone());
+        self.add("eps", PerSecond::new(server.non_service_errors.clone(), 0));
+        self.ask("concurrency", |server| server.methods.concurrency());
+        self.ask("connection_count", |server| server.connection_count());
+        self.ask("service_count", |server| server.methods.service_count());
+        self.ask(
+            "builtin_service_count",
+            |server| if server.pages.is_off() { 0 } else { builtin::ALL.len() },
+        );
+        self.add(
+            "uptime",
+            PassiveStatus::new(move || {
+                let up = SystemTime::now().duration_since(started).unwrap_or_default();
+                format!("{}.{:06}", up.as_secs(), up.subsec_micros())
+            }),
+        );
+        self.add("start_time", PassiveStatus::new(move || start_time.clone()));
+    }
+
+    fn add_method(&mut self, index: usize, method: &Method) {
+        self.share("error", method.status.errors.clone());
+        self.add("eps", PerSecond::new(method.status.errors.clone(), 0));
+        self.ask("concurrency", move |server| server.methods.methods()[index].status.concurrency());
+        if method.max_concurrency().is_some() {
+            self.ask("max_concurrency", move |server| {
+                server.methods.methods()[index].max_concurrency().unwrap_or_default()
+            });
+        }
+        let latency = ExposedLatencyRecorder::new(&self.prefix, method.status.latency.clone());
+        self.shown.extend(latency.ok().map(|latency| Box::new(latency) as _)); // taken: see the head of this file
+    }
+
+    /// A number of the server as long as it is there.
+    fn ask(&mut self, name: &str, ask: impl Fn(&ServerState) -> usize + Send + Sync + 'static) {
+        let server = self.server.clone();
+        self.add(
+            name,
+            PassiveStatus::new(move || {
+                let number = server.upgrade().map_or(0, |server| ask(&server));
+                i64::try_from(number).unwrap_or(i64::MAX)
+            }),
+        );
+    }
+
+    fn add(&mut self, name: &str, variable: impl Variable + 'static) {
+        self.share(name, Arc::new(variable));
+    }
+
+    fn share<V: Variable + 'static>(&mut self, name: &str, variable: Arc<V>) {
+        let shown = bvar::expose_as(&self.prefix, name, variable);
+        self.shown.extend(shown.ok().map(|shown| Box::new(shown) as _)); // taken: see the head of this file
+    }
+}
