@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
 use super::admission;
-use super::method::Routes;
+use super::method::{Routes, Target};
 use super::state::ServerState;
 use super::tail::TailState;
 use crate::error::{EREQUEST, RpcError};
@@ -61,9 +61,14 @@ impl SocketOwner for ServerConnection {
             Ok(request) => {
                 let origin = Origin { side, received: message.received, is_serial: message.is_serial };
                 let upstream = request.info.trace;
-                let span = Span::of_request(chosen, upstream, message.began, || {
-                    admission::traced(socket, &self.server, &request, protocol, size)
+                // What looks at the process is no part of its work.
+                let is_call = !matches!(request.target, Ok(Target::Page(_) | Target::NoMethod(_)));
+                let span = is_call.then(|| {
+                    Span::of_request(chosen, upstream, message.began, || {
+                        admission::traced(socket, &self.server, &request, protocol, size)
+                    })
                 });
+                let span = span.flatten();
                 if let Some(span) = &span {
                     span.reach_at(Point::Received, message.received);
                 }
