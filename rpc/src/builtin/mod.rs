@@ -57,6 +57,7 @@ pub use reply::PageReply;
 pub use request::{Form, PageRequest, QUERY_BYTES_MAX, QUERY_PAIRS_MAX, Query, Verb, is_cross_site};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::LazyLock;
 
 use crate::error::EINTERNAL;
 
@@ -103,9 +104,22 @@ pub(crate) fn find(path: &str) -> Option<(PageId, &str)> {
         None if first.is_empty() => "index",
         None => first,
     };
-    let index = ALL.iter().position(|page| page.name() == name || page.aliases().contains(&name))?;
-    Some((PageId(index), rest))
+    // On the way of every request by path: of the names of other lengths only the lengths are looked at.
+    let found = NAMES.binary_search_by(|(known, _)| (known.len(), *known).cmp(&(name.len(), name))).ok()?;
+    Some((PageId(NAMES[found].1), rest))
 }
+
+/// All names of pages by their lengths, then by themselves, with their places in `ALL`.
+static NAMES: LazyLock<Vec<(&'static str, usize)>> = LazyLock::new(|| {
+    let pages = ALL.iter().enumerate();
+    let mut names: Vec<_> = pages
+        .flat_map(|(index, page)| {
+            std::iter::once(page.name()).chain(page.aliases().iter().copied()).map(move |name| (name, index))
+        })
+        .collect();
+    names.sort_unstable_by_key(|(name, _)| (name.len(), *name));
+    names
+});
 
 /// Makes the flags of the pages known. Called where a server starts.
 pub(crate) fn register_flags() {

@@ -30,7 +30,7 @@ fn assert_harmless(target: &str, reply: &PageReply) {
             .starts_with("default-src 'none'; script-src 'self'; style-src 'self'")
     );
     assert_eq!(header("x-content-type-options"), "nosniff");
-    assert_eq!(header("referrer-policy"), "no-referrer");
+    assert_eq!(header("referrer-policy"), "same-origin");
     if reply.content_type.starts_with("text/html") {
         let text = text_of(reply);
         assert!(!text.contains("<script>") && !text.contains("<img"), "{target}");
