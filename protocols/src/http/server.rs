@@ -12,7 +12,7 @@ use rpc::protocol::{
     AfterReply, Frame, IncomingRequest, OutgoingReply, RareRequestInfo, ReplyToken, RequestInfo, ServerSide,
     WireError,
 };
-use rpc::server::{Routes, Target};
+use rpc::server::{MethodId, Routes, Target};
 
 use super::Http;
 use super::content::{self, Content};
@@ -39,10 +39,10 @@ impl ServerSide for Http {
         let page = match &target {
             Ok(Target::Page(_) | Target::NoMethod(_)) => Some(Box::new(page_request(&state, &frame.bytes))),
             Ok(Target::Method(id)) => {
-                let (options, method) = (routes.options(*id), routes.descriptor(*id));
+                let options = routes.options(*id);
                 state.options.bytes_to_base64 = options.encodes_bytes();
                 state.options.single_repeated_to_array = options.converts_single_repeated();
-                if !options.makes_messages_of_bodies() || has_no_message(method, &state, &frame.bytes) {
+                if !options.makes_messages_of_bodies() || has_no_message(*id, routes, &state, &frame.bytes) {
                     attachment_size = i32::try_from(frame.bytes.len()).unwrap_or(i32::MAX);
                 }
                 None
@@ -176,7 +176,7 @@ fn read_fields(state: &mut HttpState) -> RequestInfo {
             _ => {}
         }
     }
-    info.trace = w3c.or_else(|| trace::read_brpc(trace_id, span_id));
+    info.trace = w3c.or_else(|| trace::read_brpc(trace_id, span_id)).map(Box::new);
     info
 }
 
@@ -201,11 +201,8 @@ fn find(state: &mut HttpState, routes: &Routes<'_>) -> Result<Target, RpcError> 
 }
 
 /// Whether a body is none of the request message, which has no fields.
-fn has_no_message(method: &MethodDescriptor, state: &HttpState, body: &IoBuf) -> bool {
-    if body.is_empty() || state.content == Some(Content::Proto) {
-        return false;
-    }
-    method.request_descriptor().is_some_and(|message| message.fields().len() == 0)
+fn has_no_message(method: MethodId, routes: &Routes<'_>, state: &HttpState, body: &IoBuf) -> bool {
+    !body.is_empty() && state.content != Some(Content::Proto) && !routes.takes_message(method)
 }
 
 /// Whether a response message is written: methods in plain HTTP have none, or one without fields.
