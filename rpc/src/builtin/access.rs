@@ -1,6 +1,6 @@
 //! Who may see the pages, and who may change something through them: pure rules (`design.md` §5). A page is seen from this
-//! machine or through the internal port, unless it was opened. A change is made from this machine, by somebody whom no
-//! other site sent, or with the server's token.
+//! machine, under a name that no other site can have, or through the internal port, unless it was opened. A change is made
+//! from this machine, by somebody whom no other site sent, or with the server's token.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -37,6 +37,8 @@ pub(crate) enum Denied {
     NotOpened,
     /// The pages are only to be had at another port.
     InternalPortOnly,
+    /// The name by which the server was reached is one that another site can make lead here.
+    ForeignName,
     /// A browser was sent here by another site.
     CrossSite,
     /// The name by which the server was reached is not one of this machine.
@@ -58,6 +60,10 @@ impl Denied {
                  let the server's builder open the pages or an internal port"
             }
             Denied::InternalPortOnly => "The debug pages of this server are at its internal port",
+            Denied::ForeignName => {
+                "The debug pages are shown to the machine itself under an address or a name without dots only. Use \
+                 localhost or 127.0.0.1, or let the server's builder open the pages"
+            }
             Denied::CrossSite => {
                 "Another site's page must not change this server. Open the page itself and try again"
             }
@@ -76,15 +82,39 @@ impl Denied {
     }
 }
 
-/// Whether the pages may be seen.
-pub(crate) fn may_read(peer: Peer, has_internal: bool, options: &PageOptions) -> Result<(), Denied> {
+/// Whether the pages may be seen by whoever has reached the server under the name `host`.
+pub(crate) fn may_read(
+    peer: Peer,
+    host: &str,
+    has_internal: bool,
+    options: &PageOptions,
+) -> Result<(), Denied> {
     match peer {
         Peer::Internal => Ok(()),
         _ if has_internal => Err(Denied::InternalPortOnly),
+        _ if options.is_open() => Ok(()),
+        // A browser on this machine, in which a foreign page has its own name resolved to this machine; or a proxy on
+        // this machine, which brings requests from everywhere.
+        Peer::Local if is_foreign_name(host) => Err(Denied::ForeignName),
         Peer::Local => Ok(()),
-        Peer::Remote if options.is_open() => Ok(()),
         Peer::Remote => Err(Denied::NotOpened),
     }
+}
+
+/// Whether a `Host` is a name that somebody elsewhere can have resolved as he likes: one with a dot in it that is neither an
+/// address nor a loopback name.
+fn is_foreign_name(host: &str) -> bool {
+    let name = name_of(host);
+    name.contains('.') && !is_loopback_name(host) && name.parse::<IpAddr>().is_err()
+}
+
+/// A `Host` without its port and the dot at its end.
+fn name_of(host: &str) -> &str {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').map_or("", |(name, _)| name),
+        None => host.split_once(':').map_or(host, |(name, _)| name),
+    };
+    name.strip_suffix('.').unwrap_or(name)
 }
 
 /// Whether something may be changed by a request that may see the pages.
@@ -112,11 +142,7 @@ pub(crate) fn may_change(peer: Peer, request: &PageRequest, token: Option<&str>)
 /// Whether a `Host` names this machine to itself. A name that leads here only because somebody's DNS says so is none; no
 /// name at all is one, as browsers always send it.
 fn is_loopback_name(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split_once(']').map_or("", |(name, _)| name),
-        None => host.split_once(':').map_or(host, |(name, _)| name),
-    };
-    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    let name = name_of(host).to_ascii_lowercase();
     host.is_empty()
         || name == "localhost"
         || name.ends_with(".localhost")
@@ -157,15 +183,30 @@ mod tests {
     fn who_may_read() {
         let closed = PageOptions::new();
         let open = PageOptions::new().open_to_all();
-        for (peer, has_internal, options, expected) in [
-            (Peer::Local, false, &closed, Ok(())),
-            (Peer::Remote, false, &closed, Err(Denied::NotOpened)),
-            (Peer::Remote, false, &open, Ok(())),
-            (Peer::Local, true, &closed, Err(Denied::InternalPortOnly)),
-            (Peer::Remote, true, &open, Err(Denied::InternalPortOnly)),
-            (Peer::Internal, true, &closed, Ok(())),
+        for (peer, host, has_internal, options, expected) in [
+            (Peer::Local, "localhost:1", false, &closed, Ok(())),
+            (Peer::Remote, "box", false, &closed, Err(Denied::NotOpened)),
+            (Peer::Remote, "localhost", false, &closed, Err(Denied::NotOpened)),
+            (Peer::Remote, "box.example", false, &open, Ok(())),
+            (Peer::Local, "localhost", true, &closed, Err(Denied::InternalPortOnly)),
+            (Peer::Remote, "box", true, &open, Err(Denied::InternalPortOnly)),
+            (Peer::Internal, "box.example", true, &closed, Ok(())),
+            // Names that lead to this machine since somebody's DNS says so.
+            (Peer::Local, "evil.example:8000", false, &closed, Err(Denied::ForeignName)),
+            (Peer::Local, "127.0.0.1.evil.example", false, &closed, Err(Denied::ForeignName)),
+            (Peer::Local, "localhost.evil.example.", false, &closed, Err(Denied::ForeignName)),
+            (Peer::Local, "evil.example", false, &open, Ok(())),
+            (Peer::Local, "", false, &closed, Ok(())),
+            (Peer::Local, "box:8000", false, &closed, Ok(())),
+            (Peer::Local, "0.0.0.0:8000", false, &closed, Ok(())),
+            (Peer::Local, "[::1]:8000", false, &closed, Ok(())),
+            (Peer::Local, "App.LOCALHOST", false, &closed, Ok(())),
         ] {
-            assert_eq!(may_read(peer, has_internal, options), expected, "{peer:?} {has_internal}");
+            assert_eq!(
+                may_read(peer, host, has_internal, options),
+                expected,
+                "{peer:?} {host} {has_internal}"
+            );
         }
     }
 
