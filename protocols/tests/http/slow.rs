@@ -29,7 +29,7 @@ fn no_request_is_begun_while_the_answers_before_it_are_not_taken() {
         format!("{number:0ANSWER$}")
     });
     let path = std::env::temp_dir().join(format!("bobbin-slow-{}", std::process::id()));
-    let server: Server = Server::builder().add(service).start(format!("unix:{}", path.display())).unwrap();
+    let _server: Server = Server::builder().add(service).start(format!("unix:{}", path.display())).unwrap();
     let connect = || {
         let stream = UnixStream::connect(&path).unwrap();
         stream.set_read_timeout(Some(LONG)).unwrap();
