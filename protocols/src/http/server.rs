@@ -302,15 +302,18 @@ fn write_error(
         }
         fields.remove(CONTENT_TYPE)
     });
-    let (content_type, body) = match state.keep_error_body {
-        true => (type_set.as_ref().map(|value| value.as_bytes()), attachment),
-        false => (Some(&b"text/plain"[..]), IoBuf::from(text)),
+    let error_code = ("x-bd-error-code", &*number);
+    // A text may quote the request: no browser is to find markup in it.
+    let with_text = [error_code, ("x-content-type-options", "nosniff")];
+    let (content_type, body, more) = match state.keep_error_body {
+        true => (type_set.as_ref().map(|value| value.as_bytes()), attachment, &with_text[..1]),
+        false => (Some(&b"text/plain"[..]), IoBuf::from(text), &with_text[..]),
     };
     let response = Response {
         status: chosen.unwrap_or_else(|| status::of_error(code)),
         content_type,
         fields: fields.as_ref(),
-        more: &[("x-bd-error-code", &number)],
+        more,
         compress: false,
         body: Body::Whole(body),
     };

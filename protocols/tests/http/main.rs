@@ -4,5 +4,6 @@ mod bodies;
 mod connections;
 mod plain;
 mod progressive;
+mod slow;
 mod support;
 mod vectors;

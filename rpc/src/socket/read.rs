@@ -328,7 +328,9 @@ impl Stream {
                 }
             } else if self.portal.is_empty() {
                 break CutUp::Whole;
-            } else if !arrivals.socket.input.answered.may_pass() {
+            } else if !arrivals.socket.input.answered.may_pass()
+                || (self.is_serial && !arrivals.socket.has_room_for_answer())
+            {
                 break CutUp::Held;
             }
             let before = self.portal.len();
