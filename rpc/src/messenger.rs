@@ -35,6 +35,8 @@ pub(crate) struct Messenger {
     output: Option<IoBuf>,
     /// The preferred codec is in the middle of a body that is streamed.
     is_streaming: bool,
+    /// The preferred codec was told to gather a body and not asked since: it may refuse one that is announced too large.
+    is_told: bool,
 }
 
 fn preferred_codec(candidates: &mut [Candidate], preferred: Option<usize>) -> Option<&mut Box<dyn Codec>> {
@@ -51,12 +53,21 @@ impl Messenger {
     pub(crate) fn new(protocols: &[&'static dyn Protocol], role: Role, limits: Limits) -> Self {
         let candidates =
             protocols.iter().map(|protocol| Candidate { protocol: *protocol, codec: None }).collect();
-        Messenger { role, limits, candidates, preferred: None, output: None, is_streaming: false }
+        Messenger {
+            role,
+            limits,
+            candidates,
+            preferred: None,
+            output: None,
+            is_streaming: false,
+            is_told: false,
+        }
     }
 
     /// Cuts one message off the front. An error is final for the connection.
     pub(crate) fn cut(&mut self, input: &mut IoBuf) -> Result<Cut, WireError> {
-        if input.is_empty() && !self.is_streaming {
+        let is_told = std::mem::take(&mut self.is_told);
+        if input.is_empty() && !self.is_streaming && !is_told {
             return Ok(Cut::NeedMore);
         }
         let preferred = self.preferred;
@@ -96,12 +107,18 @@ impl Messenger {
         })
     }
 
-    /// The body of the message whose head was cut is wanted whole.
+    /// The body of the message whose head was cut is wanted whole. The next [`cut`](Self::cut) is due at once.
     pub(crate) fn gather(&mut self, head: Frame) {
         if let Some(codec) = preferred_codec(&mut self.candidates, self.preferred) {
             codec.gather(head);
             self.output = codec.take_output();
+            self.is_told = true;
         }
+    }
+
+    /// Whether [`cut`](Self::cut) has something to do without another byte.
+    pub(crate) fn is_told(&self) -> bool {
+        self.is_told
     }
 
     /// The body of the message whose head was cut is wanted as it arrives.
@@ -172,6 +189,52 @@ mod tests {
                 _ => Ok(Parsed::NeedMore),
             }
         }
+    }
+
+    /// Heads of one byte; a body that is wanted whole is refused.
+    struct Refusing;
+
+    #[derive(Default)]
+    struct RefusingCodec {
+        refuses: bool,
+    }
+
+    impl Protocol for Refusing {
+        fn name(&self) -> &'static str {
+            "refusing"
+        }
+
+        fn codec(&self, _: Role, _: &Limits) -> Box<dyn Codec> {
+            Box::new(RefusingCodec::default())
+        }
+
+        fn connection_types(&self) -> &'static [ConnectionType] {
+            &[ConnectionType::Single]
+        }
+    }
+
+    impl Codec for RefusingCodec {
+        fn parse(&mut self, input: &mut IoBuf) -> Result<Parsed, WireError> {
+            match self.refuses {
+                true => Err(WireError::Malformed("too large")),
+                false => Ok(Parsed::Head(Frame::new(input.cut(1), 1))),
+            }
+        }
+
+        fn gather(&mut self, _: Frame) {
+            self.refuses = true;
+        }
+    }
+
+    #[test]
+    fn a_body_is_refused_before_its_first_byte() {
+        let mut messenger = Messenger::new(&[&Refusing], Role::Server, Limits::default());
+        let mut input = IoBuf::from("h");
+        let Ok(Cut::Head(_, head, _)) = messenger.cut(&mut input) else { panic!("a head") };
+        assert!(input.is_empty() && !messenger.is_told());
+        messenger.gather(head);
+        assert!(messenger.is_told());
+        assert!(messenger.cut(&mut input).is_err());
     }
 
     fn messenger() -> Messenger {

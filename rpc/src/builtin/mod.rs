@@ -49,6 +49,7 @@ mod version;
 mod vlog;
 mod write;
 
+pub(crate) use assets::ICON_PATH;
 pub(crate) use bad_method::bad_method;
 pub(crate) use context::{ConnectionInfo, MethodInfo, PageContext, ServerView, ServiceInfo, Traffic};
 pub use options::{Health, PageOptions};
@@ -123,6 +124,7 @@ static NAMES: LazyLock<Vec<(&'static str, usize)>> = LazyLock::new(|| {
 
 /// Makes the flags of the pages known. Called where a server starts.
 pub(crate) fn register_flags() {
+    options::register_flags();
     bvar::flag::register(&[&connections::MAX_SHOWN, &profiling::MAX_SECONDS]);
 }
 

@@ -256,7 +256,15 @@ impl MethodTable {
             return Ok(PathMatch { target, unresolved: tidy(second) });
         }
         let mapped = self.virtual_services.get(first).and_then(|map| map.find(path)).map(path_match);
-        mapped.or_else(|| self.find_global(path)).ok_or(NoRoute::Service)
+        let found = mapped.or_else(|| self.find_global(path));
+        found.or_else(|| self.find_icon(path)).ok_or(NoRoute::Service)
+    }
+
+    /// Browsers ask for this one on their own. A site's own icon comes before ours.
+    fn find_icon<'p>(&self, path: &str) -> Option<PathMatch<'p>> {
+        let is_icon = self.has_pages && path == "/favicon.ico";
+        let (page, rest) = is_icon.then(|| builtin::find(builtin::ICON_PATH))??;
+        Some(PathMatch { target: Target::Page(page), unresolved: rest.into() })
     }
 
     fn find_global<'p>(&self, path: &str) -> Option<PathMatch<'p>> {
