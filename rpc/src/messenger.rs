@@ -35,6 +35,8 @@ pub(crate) struct Messenger {
     output: Option<IoBuf>,
     /// The preferred codec is in the middle of a body that is streamed.
     is_streaming: bool,
+    /// The preferred codec was told to gather a body, and was not asked since: it may refuse it for its size alone.
+    is_behind_head: bool,
 }
 
 fn preferred_codec(candidates: &mut [Candidate], preferred: Option<usize>) -> Option<&mut Box<dyn Codec>> {
@@ -51,12 +53,21 @@ impl Messenger {
     pub(crate) fn new(protocols: &[&'static dyn Protocol], role: Role, limits: Limits) -> Self {
         let candidates =
             protocols.iter().map(|protocol| Candidate { protocol: *protocol, codec: None }).collect();
-        Messenger { role, limits, candidates, preferred: None, output: None, is_streaming: false }
+        Messenger {
+            role,
+            limits,
+            candidates,
+            preferred: None,
+            output: None,
+            is_streaming: false,
+            is_behind_head: false,
+        }
     }
 
     /// Cuts one message off the front. An error is final for the connection.
     pub(crate) fn cut(&mut self, input: &mut IoBuf) -> Result<Cut, WireError> {
-        if input.is_empty() && !self.is_streaming {
+        let is_behind_head = std::mem::take(&mut self.is_behind_head);
+        if input.is_empty() && !self.is_streaming && !is_behind_head {
             return Ok(Cut::NeedMore);
         }
         let preferred = self.preferred;
@@ -71,6 +82,11 @@ impl Messenger {
             }
         }
         Err(WireError::Unknown)
+    }
+
+    /// Whether [`cut`](Self::cut) makes sense though there may be no bytes.
+    pub(crate) fn is_behind_head(&self) -> bool {
+        self.is_behind_head
     }
 
     /// What a codec has to say after a [`cut`](Self::cut).
@@ -100,6 +116,7 @@ impl Messenger {
     pub(crate) fn gather(&mut self, head: Frame) {
         if let Some(codec) = preferred_codec(&mut self.candidates, self.preferred) {
             codec.gather(head);
+            self.is_behind_head = true;
             self.output = codec.take_output();
         }
     }
