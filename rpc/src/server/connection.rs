@@ -84,7 +84,7 @@ impl SocketOwner for ServerConnection {
         protocol.server().is_some_and(|side| side.wants_stream(head, &self.routes()))
     }
 
-    fn body_ended(&self, _: &Arc<Socket>) {}
+    fn body_ended(&self, _: &Arc<Socket>, _: bool) {}
 
     fn failed(&self, socket: &Arc<Socket>, _: &RpcError) {
         self.server.forget(socket.id());
