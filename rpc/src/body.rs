@@ -12,7 +12,8 @@ use std::time::Instant;
 use bthread::{Butex, WaitResult};
 use iobuf::IoBuf;
 
-use crate::error::{EREQUEST, ERPCTIMEDOUT, RpcError};
+use crate::error::{ECANCELED, EREQUEST, ERPCTIMEDOUT, RpcError};
+use crate::protocol::Role;
 use crate::socket::{Socket, lock};
 
 /// With so many bytes waiting in a body's pipe nothing more is read from its connection. What one read brings comes
@@ -22,7 +23,8 @@ pub const BODY_PIPE_BYTES_MAX: usize = 1 << 20;
 /// So many bytes of a body that nobody reads any more are read over; a longer rest ends the connection.
 pub const BODY_DISCARDED_MAX: usize = 256 << 10;
 
-/// The receiving end of a body that arrives in parts. Dropping it throws the rest away.
+/// The receiving end of a body that arrives in parts. Dropping it throws the rest away; that of a reply may never end,
+/// so its connection is closed.
 pub struct BodyReader {
     pipe: Arc<BodyPipe>,
 }
@@ -85,13 +87,19 @@ impl BodyReader {
 
 impl Drop for BodyReader {
     fn drop(&mut self) {
-        let (bytes, resumes) = {
+        let (bytes, resumes, is_over) = {
             let mut state = lock(&self.pipe.state);
             state.is_abandoned = true;
-            (std::mem::take(&mut state.bytes), std::mem::take(&mut state.reader_waits))
+            let is_over = state.is_whole || state.end.is_some();
+            (std::mem::take(&mut state.bytes), std::mem::take(&mut state.reader_waits), is_over)
         };
         drop(bytes);
-        if resumes {
+        // One that ends just now does not go to another call, see `is_whole`.
+        if self.pipe.is_reply && !is_over {
+            if let Some(socket) = self.pipe.socket.upgrade() {
+                socket.set_failed(RpcError::new(ECANCELED, "Nobody reads the rest of the reply"));
+            }
+        } else if resumes {
             self.pipe.resume();
         }
     }
@@ -110,6 +118,7 @@ impl fmt::Debug for BodyReader {
 /// What both ends share. The sending end is the reader of the connection.
 pub(crate) struct BodyPipe {
     socket: Weak<Socket>,
+    is_reply: bool,
     state: Mutex<State>,
     /// Bumped when the receiver has something new to see.
     changes: Butex,
@@ -119,6 +128,8 @@ pub(crate) struct BodyPipe {
 struct State {
     bytes: IoBuf,
     end: Option<Result<(), RpcError>>,
+    /// Nothing more will be pushed.
+    is_whole: bool,
     /// The reader of the connection has stopped until there is room.
     reader_waits: bool,
     /// The receiver is gone.
@@ -141,6 +152,7 @@ impl BodyPipe {
     pub(crate) fn new(socket: &Arc<Socket>) -> (Arc<Self>, BodyReader) {
         let pipe = Arc::new(BodyPipe {
             socket: Arc::downgrade(socket),
+            is_reply: socket.role() == Role::Client,
             state: Mutex::default(),
             changes: Butex::new(0),
         });
@@ -173,6 +185,13 @@ impl BodyPipe {
         }
     }
 
+    /// All of the body has been pushed, and nobody's going closes the connection any more. False: the receiver has gone.
+    pub(crate) fn is_whole(&self) -> bool {
+        let mut state = lock(&self.state);
+        state.is_whole = true;
+        !state.is_abandoned
+    }
+
     /// The body is over, or has been cut off by a failure. The first end counts.
     pub(crate) fn end(&self, how: Result<(), RpcError>) {
         lock(&self.state).end.get_or_insert(how);
@@ -196,8 +215,12 @@ mod tests {
     use super::*;
 
     fn pipe() -> (Arc<BodyPipe>, BodyReader) {
-        let pipe =
-            Arc::new(BodyPipe { socket: Weak::new(), state: Mutex::default(), changes: Butex::new(0) });
+        let pipe = Arc::new(BodyPipe {
+            socket: Weak::new(),
+            is_reply: false,
+            state: Mutex::default(),
+            changes: Butex::new(0),
+        });
         (pipe.clone(), BodyReader { pipe })
     }
 

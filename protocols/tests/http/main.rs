@@ -2,7 +2,10 @@
 
 mod bodies;
 mod connections;
+mod pages;
+mod pipelining;
 mod plain;
 mod progressive;
+mod replies;
 mod support;
 mod vectors;

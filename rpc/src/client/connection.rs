@@ -47,7 +47,8 @@ impl ClientConnection {
         }
     }
 
-    /// The call of an exclusive connection has its whole reply.
+    /// The call of an exclusive connection has its whole reply. `GoOn` if nothing came behind it: that would be taken
+    /// for the reply to the next call.
     fn done(&self, socket: &Arc<Socket>, after: AfterReply) {
         if let Use::Exclusive { pool, .. } = &self.use_ {
             match pool.as_ref().and_then(Weak::upgrade).filter(|_| after == AfterReply::GoOn) {
@@ -78,11 +79,15 @@ impl SocketOwner for ClientConnection {
             0 => self.current().unwrap_or(0),
             id => id,
         };
-        let after = reply.after;
         let is_whole = reply.stream.is_none();
         let call = self.calls.remove(id);
+        let after = if is_whole && !(call.is_some() && message.is_last) {
+            AfterReply::Close // the peer says what nobody has asked for
+        } else {
+            reply.after
+        };
         // Before the call ends: its caller may call again at once, and finds the connection in the pool.
-        if is_whole && (call.is_some() || after == AfterReply::Close) {
+        if is_whole {
             self.done(socket, after);
         } else if let Use::Exclusive { closes, .. } = &self.use_ {
             closes.store(after == AfterReply::Close, Ordering::Relaxed); // the reader's alone
@@ -100,13 +105,15 @@ impl SocketOwner for ClientConnection {
         self.current().is_some_and(|id| self.calls.wants_stream(id))
     }
 
-    fn body_ended(&self, socket: &Arc<Socket>) {
+    fn body_ended(&self, socket: &Arc<Socket>, is_clean: bool) {
         if let Use::Exclusive { closes, .. } = &self.use_ {
             // Relaxed: the reader's alone.
-            let closes = closes.load(Ordering::Relaxed);
+            let closes = !is_clean || closes.load(Ordering::Relaxed);
             self.done(socket, if closes { AfterReply::Close } else { AfterReply::GoOn });
         }
     }
+
+    fn peer_closed(&self, _: &Arc<Socket>) {}
 
     fn failed(&self, socket: &Arc<Socket>, error: &RpcError) {
         let _ = self.failed_at.set(Instant::now()); // a socket fails once

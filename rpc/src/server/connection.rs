@@ -10,7 +10,7 @@ use super::state::ServerState;
 use super::tail::TailState;
 use crate::error::{EREQUEST, RpcError};
 use crate::protocol::{Frame, Protocol, Role, ServerSide};
-use crate::socket::{Message, Socket, SocketOwner, lock};
+use crate::socket::{FailOnUnwind, Message, Socket, SocketOwner, lock};
 use crate::span::{Point, Span};
 
 /// What a server keeps for each connection.
@@ -57,7 +57,11 @@ impl SocketOwner for ServerConnection {
         let protocol = socket.protocol_of(&message).name();
         let chosen = Span::choose();
         let size = message.frame.bytes.len();
-        match side.read_request(message.frame, &self.routes()) {
+        let read = {
+            let _guard = FailOnUnwind(socket);
+            side.read_request(message.frame, &self.routes())
+        };
+        match read {
             Ok(request) => {
                 let origin = Origin { side, received: message.received, is_serial: message.is_serial };
                 let upstream = request.info.trace;
@@ -84,7 +88,13 @@ impl SocketOwner for ServerConnection {
         protocol.server().is_some_and(|side| side.wants_stream(head, &self.routes()))
     }
 
-    fn body_ended(&self, _: &Arc<Socket>) {}
+    fn body_ended(&self, _: &Arc<Socket>, _: bool) {}
+
+    fn peer_closed(&self, _: &Arc<Socket>) {
+        if let Some(tail) = self.tail() {
+            tail.tell_stopped();
+        }
+    }
 
     fn failed(&self, socket: &Arc<Socket>, _: &RpcError) {
         self.server.forget(socket.id());
