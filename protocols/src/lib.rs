@@ -7,7 +7,7 @@
 //! | Format | Name | Servers | Channels |
 //! |---|---|---|---|
 //! | [`baidu_std`] | `baidu_std` | yes | yes |
-//! | [`http`] | `http` | yes | no |
+//! | [`http`] | `http` | yes | yes |
 #![forbid(unsafe_code)]
 
 pub mod baidu_std;
@@ -21,9 +21,18 @@ use rpc::registry::{DefaultRegistry, Registry};
 /// Every protocol here, in the order in which servers try them on a new connection.
 pub const ALL: &[&'static dyn Protocol] = &[&baidu_std::BAIDU_STD, &self::http::HTTP];
 
-/// A registry of [`ALL`], to be passed to a builder or added to.
+/// A registry of [`ALL`], to be passed to a builder or added to. Makes the flags known, as [`register_flags`] does.
 pub fn registry() -> Registry {
+    register_flags();
     Registry::new(ALL)
+}
+
+/// Makes the flags of the protocols and of all below them known, so that `bvar::flag::parse_args` finds them. Servers and
+/// channels do it too; a program that takes flags from its command line does it before. Never blocks for long; calling
+/// it again changes nothing.
+pub fn register_flags() {
+    rpc::register_flags();
+    self::http::flags::register();
 }
 
 /// The registry that servers and channels of the facade start from. Only ever a type.

@@ -12,7 +12,8 @@ use std::time::Instant;
 use bthread::{Butex, WaitResult};
 use iobuf::IoBuf;
 
-use crate::error::{EREQUEST, ERPCTIMEDOUT, RpcError};
+use crate::error::{ECANCELED, EREQUEST, ERPCTIMEDOUT, RpcError};
+use crate::protocol::Role;
 use crate::socket::{Socket, lock};
 
 /// With so many bytes waiting in a body's pipe nothing more is read from its connection. What one read brings comes
@@ -22,7 +23,9 @@ pub const BODY_PIPE_BYTES_MAX: usize = 1 << 20;
 /// So many bytes of a body that nobody reads any more are read over; a longer rest ends the connection.
 pub const BODY_DISCARDED_MAX: usize = 256 << 10;
 
-/// The receiving end of a body that arrives in parts. Dropping it throws the rest away.
+/// The receiving end of a body that arrives in parts. Dropping it before the end throws the rest away: of a request it
+/// is read over, as the answer is still to come, up to [`BODY_DISCARDED_MAX`] bytes; of a response it ends the
+/// connection, which is there for nothing else.
 pub struct BodyReader {
     pipe: Arc<BodyPipe>,
 }
@@ -47,8 +50,8 @@ impl BodyReader {
                     let bytes = std::mem::take(&mut state.bytes);
                     let resumes = std::mem::take(&mut state.reader_waits);
                     drop(state);
-                    if resumes {
-                        pipe.resume();
+                    if resumes && let Some(socket) = pipe.socket.upgrade() {
+                        socket.read_on();
                     }
                     return Ok(Some(bytes));
                 }
@@ -85,14 +88,19 @@ impl BodyReader {
 
 impl Drop for BodyReader {
     fn drop(&mut self) {
-        let (bytes, resumes) = {
+        let (bytes, resumes, is_over) = {
             let mut state = lock(&self.pipe.state);
             state.is_abandoned = true;
-            (std::mem::take(&mut state.bytes), std::mem::take(&mut state.reader_waits))
+            let is_over = state.is_whole || state.end.is_some();
+            (std::mem::take(&mut state.bytes), std::mem::take(&mut state.reader_waits), is_over)
         };
         drop(bytes);
-        if resumes {
-            self.pipe.resume();
+        match self.pipe.socket.upgrade() {
+            Some(socket) if !is_over && socket.role() == Role::Client => {
+                socket.set_failed(RpcError::new(ECANCELED, "Nobody wants the rest of the reply"));
+            }
+            Some(socket) if resumes => socket.read_on(),
+            _ => {}
         }
     }
 }
@@ -119,6 +127,8 @@ pub(crate) struct BodyPipe {
 struct State {
     bytes: IoBuf,
     end: Option<Result<(), RpcError>>,
+    /// All of it has come, though the receiver may not see that yet.
+    is_whole: bool,
     /// The reader of the connection has stopped until there is room.
     reader_waits: bool,
     /// The receiver is gone.
@@ -173,6 +183,11 @@ impl BodyPipe {
         }
     }
 
+    /// All of the body has come: from now on the connection does not end with the receiver.
+    pub(crate) fn came_whole(&self) {
+        lock(&self.state).is_whole = true;
+    }
+
     /// The body is over, or has been cut off by a failure. The first end counts.
     pub(crate) fn end(&self, how: Result<(), RpcError>) {
         lock(&self.state).end.get_or_insert(how);
@@ -182,12 +197,6 @@ impl BodyPipe {
     fn changed(&self) {
         self.changes.value().fetch_add(1, Ordering::Release); // pairs with the load in `read`
         self.changes.wake_all();
-    }
-
-    fn resume(&self) {
-        if let Some(socket) = self.socket.upgrade() {
-            socket.read_on();
-        }
     }
 }
 

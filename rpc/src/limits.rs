@@ -50,7 +50,8 @@ pub struct Limits {
     pub max_unwritten_bytes: usize,
     /// A message must have arrived whole so long after its first bytes, and a second later for each
     /// [`SLOW_MESSAGE_RATE`] bytes of it that have come; between two parts of a body that is read as it arrives as much
-    /// time may pass. Else a server closes the connection. Default: [`SLOW_MESSAGE_TIMEOUT_DEFAULT`].
+    /// time may pass, and as long a peer may take nothing of what is written to it. Else a server closes the connection.
+    /// Default: [`SLOW_MESSAGE_TIMEOUT_DEFAULT`].
     pub slow_message_timeout: Duration,
     /// A server closes a connection on which nothing was read or written for so long (brpc: `idle_timeout_sec`).
     /// Default: `None`, never.

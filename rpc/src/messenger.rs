@@ -35,8 +35,8 @@ pub(crate) struct Messenger {
     output: Option<IoBuf>,
     /// The preferred codec is in the middle of a body that is streamed.
     is_streaming: bool,
-    /// The preferred codec was told to gather a body and not asked since: it may refuse one that is announced too large.
-    is_told: bool,
+    /// The preferred codec was told to gather a body, and was not asked since: it may refuse it for its size alone.
+    is_behind_head: bool,
 }
 
 fn preferred_codec(candidates: &mut [Candidate], preferred: Option<usize>) -> Option<&mut Box<dyn Codec>> {
@@ -60,14 +60,14 @@ impl Messenger {
             preferred: None,
             output: None,
             is_streaming: false,
-            is_told: false,
+            is_behind_head: false,
         }
     }
 
     /// Cuts one message off the front. An error is final for the connection.
     pub(crate) fn cut(&mut self, input: &mut IoBuf) -> Result<Cut, WireError> {
-        let is_told = std::mem::take(&mut self.is_told);
-        if input.is_empty() && !self.is_streaming && !is_told {
+        let is_behind_head = std::mem::take(&mut self.is_behind_head);
+        if input.is_empty() && !self.is_streaming && !is_behind_head {
             return Ok(Cut::NeedMore);
         }
         let preferred = self.preferred;
@@ -82,6 +82,11 @@ impl Messenger {
             }
         }
         Err(WireError::Unknown)
+    }
+
+    /// Whether [`cut`](Self::cut) makes sense though there may be no bytes.
+    pub(crate) fn is_behind_head(&self) -> bool {
+        self.is_behind_head
     }
 
     /// What a codec has to say after a [`cut`](Self::cut).
@@ -111,14 +116,9 @@ impl Messenger {
     pub(crate) fn gather(&mut self, head: Frame) {
         if let Some(codec) = preferred_codec(&mut self.candidates, self.preferred) {
             codec.gather(head);
+            self.is_behind_head = true;
             self.output = codec.take_output();
-            self.is_told = true;
         }
-    }
-
-    /// Whether [`cut`](Self::cut) has something to do without another byte.
-    pub(crate) fn is_told(&self) -> bool {
-        self.is_told
     }
 
     /// The body of the message whose head was cut is wanted as it arrives.
@@ -231,9 +231,9 @@ mod tests {
         let mut messenger = Messenger::new(&[&Refusing], Role::Server, Limits::default());
         let mut input = IoBuf::from("h");
         let Ok(Cut::Head(_, head, _)) = messenger.cut(&mut input) else { panic!("a head") };
-        assert!(input.is_empty() && !messenger.is_told());
+        assert!(input.is_empty() && !messenger.is_behind_head());
         messenger.gather(head);
-        assert!(messenger.is_told());
+        assert!(messenger.is_behind_head());
         assert!(messenger.cut(&mut input).is_err());
     }
 

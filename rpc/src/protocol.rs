@@ -94,8 +94,8 @@ impl fmt::Debug for dyn Protocol {
 
 /// Cuts one connection's bytes into frames; sans-I/O, with whatever state the format needs between two calls.
 pub trait Codec: Send {
-    /// Cuts one frame off the front of `input`, or leaves `input` as it is. It is never empty, except in the middle of
-    /// a streamed body.
+    /// Cuts one frame off the front of `input`, or leaves `input` as it is. It is never empty, except behind a
+    /// head and in the middle of a streamed body.
     ///
     /// The work is that of framing alone, its cost does not grow with the size of the message. Bytes of any kind may
     /// come; none makes it panic, and nothing is allocated for bytes that are declared but not there.
@@ -319,7 +319,7 @@ pub struct RequestInfo {
     /// The user's log id, where one was sent.
     pub log_id: Option<u64>,
     /// The trace that the request is a part of, where the caller said so.
-    pub trace: Option<TraceContext>,
+    pub trace: Option<Box<TraceContext>>,
     /// What few requests have.
     pub rare: Option<Box<RareRequestInfo>>,
 }
@@ -362,7 +362,8 @@ pub trait ClientSide: Send + Sync {
     /// Makes a reply of a frame.
     ///
     /// # Errors
-    /// The description cannot be read. The frame is ignored: whose reply it would be is not known.
+    /// The description cannot be read. Where calls share a connection the frame is ignored: whose reply it would be is
+    /// not known. Else the connection is closed, and its call ends with the error.
     fn read_reply(&self, frame: Frame) -> Result<IncomingReply, WireError>;
 
     /// Makes protobuf of the body of a reply that came in another form, JSON for one. Called before the response message
@@ -409,6 +410,8 @@ pub struct OutgoingRequest<'a> {
     pub options: Option<&'a (dyn Any + Send + Sync)>,
     /// The span of the call, if it is recorded.
     pub trace: Option<TraceContext>,
+    /// The body of the reply is to be read as it arrives.
+    pub reads_progressively: bool,
 }
 
 /// A reply as a protocol has read it.

@@ -135,6 +135,7 @@ fn write_request(name: &str, options: impl FnOnce(&mut OutgoingRequest<'_>), mes
         user_fields: &fields,
         timeout: None,
         trace: None,
+        reads_progressively: false,
     };
     options(&mut outgoing);
     let mut out = IoBuf::new();

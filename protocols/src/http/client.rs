@@ -11,7 +11,7 @@ use super::Http;
 use super::codec::{HINT_HEAD, HeadWriter, ResponseHead};
 use super::content::Content;
 use super::fetch::{self, RawRequest};
-use super::{gzip, trace, transcode};
+use super::{flags, gzip, trace, transcode};
 
 /// Bytes of a body that the text of an error shows (brpc: `http_max_error_length`).
 const ERROR_BODY_MAX: usize = 2048;
@@ -89,13 +89,14 @@ impl ClientSide for Http {
                 return Err(RpcError::new(ERESPONSE, text));
             }
         };
+        if body.is_empty() {
+            return Ok(()); // a message without fields
+        }
         let kind = parts.headers.get(http::header::CONTENT_TYPE);
         let content = kind.and_then(|kind| Content::of(kind.as_bytes())).ok_or_else(|| {
             RpcError::new(ERESPONSE, format!("The response has Content-Type {kind:?}, which is no message"))
         })?;
-        if !body.is_empty() {
-            reply.body = transcode::reply(method, content, body)?;
-        }
+        reply.body = transcode::reply(method, content, body)?;
         Ok(())
     }
 
@@ -109,7 +110,7 @@ fn raw<'a>(request: &OutgoingRequest<'a>) -> Option<&'a RawRequest> {
     request.options.and_then(|options| options.downcast_ref())
 }
 
-/// What a status that is not 2xx makes of a call. A server's own number counts if it sent one.
+/// What a status that is not 2xx makes of a call. A server's own number counts if it sent one, and if the user wants it.
 fn failure(parts: &ResponseParts, body: IoBuf) -> RpcError {
     let mut shown = vec![0; body.len().min(ERROR_BODY_MAX)];
     body.copy_to(&mut shown, 0);
@@ -117,8 +118,9 @@ fn failure(parts: &ResponseParts, body: IoBuf) -> RpcError {
     let reason = status.canonical_reason().unwrap_or("Unknown");
     let separator = if shown.is_empty() { "" } else { ": " };
     let text = format!("{:?} {} {reason}{separator}{shown}", parts.version, status.as_u16());
-    let code = parts.headers.get("x-bd-error-code").and_then(|code| code.to_str().ok()?.trim().parse().ok());
-    RpcError::new(code.filter(|code| *code != 0).map_or(EHTTP, ErrorCode::new), text)
+    let sent = || parts.headers.get("x-bd-error-code")?.to_str().ok()?.trim().parse().ok();
+    let code = if flags::USE_HTTP_ERROR_CODE.get() { sent().filter(|code| *code != 0) } else { None };
+    RpcError::new(code.map_or(EHTTP, ErrorCode::new), text)
 }
 
 /// The request of a call: `POST /package.Service/Method` with the message in the channel's form.
@@ -134,6 +136,9 @@ fn write_call(request: &OutgoingRequest<'_>, out: &mut IoBuf) -> Result<(), RpcE
     })?;
     let kind = HeaderValue::try_from(&kind)
         .map_err(|_| RpcError::new(EREQUEST, format!("Content-Type {kind:?} cannot be sent")))?;
+    if request.reads_progressively {
+        return Err(RpcError::new(EREQUEST, "A response with a message is not read as it arrives: fetch it"));
+    }
     if !request.attachment.is_empty() {
         return Err(RpcError::new(EREQUEST, "A request with a message has no attachment over HTTP"));
     }

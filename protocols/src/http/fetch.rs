@@ -107,7 +107,7 @@ pub trait Fetch {
     ) -> Result<http::Response<IoBuf>, RpcError>;
 
     /// As [`fetch_with`](Self::fetch_with), until the head of the response is there; the body is read as it arrives.
-    /// Dropping it before its end closes the connection, unless little is left.
+    /// Dropping it before its end closes the connection.
     ///
     /// *Blocking*: as [`fetch`](Self::fetch), until the head.
     ///

@@ -2,7 +2,7 @@
 //!
 //! It shares ports with the other protocols: the first bytes tell it from them.
 //!
-//! | Feature | Server |
+//! | Feature of servers | |
 //! |---|---|
 //! | `/Service/Method`, `/package.Service/Method`, restful mappings, debug pages | yes |
 //! | bodies: JSON, protobuf, its canonical JSON and its text format | yes, by `Content-Type` |
@@ -15,6 +15,17 @@
 //! | `log-id`, `x-request-id`, `traceparent`, `x-bd-trace-id` | read |
 //! | CONNECT, upgrades, transfer codings other than chunked | refused with 501, ignored, refused with 501 |
 //!
+//! | Feature of channels | |
+//! |---|---|
+//! | stubs, as `http`, `http:proto`, `http:proto-json`, `http:proto-text` | a POST to `/package.Service/Method` |
+//! | requests of one's own: [`Fetch`] | any method, status, body; nothing is followed, decompressed or kept |
+//! | connections | `pooled` or `short`; one that is closed behind its answer is not kept |
+//! | answers by length, chunked, or up to the end of the connection; interim ones | yes; read over |
+//! | answers read as they arrive: [`Fetch::fetch_progressively`] | yes |
+//! | gzip | inflated for stubs |
+//! | failed calls | [`EHTTP`](rpc::error::EHTTP) with the status, or the server's number with the flag `use_http_error_code` |
+//! | redirects, cookies, caches, proxies, uploads in parts | no |
+//!
 //! What other readers might understand in another way is refused with 400 and the end of the connection: two ways of
 //! saying where a body ends, lone line feeds, blanks in front of a colon, fields that go on in the next line, more than
 //! one `Host`. The text of each bound is beside it: heads 80 KiB and 100 fields, targets 64 KiB, lines of chunks 4 KiB,
@@ -26,6 +37,7 @@ pub(crate) mod codec;
 mod content;
 mod event_stream;
 mod fetch;
+pub(crate) mod flags;
 mod gzip;
 mod progressive;
 mod reply;

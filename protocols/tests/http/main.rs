@@ -1,8 +1,13 @@
-//! HTTP/1 over loopback: a server here, plain sockets as its clients.
+//! HTTP/1 over loopback: a server here and plain sockets as its clients, then channels and peers of all kinds.
 
 mod bodies;
+mod calls;
 mod connections;
+mod fetch;
+mod peer;
 mod plain;
 mod progressive;
+mod reading;
+mod slow;
 mod support;
 mod vectors;

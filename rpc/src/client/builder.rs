@@ -113,6 +113,10 @@ impl<P: DefaultRegistry> ChannelBuilder<P> {
         let address = address.to_string();
         let authority = without_scheme(&address)?;
         let remote = Endpoint::resolve(&authority)?;
+        let authority = match remote {
+            Endpoint::Tcp(_) => authority,
+            Endpoint::Unix(_) => UNIX_AUTHORITY.to_owned(),
+        };
         let (protocol, parameter) = self.find_protocol()?;
         let side = protocol.client().ok_or_else(|| {
             RpcError::new(EINVAL, format!("protocol={} is not for channels", protocol.name()))
@@ -185,6 +189,9 @@ fn without_scheme(address: &str) -> Result<String, RpcError> {
         authority.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
     Ok(if has_port { authority.to_owned() } else { format!("{authority}:{HTTP_PORT}") })
 }
+
+/// What servers are called that are reached by a path, where a protocol wants the name of a host.
+const UNIX_AUTHORITY: &str = "localhost";
 
 /// The port of URLs that name none.
 const HTTP_PORT: u16 = 80;

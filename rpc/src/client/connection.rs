@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::call_table::{CALLS_MAX, CallTable, Refused};
 use super::outcome::{Failure, Outcome, PendingCall};
 use super::pool::Pool;
-use crate::error::{ECANCELED, EFAILEDSOCKET, EOVERCROWDED, EUNUSED, RpcError};
+use crate::error::{ECANCELED, EFAILEDSOCKET, EOVERCROWDED, ERESPONSE, EUNUSED, RpcError};
 use crate::protocol::{AfterReply, Frame, Protocol, Role};
 use crate::socket::{Message, Socket, SocketOwner};
 use crate::span::Point;
@@ -47,7 +47,8 @@ impl ClientConnection {
         }
     }
 
-    /// The call of an exclusive connection has its whole reply.
+    /// The call of an exclusive connection has its whole reply. A peer that sends more than was asked for is not asked
+    /// again: which answer is to which request could not be told.
     fn done(&self, socket: &Arc<Socket>, after: AfterReply) {
         if let Use::Exclusive { pool, .. } = &self.use_ {
             match pool.as_ref().and_then(Weak::upgrade).filter(|_| after == AfterReply::GoOn) {
@@ -70,19 +71,30 @@ impl SocketOwner for ClientConnection {
             return;
         };
         let size = message.frame.bytes.len();
-        // A reply that cannot be read is nobody's; one whose call is gone came too late. Both are dropped.
-        let Ok(reply) = side.read_reply(message.frame) else {
-            return;
+        let reply = match side.read_reply(message.frame) {
+            Ok(reply) => reply,
+            Err(error) => {
+                // Where calls share a connection it is nobody's, and is dropped. Else it is that of the one call.
+                if self.current().is_some() {
+                    socket.set_failed(error.into());
+                }
+                return;
+            }
         };
         let id = match reply.correlation_id {
             0 => self.current().unwrap_or(0),
             id => id,
         };
-        let after = reply.after;
+        let after = if message.is_followed { AfterReply::Close } else { reply.after };
         let is_whole = reply.stream.is_none();
         let call = self.calls.remove(id);
+        if call.is_none() && self.current().is_some() {
+            // Nobody asked for it: what comes next might be taken for the answer to the next call.
+            socket.set_failed(RpcError::new(ERESPONSE, "A reply came that no call waits for"));
+            return;
+        }
         // Before the call ends: its caller may call again at once, and finds the connection in the pool.
-        if is_whole && (call.is_some() || after == AfterReply::Close) {
+        if is_whole {
             self.done(socket, after);
         } else if let Use::Exclusive { closes, .. } = &self.use_ {
             closes.store(after == AfterReply::Close, Ordering::Relaxed); // the reader's alone
@@ -100,10 +112,10 @@ impl SocketOwner for ClientConnection {
         self.current().is_some_and(|id| self.calls.wants_stream(id))
     }
 
-    fn body_ended(&self, socket: &Arc<Socket>) {
+    fn body_ended(&self, socket: &Arc<Socket>, is_followed: bool) {
         if let Use::Exclusive { closes, .. } = &self.use_ {
             // Relaxed: the reader's alone.
-            let closes = closes.load(Ordering::Relaxed);
+            let closes = is_followed || closes.load(Ordering::Relaxed);
             self.done(socket, if closes { AfterReply::Close } else { AfterReply::GoOn });
         }
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use super::connection::ClientConnection;
 use super::outcome::Failure;
 use super::way::Way;
-use crate::error::{EUNUSED, RpcError};
+use crate::error::{ERESPONSE, EUNUSED, RpcError};
 use crate::socket::{Socket, lock};
 use crate::transport::Endpoint;
 
@@ -35,6 +35,10 @@ impl Pool {
         loop {
             let idle = lock(&self.idle).pop();
             match idle {
+                // Bytes that came while nobody asked are no answer to what is asked next.
+                Some(socket) if socket.has_unread_bytes() => {
+                    socket.set_failed(RpcError::new(ERESPONSE, "Bytes came that no call waits for"));
+                }
                 Some(socket) if socket.error().is_none() && !socket.is_peer_closed() => return Ok(socket),
                 Some(_) => {}
                 None => break,

@@ -87,6 +87,7 @@ impl Request {
             authority: &channel.authority,
             options: self.options.protocol_options.as_deref(),
             trace: self.span.as_ref().map(Span::context),
+            reads_progressively: self.options.reads_progressively,
         };
         if let Some(hint) = channel.side.reply_hint(&outgoing) {
             place.socket.expect(hint);

@@ -5,6 +5,7 @@
 //! `_session_local_data_count` is missing, as there is no such data.
 
 use std::any::Any;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
@@ -13,6 +14,7 @@ use bvar::{ExposedLatencyRecorder, PassiveStatus, PerSecond, Variable};
 use super::method::Method;
 use super::state::ServerState;
 use crate::builtin;
+use crate::process::SERVERS;
 use crate::span::date_and_time;
 
 /// The variables of a server; hidden when this is dropped.
@@ -24,7 +26,7 @@ pub(super) struct Variables {
 
 impl Variables {
     pub(super) fn expose(server: &Arc<ServerState>) -> Self {
-        bthread::expose_variables();
+        SERVERS.fetch_add(1, Ordering::Relaxed); // a statistic
         let mut variables =
             Variables { prefix: server.variables(), server: Arc::downgrade(server), shown: Vec::new() };
         variables.add_server(server);
@@ -89,5 +91,11 @@ impl Variables {
     fn share<V: Variable + 'static>(&mut self, name: &str, variable: Arc<V>) {
         let shown = bvar::expose_as(&self.prefix, name, variable);
         self.shown.extend(shown.ok().map(|shown| Box::new(shown) as _)); // taken: see the head of this file
+    }
+}
+
+impl Drop for Variables {
+    fn drop(&mut self) {
+        SERVERS.fetch_sub(1, Ordering::Relaxed); // as in `expose`
     }
 }

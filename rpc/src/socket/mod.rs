@@ -75,8 +75,8 @@ pub(crate) trait SocketOwner: Any + Send + Sync {
     /// Whether the body behind this head is wanted as it arrives. Must not block.
     fn wants_stream(&self, protocol: &'static dyn Protocol, head: &Frame) -> bool;
 
-    /// A body that was read as it arrived has ended. Must not block.
-    fn body_ended(&self, socket: &Arc<Socket>);
+    /// A body that was read as it arrived has ended; `is_followed`: bytes came behind it. Must not block.
+    fn body_ended(&self, socket: &Arc<Socket>, is_followed: bool);
 
     /// The connection has failed; called once. Must not block. No lock is held.
     fn failed(&self, socket: &Arc<Socket>, error: &RpcError);
@@ -93,6 +93,8 @@ pub(crate) struct Message {
     pub(crate) began: Instant,
     /// Whoever answers says so with [`Socket::answered`].
     pub(crate) is_serial: bool,
+    /// Bytes came behind it.
+    pub(crate) is_followed: bool,
 }
 
 impl Socket {

@@ -19,7 +19,7 @@ use super::{FailOnUnwind, Message, Socket, clock, lock};
 use crate::body::{BodyPipe, Room};
 use crate::error::{ECLOSE, EEOF, RpcError};
 use crate::messenger::{Cut, Messenger};
-use crate::protocol::{AfterReply, Protocol, Role};
+use crate::protocol::{AfterReply, Protocol, Role, WireError};
 use crate::starting;
 
 /// A read asks for this many times the size of an average message.
@@ -201,6 +201,11 @@ impl Socket {
         self.input.peer_closed.load(Ordering::SeqCst) // pairs with the store in `read_turn`
     }
 
+    /// Whether bytes were read that are no message yet. No, while somebody is reading.
+    pub(crate) fn has_unread_bytes(&self) -> bool {
+        self.input.buffered().is_some_and(|bytes| bytes > 0)
+    }
+
     /// The reader.
     fn read(self: Arc<Self>) {
         let bomb = FailOnUnwind(&self);
@@ -294,10 +299,10 @@ impl Socket {
 
     /// The peer sends nothing more. One that waits for its answer gets it.
     fn end_of_stream(self: &Arc<Self>, stream: &mut Stream, arrivals: &mut Arrivals<'_>) -> Turn {
-        let eof = RpcError::new(EEOF, format!("Got EOF of {self}"));
         if let Err(error) = stream.cut_last(arrivals) {
-            return Turn::Over(error);
+            return Turn::Over(RpcError::new(EEOF, format!("Got EOF of {self}: {error}")));
         }
+        let eof = RpcError::new(EEOF, format!("Got EOF of {self}"));
         stream.is_over = true;
         self.input.fail_body(&eof); // unless it has ended
         self.input.peer_closed.store(true, Ordering::SeqCst); // pairs with the load in `answered`
@@ -331,9 +336,11 @@ impl Stream {
                         return Err(RpcError::new(ECLOSE, "A long body came that nobody reads"));
                     }
                 }
-            } else if self.portal.is_empty() && !self.messenger.is_told() {
+            } else if self.portal.is_empty() && !self.messenger.is_behind_head() {
                 break CutUp::Whole;
-            } else if !arrivals.socket.input.answered.may_pass() {
+            } else if !arrivals.socket.input.answered.may_pass()
+                || (self.is_serial && !arrivals.socket.has_room_for_answer())
+            {
                 break CutUp::Held;
             }
             let before = self.portal.len();
@@ -361,7 +368,7 @@ impl Stream {
     }
 
     /// As the stream has ended: what its end makes whole.
-    fn cut_last(&mut self, arrivals: &mut Arrivals<'_>) -> Result<(), RpcError> {
+    fn cut_last(&mut self, arrivals: &mut Arrivals<'_>) -> Result<(), WireError> {
         if let Some(cut) = self.messenger.end_of_stream()? {
             self.handle(cut, self.portal.len(), Instant::now(), arrivals);
         }
@@ -377,7 +384,9 @@ impl Stream {
                 self.is_gathering = false;
                 let size = before.saturating_sub(self.portal.len());
                 self.message_size = (self.message_size * (AVERAGED - 1) + size) / AVERAGED;
-                self.pass_on(Message { protocol, frame, received, began, is_serial }, arrivals);
+                let is_followed = !self.portal.is_empty();
+                let message = Message { protocol, frame, received, began, is_serial, is_followed };
+                self.pass_on(message, arrivals);
                 true
             }
             Cut::Head(protocol, mut frame, is_serial) => {
@@ -389,7 +398,9 @@ impl Stream {
                     self.body = Some(pipe);
                     frame.body = Some(reader);
                     self.messenger.stream();
-                    self.pass_on(Message { protocol, frame, received, began, is_serial }, arrivals);
+                    let is_followed = false; // what comes behind the head is the body
+                    let message = Message { protocol, frame, received, began, is_serial, is_followed };
+                    self.pass_on(message, arrivals);
                 } else {
                     self.messenger.gather(frame);
                     self.is_gathering = true;
@@ -408,10 +419,15 @@ impl Stream {
             }
             Cut::End => {
                 drop(lock(&arrivals.socket.input.body).take());
-                if let Some(body) = self.body.take() {
+                let body = self.body.take();
+                if let Some(body) = &body {
+                    body.came_whole();
+                }
+                // Before its receiver sees the end: he may call again at once, and finds the connection free.
+                arrivals.socket.owner.body_ended(arrivals.socket, !self.portal.is_empty());
+                if let Some(body) = body {
                     body.end(Ok(()));
                 }
-                arrivals.socket.owner.body_ended(arrivals.socket);
                 false
             }
         }
