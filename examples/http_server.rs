@@ -11,6 +11,7 @@
 
 use std::error::Error;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -41,6 +42,12 @@ struct Options {
     /// Lets other machines see the debug pages
     #[arg(long)]
     open_pages: bool,
+    /// Shows the stacks of threads at /threads
+    #[arg(long)]
+    threads: bool,
+    /// Shows the files below this folder at /dir
+    #[arg(long)]
+    dir: Option<PathBuf>,
     /// Lets other machines change flags with this token
     #[arg(long)]
     token: Option<String>,
@@ -87,6 +94,12 @@ fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     let mut pages = PageOptions::new();
     if options.open_pages {
         pages = pages.open_to_all();
+    }
+    if options.threads {
+        pages = pages.threads();
+    }
+    if let Some(root) = options.dir {
+        pages = pages.dir(root);
     }
     if let Some(token) = options.token {
         pages = pages.token(token);

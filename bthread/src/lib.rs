@@ -129,5 +129,5 @@ pub use {
     spawn::{Batch, Builder, spawn, spawn_next, spawn_urgent},
     stack::{StackClass, StackStats},
     task::TaskId,
-    variables::expose_variables,
+    variables::{expose_variables, register_flags},
 };

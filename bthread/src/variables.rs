@@ -29,6 +29,13 @@ static SHOW_PER_WORKER_USAGE: Flag<bool> = Flag::new(
 )
 .reloadable();
 
+/// Workers of a runtime whose builder does not say; 0: one for each CPU.
+pub(crate) static CONCURRENCY: Flag<i32> = Flag::new(
+    "bthread_concurrency",
+    0,
+    "Worker threads of each runtime that starts, where its builder does not say; 0: one for each CPU",
+);
+
 /// What keeps the variables in place, and the names that are taken.
 #[derive(Default)]
 struct Shown {
@@ -37,6 +44,12 @@ struct Shown {
 }
 
 static SHOWN: Mutex<Option<Shown>> = Mutex::new(None);
+
+/// Makes the flags of this crate known, so that [`bvar::flag::parse_args`] finds them: `show_bthread_creation_in_vars`,
+/// `show_per_worker_usage_in_vars`, `bthread_concurrency`. Never blocks for long; calling it again changes nothing.
+pub fn register_flags() {
+    flag::register(&[&SHOW_CREATION, &SHOW_PER_WORKER_USAGE, &CONCURRENCY]);
+}
 
 /// Makes the state of all runtimes visible among the variables of the process: `bthread_count`,
 /// `bthread_worker_count`, `bthread_worker_usage`, `bthread_switch_second`, `bthread_signal_second`,
@@ -54,7 +67,7 @@ static SHOWN: Mutex<Option<Shown>> = Mutex::new(None);
 /// assert!(bvar::describe("bthread_worker_count").is_some());
 /// ```
 pub fn expose_variables() {
-    flag::register(&[&SHOW_CREATION, &SHOW_PER_WORKER_USAGE]);
+    register_flags();
     let mut shown = lock(&SHOWN);
     let shown = shown.get_or_insert_default();
     shown.number("bthread_count", || first(|stats| stats.living));

@@ -9,8 +9,8 @@ use crate::window::MAX_WINDOW_SECONDS;
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-// Relaxed: a switch that orders nothing.
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+// Relaxed: a switch and a statistic that order nothing.
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,6 +22,14 @@ const TICK: Duration = Duration::from_secs(1);
 const THREAD_NAME: &str = "bvar_sampler";
 
 static ENABLED: AtomicBool = AtomicBool::new(true);
+
+/// What the process's sampler has worked so far.
+static BUSY_NANOS: AtomicU64 = AtomicU64::new(0);
+
+/// The same, in seconds.
+pub(crate) fn busy_seconds() -> f64 {
+    BUSY_NANOS.load(Relaxed) as f64 / 1e9
+}
 
 /// Switches the sampling of the whole process off or on again: windows and histories stand still while it is
 /// off. It is on at first.
@@ -120,8 +128,10 @@ impl Sampler {
             // This thread's own; no worker waits here.
             thread::sleep(next.saturating_duration_since(Instant::now()));
             if ENABLED.load(Relaxed) {
+                let begin = Instant::now();
                 self.tick(epoch.elapsed());
                 registry::append_to_series();
+                BUSY_NANOS.fetch_add(begin.elapsed().as_nanos() as u64, Relaxed);
             }
             // After a long stop of the process seconds are missing rather than sampled in a burst.
             next = (next + TICK).max(Instant::now());

@@ -112,7 +112,7 @@ impl Messenger {
         })
     }
 
-    /// The body of the message whose head was cut is wanted whole.
+    /// The body of the message whose head was cut is wanted whole. The next [`cut`](Self::cut) is due at once.
     pub(crate) fn gather(&mut self, head: Frame) {
         if let Some(codec) = preferred_codec(&mut self.candidates, self.preferred) {
             codec.gather(head);
@@ -189,6 +189,52 @@ mod tests {
                 _ => Ok(Parsed::NeedMore),
             }
         }
+    }
+
+    /// Heads of one byte; a body that is wanted whole is refused.
+    struct Refusing;
+
+    #[derive(Default)]
+    struct RefusingCodec {
+        refuses: bool,
+    }
+
+    impl Protocol for Refusing {
+        fn name(&self) -> &'static str {
+            "refusing"
+        }
+
+        fn codec(&self, _: Role, _: &Limits) -> Box<dyn Codec> {
+            Box::new(RefusingCodec::default())
+        }
+
+        fn connection_types(&self) -> &'static [ConnectionType] {
+            &[ConnectionType::Single]
+        }
+    }
+
+    impl Codec for RefusingCodec {
+        fn parse(&mut self, input: &mut IoBuf) -> Result<Parsed, WireError> {
+            match self.refuses {
+                true => Err(WireError::Malformed("too large")),
+                false => Ok(Parsed::Head(Frame::new(input.cut(1), 1))),
+            }
+        }
+
+        fn gather(&mut self, _: Frame) {
+            self.refuses = true;
+        }
+    }
+
+    #[test]
+    fn a_body_is_refused_before_its_first_byte() {
+        let mut messenger = Messenger::new(&[&Refusing], Role::Server, Limits::default());
+        let mut input = IoBuf::from("h");
+        let Ok(Cut::Head(_, head, _)) = messenger.cut(&mut input) else { panic!("a head") };
+        assert!(input.is_empty() && !messenger.is_behind_head());
+        messenger.gather(head);
+        assert!(messenger.is_behind_head());
+        assert!(messenger.cut(&mut input).is_err());
     }
 
     fn messenger() -> Messenger {

@@ -6,10 +6,11 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bvar::{PassiveStatus, Value, Variable};
+use profile::Kind;
 
-use crate::protocol::Role;
+use crate::protocol::{Protocol, Role};
 use crate::socket::Socket;
-use crate::{builtin, span};
+use crate::{builtin, limits, span};
 
 /// Servers that run.
 pub(crate) static SERVERS: AtomicUsize = AtomicUsize::new(0);
@@ -18,18 +19,25 @@ pub(crate) static SERVERS: AtomicUsize = AtomicUsize::new(0);
 /// [`bvar::flag::parse_args`] finds them. Servers and channels do it too; a program that takes flags from its command
 /// line does it before. Never blocks for long; calling it again changes nothing.
 pub fn register_flags() {
+    bthread::register_flags();
+    limits::register_flags();
     builtin::register_flags();
     span::register();
 }
 
-/// As [`register_flags`], and exposes the variables.
-pub(crate) fn show() {
+/// As [`register_flags`], and exposes the variables. The first server or channel tells which protocols there are.
+pub(crate) fn show(protocols: &[&'static dyn Protocol]) {
     static SHOWN: OnceLock<Vec<Box<dyn Any + Send + Sync>>> = OnceLock::new();
     register_flags();
     SHOWN.get_or_init(|| {
         bvar::default_variables::expose();
         bthread::expose_variables();
+        let protocols: Vec<_> = protocols.iter().map(|protocol| protocol.name()).collect();
+        let protocols = protocols.join(" ");
         [
+            variable("rpc_revision", || env!("CARGO_PKG_VERSION").to_owned()),
+            variable("rpc_protocols", move || protocols.clone()),
+            variable("rpc_profilers", profilers),
             variable("rpc_socket_count", Socket::count),
             variable("rpc_server_count", || SERVERS.load(Ordering::Relaxed)), // a statistic
             variable("rpc_channel_connection_count", || {
@@ -43,6 +51,11 @@ pub(crate) fn show() {
         .flatten()
         .collect()
     });
+}
+
+/// The profilers that every build has; those of the heap need an allocator.
+fn profilers() -> String {
+    [Kind::Cpu, Kind::Contention, Kind::OffCpu].map(Kind::name).join(" ")
 }
 
 fn variable<T: Into<Value> + Send + 'static>(

@@ -319,7 +319,7 @@ pub struct RequestInfo {
     /// The user's log id, where one was sent.
     pub log_id: Option<u64>,
     /// The trace that the request is a part of, where the caller said so.
-    pub trace: Option<TraceContext>,
+    pub trace: Option<Box<TraceContext>>,
     /// What few requests have.
     pub rare: Option<Box<RareRequestInfo>>,
 }

@@ -9,6 +9,7 @@ use super::{CpuSet, RUNTIMES, RUNTIMES_MAX, Runtime, TAG_GLOBAL, WORKERS_MAX, gl
 use crate::atomic::lock;
 use crate::monitor;
 use crate::stack::{StackClass, StackConfig, StackPools};
+use crate::variables::CONCURRENCY;
 use crate::worker;
 
 /// How long a worker may be held before somebody stands in for it, unless configured.
@@ -44,7 +45,8 @@ impl RuntimeBuilder {
         }
     }
 
-    /// How many workers, 1 to 1024. Default: the CPUs that this process may use.
+    /// How many workers, 1 to 1024. Default: the flag `bthread_concurrency`, or the CPUs that this
+    /// process may use.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = Some(workers);
         self
@@ -113,7 +115,10 @@ impl RuntimeBuilder {
     pub(super) fn start_as(self, tag: Option<u32>) -> io::Result<Runtime> {
         let count = match self.workers {
             Some(count) => count,
-            None => thread::available_parallelism().map_or(1, |n| n.get().min(WORKERS_MAX)),
+            None => match usize::try_from(CONCURRENCY.get()) {
+                Ok(count @ 1..) => count,
+                _ => thread::available_parallelism().map_or(1, |n| n.get().min(WORKERS_MAX)),
+            },
         };
         check_workers(count)?;
         // Held to the end: a runtime is known once it works. What a failed start has made so far stays idle.

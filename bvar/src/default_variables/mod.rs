@@ -10,7 +10,7 @@ use crate::dump::DUMP_INTERVAL;
 use crate::flag::FlagVariable;
 use crate::variable::{DisplayFilter, Kind, Trend, Value, Variable};
 use crate::window::PerSecond;
-use crate::{PassiveStatus, Status, multi, registry};
+use crate::{PassiveStatus, Status, multi, registry, sampler};
 use nix::unistd;
 use proc::{IO, LOAD, MEMORY, OPEN_FILES, RESOURCES, STAT};
 use std::any::Any;
@@ -95,6 +95,8 @@ impl Shelf {
     }
 
     fn processor(&mut self) {
+        let sampler = PerSecond::new(Arc::new(PassiveStatus::counter(sampler::busy_seconds)), 0);
+        self.put("bvar_sampler_collector_usage", Decimals(sampler, 6));
         self.cores("process_cpu_usage", || RESOURCES.get().user_seconds + RESOURCES.get().system_seconds);
         self.cores("process_cpu_usage_user", || RESOURCES.get().user_seconds);
         self.cores("process_cpu_usage_system", || RESOURCES.get().system_seconds);

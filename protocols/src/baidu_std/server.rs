@@ -32,7 +32,7 @@ impl ServerSide for BaiduStd {
         let method = find(routes, named.service_name, named.method_name);
         let timeout = u64::try_from(named.timeout_ms).ok().filter(|ms| *ms > 0).map(Duration::from_millis);
         let [trace, span, parent] = named.trace;
-        let trace = TraceContext::from_brpc(trace, span, parent);
+        let trace = TraceContext::from_brpc(trace, span, parent).map(Box::new);
         let info = RequestInfo { log_id: named.log_id, trace, rare: rare(&meta, &named) };
         let (attachment_size, encoding) = (meta.attachment_size, meta.encoding);
         let extra = if meta.checksum_value.is_empty() {

@@ -99,7 +99,10 @@ impl ProgressiveAttachment {
 
 impl Drop for ProgressiveAttachment {
     fn drop(&mut self) {
-        if self.framing == Framing::Chunked {
+        if std::thread::panicking() {
+            // Whoever wrote the body has not come to its end; with a last chunk it would look whole.
+            self.tail.cut_off();
+        } else if self.framing == Framing::Chunked {
             self.tail.write_last(IoBuf::from(LAST_CHUNK));
         }
     }

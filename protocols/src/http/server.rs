@@ -12,7 +12,7 @@ use rpc::protocol::{
     AfterReply, Frame, IncomingRequest, OutgoingReply, RareRequestInfo, ReplyToken, RequestInfo, ServerSide,
     WireError,
 };
-use rpc::server::{Routes, Target};
+use rpc::server::{MethodId, Routes, Target};
 
 use super::Http;
 use super::content::{self, Content};
@@ -39,10 +39,10 @@ impl ServerSide for Http {
         let page = match &target {
             Ok(Target::Page(_) | Target::NoMethod(_)) => Some(Box::new(page_request(&state, &frame.bytes))),
             Ok(Target::Method(id)) => {
-                let (options, method) = (routes.options(*id), routes.descriptor(*id));
+                let options = routes.options(*id);
                 state.options.bytes_to_base64 = options.encodes_bytes();
                 state.options.single_repeated_to_array = options.converts_single_repeated();
-                if !options.makes_messages_of_bodies() || has_no_message(method, &state, &frame.bytes) {
+                if !options.makes_messages_of_bodies() || has_no_message(*id, routes, &state, &frame.bytes) {
                     attachment_size = i32::try_from(frame.bytes.len()).unwrap_or(i32::MAX);
                 }
                 None
@@ -176,7 +176,7 @@ fn read_fields(state: &mut HttpState) -> RequestInfo {
             _ => {}
         }
     }
-    info.trace = w3c.or_else(|| trace::read_brpc(trace_id, span_id));
+    info.trace = w3c.or_else(|| trace::read_brpc(trace_id, span_id)).map(Box::new);
     info
 }
 
@@ -201,11 +201,8 @@ fn find(state: &mut HttpState, routes: &Routes<'_>) -> Result<Target, RpcError> 
 }
 
 /// Whether a body is none of the request message, which has no fields.
-fn has_no_message(method: &MethodDescriptor, state: &HttpState, body: &IoBuf) -> bool {
-    if body.is_empty() || state.content == Some(Content::Proto) {
-        return false;
-    }
-    method.request_descriptor().is_some_and(|message| message.fields().len() == 0)
+fn has_no_message(method: MethodId, routes: &Routes<'_>, state: &HttpState, body: &IoBuf) -> bool {
+    !body.is_empty() && state.content != Some(Content::Proto) && !routes.takes_message(method)
 }
 
 /// Whether a response message is written: methods in plain HTTP have none, or one without fields.
@@ -305,15 +302,18 @@ fn write_error(
         }
         fields.remove(CONTENT_TYPE)
     });
-    let (content_type, body) = match state.keep_error_body {
-        true => (type_set.as_ref().map(|value| value.as_bytes()), attachment),
-        false => (Some(&b"text/plain"[..]), IoBuf::from(text)),
+    let error_code = ("x-bd-error-code", &*number);
+    // A text may quote the request: no browser is to find markup in it.
+    let with_text = [error_code, ("x-content-type-options", "nosniff")];
+    let (content_type, body, more) = match state.keep_error_body {
+        true => (type_set.as_ref().map(|value| value.as_bytes()), attachment, &with_text[..1]),
+        false => (Some(&b"text/plain"[..]), IoBuf::from(text), &with_text[..]),
     };
     let response = Response {
         status: chosen.unwrap_or_else(|| status::of_error(code)),
         content_type,
         fields: fields.as_ref(),
-        more: &[("x-bd-error-code", &number)],
+        more,
         compress: false,
         body: Body::Whole(body),
     };

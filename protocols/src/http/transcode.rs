@@ -11,6 +11,9 @@ use rpc::schema::Schema;
 use super::content::Content;
 use super::state::BodyOptions;
 
+/// Messages up to this size are copied rather than shared.
+const COPIED_MAX: usize = 512;
+
 fn options(chosen: BodyOptions) -> JsonOptions {
     let mut options = JsonOptions::default();
     options.bytes_to_base64 = chosen.bytes_to_base64;
@@ -24,6 +27,11 @@ fn options(chosen: BodyOptions) -> JsonOptions {
 fn contiguous(body: &IoBuf) -> Cow<'_, [u8]> {
     let front = body.front();
     if front.len() == body.len() { front.into() } else { body.to_vec().into() }
+}
+
+/// The bytes as a buffer: few are copied into a block that is there, which costs less than a block of their own.
+fn buffer(bytes: Vec<u8>) -> IoBuf {
+    if bytes.len() <= COPIED_MAX { IoBuf::from(bytes.as_slice()) } else { bytes.into() }
 }
 
 /// Makes protobuf of the request message in `body`.
@@ -57,7 +65,7 @@ fn read(
         Content::ProtoJson => json::proto_json_to_proto(schema, message, &contiguous(&body)),
         Content::ProtoText => json::text_to_proto(schema, message, &contiguous(&body)),
     };
-    wire.map(Into::into).map_err(|error| {
+    wire.map(buffer).map_err(|error| {
         let kind = content.name();
         RpcError::new(code, format!("Fail to parse http {kind} body as {message}: {error}"))
     })
@@ -94,7 +102,7 @@ fn write(
         Content::ProtoJson => json::proto_to_proto_json(schema, message, &bytes, &mut out),
         Content::ProtoText => json::proto_to_text(schema, message, &bytes, &mut out),
     };
-    written.map(|()| out.into()).map_err(|error| {
+    written.map(|()| buffer(out)).map_err(|error| {
         RpcError::new(code, format!("Fail to write {message} as {}: {error}", content.name()))
     })
 }

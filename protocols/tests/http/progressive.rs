@@ -1,6 +1,6 @@
 //! Bodies that go on after their calls, and bodies that are read as they arrive.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::mpsc;
 
 use http::Request;
@@ -92,6 +92,23 @@ fn a_call_that_fails_takes_its_parts_back() {
     let answer = ask(&mut stream, &GET.replace("parts", "failing"));
     assert_eq!((answer.status(), answer.field("transfer-encoding")), (400, None));
     assert_eq!(ask(&mut stream, &GET.replace("parts", "hello")).text(), "hello");
+}
+
+#[test]
+fn a_body_whose_writer_panics_does_not_look_whole() {
+    let (server, bodies) = start();
+    let mut stream = connect(&server);
+    stream.write_all(GET.as_bytes()).unwrap();
+    let body = bodies.recv_timeout(LONG).unwrap();
+    let writer = bthread::spawn(move || {
+        body.write("late").unwrap();
+        panic!("at the writer");
+    });
+    assert!(writer.join().is_err());
+    let mut all = Vec::new();
+    stream.read_to_end(&mut all).unwrap();
+    let text = String::from_utf8(all).unwrap();
+    assert!(text.ends_with("\r\n6\r\nearly \r\n4\r\nlate\r\n"), "{text}");
 }
 
 #[test]

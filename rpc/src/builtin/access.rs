@@ -1,5 +1,5 @@
 //! Who may see the pages, and who may change something through them: pure rules (`design.md` §5). A page is seen from this
-//! machine or through the internal port, unless it was opened. A change is made from this machine, by somebody whom no
+//! machine, under a loopback name, or through the internal port, unless it was opened. A change is made from this machine, by somebody whom no
 //! other site sent, or with the server's token.
 
 use std::hint::black_box;
@@ -41,6 +41,8 @@ pub(crate) enum Denied {
     CrossSite,
     /// The name by which the server was reached is not one of this machine.
     ForeignHost,
+    /// The same, for somebody who only looks.
+    SeenUnderForeignHost,
     /// From there a token is needed, and the server has none.
     NoTokenSet,
     /// From there a token is needed, and none or another one came.
@@ -65,6 +67,11 @@ impl Denied {
                 "Changes from this machine are taken under a loopback name only. Use localhost or 127.0.0.1, or the \
                  server's token"
             }
+            Denied::SeenUnderForeignHost => {
+                "The debug pages are shown to this machine under a loopback name only, as this request may have come \
+                 through a proxy or from another site's page. Use localhost or 127.0.0.1, or let the server's builder open \
+                 the pages or an internal port"
+            }
             Denied::NoTokenSet => {
                 "Changes are taken from the machine itself only: the server was not given a token for its pages"
             }
@@ -76,13 +83,19 @@ impl Denied {
     }
 }
 
-/// Whether the pages may be seen.
-pub(crate) fn may_read(peer: Peer, has_internal: bool, options: &PageOptions) -> Result<(), Denied> {
+/// Whether the pages may be seen by whoever reached the server as `host`.
+pub(crate) fn may_read(
+    peer: Peer,
+    host: &str,
+    has_internal: bool,
+    options: &PageOptions,
+) -> Result<(), Denied> {
     match peer {
         Peer::Internal => Ok(()),
         _ if has_internal => Err(Denied::InternalPortOnly),
-        Peer::Local => Ok(()),
-        Peer::Remote if options.is_open() => Ok(()),
+        _ if options.is_open() => Ok(()),
+        Peer::Local if is_loopback_name(host) => Ok(()),
+        Peer::Local => Err(Denied::SeenUnderForeignHost),
         Peer::Remote => Err(Denied::NotOpened),
     }
 }
@@ -165,8 +178,15 @@ mod tests {
             (Peer::Remote, true, &open, Err(Denied::InternalPortOnly)),
             (Peer::Internal, true, &closed, Ok(())),
         ] {
-            assert_eq!(may_read(peer, has_internal, options), expected, "{peer:?} {has_internal}");
+            assert_eq!(
+                may_read(peer, "localhost", has_internal, options),
+                expected,
+                "{peer:?} {has_internal}"
+            );
         }
+        assert_eq!(may_read(Peer::Local, "shop.example", false, &closed), Err(Denied::SeenUnderForeignHost));
+        assert_eq!(may_read(Peer::Local, "shop.example", false, &open), Ok(()));
+        assert_eq!(may_read(Peer::Internal, "box.example", true, &closed), Ok(()));
     }
 
     #[test]

@@ -19,6 +19,9 @@ pub(crate) struct Asset {
     contents: &'static str,
 }
 
+/// Where the icon is under its plain name.
+pub(crate) const ICON_PATH: &str = "/js/bobbin.svg";
+
 pub(super) static SCRIPT: LazyLock<Named> = LazyLock::new(|| {
     Named::new(Asset {
         stem: "bobbin",

@@ -132,8 +132,8 @@ impl PageContext<'_> {
     }
 
     /// Whether whoever asks may see the pages.
-    pub(crate) fn may_read(&self) -> Result<(), Denied> {
-        access::may_read(self.peer(), self.server.internal().is_some(), self.server.options())
+    pub(crate) fn may_read(&self, request: &PageRequest) -> Result<(), Denied> {
+        access::may_read(self.peer(), &request.host, self.server.internal().is_some(), self.server.options())
     }
 
     /// Whether whoever asks may change something.

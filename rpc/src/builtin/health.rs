@@ -13,6 +13,11 @@ impl Page for Health {
         "health"
     }
 
+    // Load balancers ask from other machines.
+    fn is_public(&self) -> bool {
+        true
+    }
+
     fn about(&self) -> &'static str {
         "Whether the server is well"
     }

@@ -45,7 +45,7 @@ pub(super) fn serve(
         None => history::between(from, to),
     };
     let found = found.ok_or_else(|| Failure::new(EINVAL, "Nothing was recorded then"))?;
-    Ok(hotspots::show(context, request, &found, display, "/hotspots/cpu", "CPU, recorded"))
+    Ok(hotspots::show(context, request, &found, display, "/hotspots/cpu", "cpu, recorded"))
 }
 
 /// Seconds since 1970.
@@ -112,7 +112,7 @@ fn list(context: &PageContext<'_>, request: &PageRequest) -> PageReply {
         }
         return PageReply::text(out);
     }
-    frame::page(context, "CPU, the last hour", "/hotspots/cpu", |html| {
+    frame::page(context, "cpu, the last hour", "/hotspots/cpu", |html| {
         let (path, text) = match history::is_running() {
             true => ("/hotspots/history/stop", "Stop recording"),
             false => ("/hotspots/history/start", "Record from now on"),
@@ -214,7 +214,7 @@ fn graph(context: &PageContext<'_>, request: &PageRequest) -> PageReply {
             url = url.with(name, value);
         }
     }
-    frame::page(context, "CPU, recorded", "/hotspots/cpu", |html| {
+    frame::page(context, "cpu, recorded", "/hotspots/cpu", |html| {
         html.element("p", &[Attr::Is("class", "tools")], |html| {
             html.link(url.clone().with("display_type", "text"), "table");
             html.link(url.clone().with("display_type", "pprof"), "file for pprof");

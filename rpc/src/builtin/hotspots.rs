@@ -12,7 +12,7 @@ use super::frame;
 use super::history;
 use super::page::Page;
 use super::profiling::{self, Failure, SECONDS_DEFAULT};
-use super::reply::{BYTES, JSON, PageReply, one_line};
+use super::reply::{BYTES, EPERM, JSON, PageReply, one_line};
 use super::request::PageRequest;
 use super::write::{Attr, Html, Url};
 use crate::error::{EINVAL, ENOMETHOD};
@@ -20,13 +20,13 @@ use crate::error::{EINVAL, ENOMETHOD};
 /// Rows of the table of functions.
 const TOP_ROWS: usize = 100;
 
-/// The kinds of profiles: name in the path, heading.
-const KINDS: [(Kind, &str, &str); 5] = [
-    (Kind::Cpu, "/hotspots/cpu", "CPU"),
-    (Kind::Heap, "/hotspots/heap", "Heap"),
-    (Kind::Growth, "/hotspots/growth", "Growth of the heap"),
-    (Kind::Contention, "/hotspots/contention", "Contention of locks"),
-    (Kind::OffCpu, "/hotspots/offcpu", "Off CPU"),
+/// The kinds of profiles and where they are.
+const KINDS: [(Kind, &str); 5] = [
+    (Kind::Cpu, "/hotspots/cpu"),
+    (Kind::Heap, "/hotspots/heap"),
+    (Kind::Growth, "/hotspots/growth"),
+    (Kind::Contention, "/hotspots/contention"),
+    (Kind::OffCpu, "/hotspots/offcpu"),
 ];
 
 pub(super) struct Hotspots;
@@ -55,11 +55,11 @@ impl Page for Hotspots {
         if let Some(rest) = name.strip_prefix("history") {
             return history::serve(context, request, rest).unwrap_or_else(fail);
         }
-        let Some((kind, path, title)) = KINDS.into_iter().find(|(kind, ..)| kind.name() == name) else {
+        let Some((kind, path)) = KINDS.into_iter().find(|(kind, _)| kind.name() == name) else {
             let text = format!("There is no profiler `{}'", one_line(name));
             return PageReply::error(context, request, ENOMETHOD, text);
         };
-        of_kind(context, request, kind, path, title).unwrap_or_else(fail)
+        of_kind(context, request, kind, path).unwrap_or_else(fail)
     }
 }
 
@@ -84,17 +84,23 @@ fn of_kind(
     request: &PageRequest,
     kind: Kind,
     path: &'static str,
-    title: &str,
 ) -> Result<PageReply, Failure> {
     let display = display(request)?;
     let duration = profiling::seconds(request)?.unwrap_or(Duration::from_secs(SECONDS_DEFAULT));
     let view = number(request, "view")?;
     let base = number(request, "base")?.map(|id| kept(kind, id)).transpose()?;
     if display == Display::Flame && request.is_html() && !request.wants_json() {
-        if let Some(id) = view {
-            kept(kind, id)?;
-        }
-        return Ok(frame(context, request, kind, path, title, duration));
+        let graph = match view {
+            Some(id) => kept(kind, id).map(|_| Graph::Kept(id)),
+            // Taken at once: it does not last, and where there is none the page says why.
+            None if is_snapshot(kind) && !request.is_cross_site => match profiling::take(kind, duration) {
+                Ok(taken) => Ok(Graph::Kept(taken.id)),
+                Err(failure) if failure.code == EPERM => Ok(Graph::None(failure.text)),
+                Err(failure) => Err(failure),
+            },
+            None => Ok(Graph::New(duration)),
+        };
+        return Ok(frame(context, request, kind, path, &graph?));
     }
     let (id, profile) = match view {
         Some(id) => (id, kept(kind, id)?),
@@ -113,7 +119,7 @@ fn of_kind(
         Some(base) => profile.minus(&base).ok_or_else(|| Failure::new(EINVAL, "base is of another kind"))?,
         None => profile,
     };
-    let reply = show(context, request, &profile, display, path, title);
+    let reply = show(context, request, &profile, display, path, kind.name());
     Ok(reply.with_header("x-profile-id", id.to_string()))
 }
 
@@ -196,53 +202,66 @@ fn kept(kind: Kind, id: u64) -> Result<Profile, Failure> {
     found.ok_or_else(|| Failure::new(EINVAL, format!("No {kind} profile {id} is kept")))
 }
 
+/// What a page draws.
+enum Graph {
+    /// A profile that is kept.
+    Kept(u64),
+    /// One that is taken while the page waits for it.
+    New(Duration),
+    /// Nothing, and why.
+    None(String),
+}
+
+/// Whether a profile of this kind is there at once.
+fn is_snapshot(kind: Kind) -> bool {
+    matches!(kind, Kind::Heap | Kind::Growth)
+}
+
 /// The page that fetches the graph.
 fn frame(
     context: &PageContext<'_>,
     request: &PageRequest,
     kind: Kind,
     path: &'static str,
-    title: &str,
-    duration: Duration,
+    graph: &Graph,
 ) -> PageReply {
-    let given = |name| request.query.get(name).filter(|text| !text.is_empty());
-    let address = |display: Option<&'static str>| {
-        let mut url = Url::page(path);
-        for name in ["view", "base"] {
-            if let Some(value) = given(name) {
-                url = url.with(name, value);
-            }
-        }
-        if given("view").is_none() {
-            url = url.with("seconds", duration.as_secs());
-        }
-        if request.query.has("ccount") {
-            url = url.flag("ccount");
-        }
-        match display {
-            Some(display) => url.with("display_type", display),
-            None => url.with("format", "json"),
-        }
+    let seconds = match graph {
+        Graph::New(duration) => duration.as_secs(),
+        _ => 0,
     };
-    let is_snapshot = matches!(kind, Kind::Heap | Kind::Growth) || given("view").is_some();
-    frame::page(context, title, path, |html| {
-        form(html, request, kind, path, duration);
+    let address = || {
+        let mut url = Url::page(path);
+        url = match graph {
+            Graph::Kept(id) => url.with("view", id),
+            _ => url.with("seconds", seconds),
+        };
+        if let Some(base) = request.query.get("base").filter(|text| !text.is_empty()) {
+            url = url.with("base", base);
+        }
+        if request.query.has("ccount") { url.flag("ccount") } else { url }
+    };
+    frame::page(context, kind.name(), path, |html| {
+        form(html, request, kind, path, seconds);
+        if let Graph::None(why) = graph {
+            html.paragraph("notice", why);
+            return;
+        }
         html.element("p", &[Attr::Is("class", "tools")], |html| {
-            html.link(address(Some("text")), "table");
-            html.link(address(Some("pprof")), "file for pprof");
+            html.link(address().with("display_type", "text"), "table");
+            html.link(address().with("display_type", "pprof"), "file for pprof");
             if kind == Kind::Cpu {
                 html.link(Url::page("/hotspots/history"), "the last hour");
             }
         });
-        let wait = if is_snapshot { 0 } else { duration.as_secs() };
-        let attrs = [Attr::Url("data-flame", address(None)), Attr::Text("data-seconds", &wait)];
+        let attrs =
+            [Attr::Url("data-flame", address().with("format", "json")), Attr::Text("data-seconds", &seconds)];
         html.element("div", &attrs, |html| {
             html.text("The graph is drawn by a script; without one, see the table.");
         });
     })
 }
 
-fn form(html: &mut Html, request: &PageRequest, kind: Kind, path: &'static str, duration: Duration) {
+fn form(html: &mut Html, request: &PageRequest, kind: Kind, path: &'static str, seconds: u64) {
     let kept = profile::kept::list(kind);
     let chosen = |name: &str, id: u64| request.query.get(name).and_then(|text| text.parse().ok()) == Some(id);
     html.element(
@@ -268,8 +287,9 @@ fn form(html: &mut Html, request: &PageRequest, kind: Kind, path: &'static str, 
             };
             choice(html, "view", "view", "a new one");
             choice(html, "base", "difference to", "nothing");
-            if !matches!(kind, Kind::Heap | Kind::Growth) {
-                super::fibers::field(html, "seconds", "seconds", &duration.as_secs());
+            if !is_snapshot(kind) {
+                let seconds = if seconds == 0 { SECONDS_DEFAULT } else { seconds };
+                super::fibers::field(html, "seconds", "seconds", &seconds);
             }
             html.element("label", &[], |html| {
                 html.text("count only ");
@@ -344,5 +364,6 @@ mod tests {
         assert_eq!(asked.content_type, "application/json", "for the script that draws the graph");
         let reply = fake_server().ask(&get("/hotspots/heap"));
         assert!(reply.status == 200 || reply.status == 403, "{}", text_of(&reply));
+        fake_server().html("/hotspots/heap");
     }
 }

@@ -49,6 +49,7 @@ mod version;
 mod vlog;
 mod write;
 
+pub(crate) use assets::ICON_PATH;
 pub(crate) use bad_method::bad_method;
 pub(crate) use context::{ConnectionInfo, MethodInfo, PageContext, ServerView, ServiceInfo, Traffic};
 pub use options::{Health, PageOptions};
@@ -57,6 +58,7 @@ pub use reply::PageReply;
 pub use request::{Form, PageRequest, QUERY_BYTES_MAX, QUERY_PAIRS_MAX, Query, Verb, is_cross_site};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::LazyLock;
 
 use crate::error::EINTERNAL;
 
@@ -103,12 +105,26 @@ pub(crate) fn find(path: &str) -> Option<(PageId, &str)> {
         None if first.is_empty() => "index",
         None => first,
     };
-    let index = ALL.iter().position(|page| page.name() == name || page.aliases().contains(&name))?;
-    Some((PageId(index), rest))
+    // On the way of every request by path: of the names of other lengths only the lengths are looked at.
+    let found = NAMES.binary_search_by(|(known, _)| (known.len(), *known).cmp(&(name.len(), name))).ok()?;
+    Some((PageId(NAMES[found].1), rest))
 }
+
+/// All names of pages by their lengths, then by themselves, with their places in `ALL`.
+static NAMES: LazyLock<Vec<(&'static str, usize)>> = LazyLock::new(|| {
+    let pages = ALL.iter().enumerate();
+    let mut names: Vec<_> = pages
+        .flat_map(|(index, page)| {
+            std::iter::once(page.name()).chain(page.aliases().iter().copied()).map(move |name| (name, index))
+        })
+        .collect();
+    names.sort_unstable_by_key(|(name, _)| (name.len(), *name));
+    names
+});
 
 /// Makes the flags of the pages known. Called where a server starts.
 pub(crate) fn register_flags() {
+    options::register_flags();
     bvar::flag::register(&[&connections::MAX_SHOWN, &profiling::MAX_SECONDS]);
 }
 
@@ -116,7 +132,8 @@ pub(crate) fn register_flags() {
 /// the user that a page asks (a health reporter, say) ends this request alone.
 pub(crate) fn serve(id: PageId, context: &PageContext<'_>, request: &PageRequest) -> PageReply {
     let denied = |text: &str| PageReply::text(format!("[E{}]{text}", reply::EPERM));
-    let reply = match context.may_read() {
+    let may_read = if ALL[id.0].is_public() { Ok(()) } else { context.may_read(request) };
+    let reply = match may_read {
         Err(why) => denied(why.hint()).with_status(403),
         Ok(()) if request.verb == Verb::Other => denied("Only GET, HEAD and POST are for debug pages")
             .with_status(405)

@@ -4,6 +4,26 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bvar::flag::{self, Flag};
+
+static ENABLE_DIR: Flag<bool> = Flag::new(
+    "enable_dir_service",
+    false,
+    "Show all files that this process may read at /dir, whatever the builders say",
+);
+static ENABLE_THREADS: Flag<bool> = Flag::new(
+    "enable_threads_service",
+    false,
+    "Show the stacks of threads at /threads, whatever the builders say",
+);
+static IMMUTABLE: Flag<bool> =
+    Flag::new("immutable_flags", false, "Let no page change a flag, whatever the builders say");
+
+/// Makes the flags known.
+pub(super) fn register_flags() {
+    flag::register(&[&ENABLE_DIR, &ENABLE_THREADS, &IMMUTABLE]);
+}
+
 /// How a server feels, as `/health` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
@@ -53,19 +73,19 @@ impl PageOptions {
         self
     }
 
-    /// Shows the files below this folder at `/dir` (brpc: `enable_dir_service`, which shows all files there are).
+    /// Shows the files below this folder at `/dir`. The flag `enable_dir_service` shows all files there are.
     pub fn dir(mut self, root: impl Into<PathBuf>) -> PageOptions {
         self.dir_root = Some(root.into());
         self
     }
 
-    /// Shows the stacks of the process's threads at `/threads` (brpc: `enable_threads_service`).
+    /// Shows the stacks of the process's threads at `/threads`. So does the flag `enable_threads_service`.
     pub fn threads(mut self) -> PageOptions {
         self.threads = true;
         self
     }
 
-    /// Flags are seen and not changed (brpc: `immutable_flags`).
+    /// Flags are seen and not changed. So does the flag `immutable_flags`.
     pub fn immutable_flags(mut self) -> PageOptions {
         self.immutable_flags = true;
         self
@@ -91,15 +111,16 @@ impl PageOptions {
     }
 
     pub(crate) fn dir_root(&self) -> Option<&Path> {
-        self.dir_root.as_deref()
+        let all = || ENABLE_DIR.get().then_some(Path::new("/"));
+        self.dir_root.as_deref().or_else(all)
     }
 
     pub(crate) fn shows_threads(&self) -> bool {
-        self.threads
+        self.threads || ENABLE_THREADS.get()
     }
 
     pub(crate) fn has_immutable_flags(&self) -> bool {
-        self.immutable_flags
+        self.immutable_flags || IMMUTABLE.get()
     }
 
     pub(crate) fn reporter(&self) -> Option<&HealthReporter> {

@@ -14,6 +14,11 @@ pub(crate) trait Page: Send + Sync {
         &[]
     }
 
+    /// Whether everybody may see it, as it tells nothing but what it was made to tell.
+    fn is_public(&self) -> bool {
+        false
+    }
+
     /// One line for the list of pages.
     fn about(&self) -> &'static str;
 

@@ -90,11 +90,15 @@ impl Page for List {
     fn serve(&self, context: &PageContext<'_>, _: &PageRequest) -> PageReply {
         let services = context.server.services().into_iter().map(|service| {
             let methods = service.descriptor.methods.iter().map(|method| {
-                json!({
-                    "name": method.name,
-                    "input_type": format!(".{}", method.request_type),
-                    "output_type": format!(".{}", method.response_type),
-                })
+                // A method of plain HTTP has no types.
+                match method.request_type {
+                    "" => json!({ "name": method.name }),
+                    request_type => json!({
+                        "name": method.name,
+                        "input_type": format!(".{request_type}"),
+                        "output_type": format!(".{}", method.response_type),
+                    }),
+                }
             });
             json!({ "name": service.descriptor.short_name(), "method": methods.collect::<Vec<_>>() })
         });

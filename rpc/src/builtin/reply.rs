@@ -101,7 +101,7 @@ impl PageReply {
     pub(super) fn secured(mut self) -> PageReply {
         self.headers.push(("content-security-policy", CONTENT_SECURITY_POLICY.to_owned()));
         self.headers.push(("x-content-type-options", "nosniff".to_owned()));
-        self.headers.push(("referrer-policy", "no-referrer".to_owned()));
+        self.headers.push(("referrer-policy", "same-origin".to_owned()));
         self.headers.push(("x-frame-options", "DENY".to_owned()));
         if !self.headers.iter().any(|(name, _)| *name == "cache-control") {
             self.headers.push(("cache-control", "no-store".to_owned()));

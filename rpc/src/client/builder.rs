@@ -109,7 +109,7 @@ impl<P: DefaultRegistry> ChannelBuilder<P> {
     /// [`EINVAL`] for an address that is none, a protocol that the registry does not have or channels cannot speak,
     /// and a connection type that the protocol does not have.
     pub fn connect(self, address: impl fmt::Display) -> Result<Channel<P>, RpcError> {
-        crate::process::show();
+        crate::process::show(self.registry.protocols());
         let address = address.to_string();
         let authority = without_scheme(&address)?;
         let remote = Endpoint::resolve(&authority)?;

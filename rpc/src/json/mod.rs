@@ -43,6 +43,7 @@ mod plan;
 mod print;
 mod read;
 mod read_scalar;
+mod runs;
 mod scan;
 mod wire;
 mod write;

@@ -21,7 +21,8 @@ const NONE: u32 = u32::MAX;
 pub(crate) struct Plans {
     messages: Vec<MessagePlan>,
     enums: Vec<EnumPlan>,
-    by_name: HashMap<Box<str>, u32>,
+    /// Full names, ascending by length, then by their bytes: fewer steps than a hash of the whole name.
+    by_name: Vec<(Box<str>, u32)>,
 }
 
 /// One message. Fields are in the order of output: extensions, declared fields, maps.
@@ -150,12 +151,15 @@ impl Plans {
             enums: number(enums.iter().map(EnumDescriptor::full_name)),
         };
         let messages = descriptors.iter().map(|message| index.message(message)).collect();
-        let by_name = index.messages.iter().map(|(name, index)| ((*name).into(), *index)).collect();
+        let mut by_name: Vec<(Box<str>, u32)> =
+            index.messages.iter().map(|(name, index)| ((*name).into(), *index)).collect();
+        by_name.sort_by(|(a, _), (b, _)| compare_keys(a, b));
         Plans { messages, enums: enums.iter().map(EnumPlan::new).collect(), by_name }
     }
 
     pub(super) fn find(&self, full_name: &str) -> Option<u32> {
-        self.by_name.get(full_name).copied()
+        let at = self.by_name.binary_search_by(|(name, _)| compare_keys(name, full_name)).ok()?;
+        Some(self.by_name[at].1)
     }
 
     pub(super) fn message(&self, index: u32) -> &MessagePlan {

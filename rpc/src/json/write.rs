@@ -1,26 +1,17 @@
 //! From protobuf bytes to JSON text, without a message object between the two.
 //!
-//! A message is looked over once before anything of it is written: JSON has the fields in the order of their
-//! declaration, the wire may have them in any order, more than once, and lists in pieces. What was found is kept as
-//! runs of neighbouring occurrences, so the usual message costs a few words, and the worst one twelve bytes for each
-//! two of the wire. Nothing recurses.
+//! JSON has the fields in the order of their declaration, so each message is looked over once (in `runs`) before
+//! anything of it is written. It runs in a loop with a list of open messages and never recurses.
 
 use smallvec::SmallVec;
 
 use super::MAX_RECURSION_DEPTH;
 use super::error::JsonError;
 use super::options::JsonOptions;
-use super::plan::{FieldPlan, Kind, MessagePlan, Plans, Shape};
-use super::wire::{DELIMITED, GROUP_END, GROUP_START, Reader};
+use super::plan::{FieldPlan, MessagePlan, Plans, Shape};
+use super::runs::{Run, Runs};
+use super::wire::{DELIMITED, GROUP_START, Reader};
 use super::write_scalar::{self, Scalars};
-
-/// Neighbouring occurrences of one field on the wire, tags included; of a singular scalar only the last one.
-#[derive(Clone, Copy, Debug)]
-struct Run {
-    field: u32,
-    start: u32,
-    end: u32,
-}
 
 /// Something with values in it that is being written.
 #[derive(Clone, Copy)]
@@ -59,12 +50,15 @@ struct Items {
     is_first: bool,
 }
 
+/// Room made for keys and brackets beforehand; a small message needs no more.
+const KEYS_ROOM: usize = 64;
+
 pub(super) struct WriteJson<'a> {
     plans: &'a Plans,
     options: &'a JsonOptions,
     wire: &'a [u8],
     out: &'a mut Vec<u8>,
-    runs: SmallVec<[Run; 8]>,
+    runs: Runs<'a>,
     frames: SmallVec<[Frame; 4]>,
     depth: u32,
     /// Open brackets, for indentation.
@@ -81,16 +75,17 @@ impl<'a> WriteJson<'a> {
         if wire.len() > super::wire::MESSAGE_MAX {
             return Err(JsonError::TooLarge);
         }
-        let (runs, frames) = (SmallVec::new(), SmallVec::new());
-        Ok(WriteJson { plans, options, wire, out, runs, frames, depth: 0, level: 0 })
+        out.reserve(wire.len() + wire.len() / 2 + KEYS_ROOM);
+        let runs = Runs::new(plans, wire);
+        Ok(WriteJson { plans, options, wire, out, runs, frames: SmallVec::new(), depth: 0, level: 0 })
     }
 
     /// Writes all of the wire as one message.
     pub(super) fn message(&mut self, message: u32) -> Result<(), JsonError> {
         let plan = self.plans.message(message);
         self.depth = 1;
-        let runs = self.runs.len();
-        self.look_over(plan, Reader::new(self.wire, 0, self.wire.len()))?;
+        let runs = self.runs.list.len();
+        self.runs.look_over(plan, Reader::new(self.wire, 0, self.wire.len()))?;
         let is_bare = self.options.single_repeated_to_array
             && plan
                 .single_repeated
@@ -105,49 +100,6 @@ impl<'a> WriteJson<'a> {
         Ok(())
     }
 
-    /// Notes the runs of one part of a message.
-    fn look_over(&mut self, plan: &MessagePlan, mut reader: Reader<'a>) -> Result<(), JsonError> {
-        let first_run = self.runs.len();
-        while !reader.is_at_end() {
-            let start = reader.at as u32;
-            let (number, wire_type) = reader.tag()?;
-            let is_group_end = wire_type == GROUP_END;
-            if is_group_end {
-                return Err(reader.error("end of a group that was not started"));
-            }
-            reader.skip(number, wire_type)?;
-            let Some(field) = plan.by_number(number) else { continue };
-            let field_plan = plan.field(field);
-            if !fits(field_plan, wire_type) || !self.is_known_value(field_plan, start as usize) {
-                continue;
-            }
-            let end = reader.at as u32;
-            let is_scalar = field_plan.shape == Shape::Singular && field_plan.kind.message().is_none();
-            match self.runs[first_run..].last_mut() {
-                Some(run) if run.field == field && run.end == start => {
-                    run.end = end;
-                    if is_scalar {
-                        run.start = start;
-                    }
-                }
-                _ => self.runs.push(Run { field, start, end }),
-            }
-        }
-        Ok(())
-    }
-
-    /// False for a number that a closed enum has no name for: that is as if it were not there.
-    fn is_known_value(&self, field: &FieldPlan, start: usize) -> bool {
-        let Kind::Enum(item) = field.kind else { return true };
-        let item = self.plans.enumeration(item);
-        if !item.is_closed || field.shape != Shape::Singular {
-            return true; // in lists, values are looked at one by one
-        }
-        let mut reader = Reader::new(self.wire, start, self.wire.len());
-        let value = reader.tag().and_then(|_| reader.varint());
-        value.is_ok_and(|value| item.name(value as i32).is_some())
-    }
-
     /// Puts the runs of a message into the order of output, checks them, and goes into it.
     fn begin(
         &mut self,
@@ -157,14 +109,14 @@ impl<'a> WriteJson<'a> {
         is_unset: bool,
         is_bare: bool,
     ) -> Result<(), JsonError> {
-        self.arrange(plan, runs);
+        self.runs.arrange(plan, runs);
         if !is_unset && !plan.required.is_empty() {
-            self.check_required(plan, runs)?;
+            self.runs.check_required(plan, runs)?;
         }
         if !is_bare {
             self.bracket(b'{');
         }
-        let (at, end) = (runs as u32, self.runs.len() as u32);
+        let (at, end) = (runs as u32, self.runs.list.len() as u32);
         self.frames.push(Frame::Message(Message {
             message,
             runs: at,
@@ -179,70 +131,13 @@ impl<'a> WriteJson<'a> {
         Ok(())
     }
 
-    fn arrange(&mut self, plan: &MessagePlan, start: usize) {
-        if self.runs.len() - start < 2 {
-            return;
-        }
-        if plan.oneofs != 0 {
-            self.keep_last_of_oneofs(plan, start);
-        }
-        let runs = &mut self.runs[start..];
-        if !runs.is_sorted_by_key(|run| run.field) {
-            runs.sort_unstable_by_key(|run| (run.field, run.start));
-        }
-    }
-
-    /// Of the members of a oneof, the last one on the wire is set; the others, and what was merged into the same one
-    /// before they came, are gone.
-    fn keep_last_of_oneofs(&mut self, plan: &MessagePlan, start: usize) {
-        #[derive(Clone, Copy, PartialEq)]
-        enum Winner {
-            None,
-            Field(u32),
-            Closed,
-        }
-        let mut winners: SmallVec<[Winner; 8]> = SmallVec::from_elem(Winner::None, plan.oneofs as usize);
-        let mut kept = self.runs.len();
-        for at in (start..self.runs.len()).rev() {
-            let run = self.runs[at];
-            let is_kept = match plan.field(run.field).oneof.map(|oneof| &mut winners[oneof as usize]) {
-                None => true,
-                Some(winner) => {
-                    if *winner == Winner::None {
-                        *winner = Winner::Field(run.field);
-                    } else if *winner != Winner::Field(run.field) {
-                        *winner = Winner::Closed;
-                    }
-                    *winner == Winner::Field(run.field)
-                }
-            };
-            if is_kept {
-                kept -= 1;
-                self.runs[kept] = run;
-            }
-        }
-        self.runs.drain(start..kept);
-    }
-
-    fn check_required(&self, plan: &MessagePlan, start: usize) -> Result<(), JsonError> {
-        let mut runs = self.runs[start..].iter().map(|run| run.field).peekable();
-        for &required in &plan.required {
-            while runs.next_if(|field| *field < required).is_some() {}
-            if runs.peek() != Some(&required) {
-                let field = plan.field(required).full_name.to_string();
-                return Err(JsonError::MissingRequired { field });
-            }
-        }
-        Ok(())
-    }
-
     /// Writes members of a message until its end, or until it has gone into one of them.
     fn members(&mut self, mut state: Message) -> Result<(), JsonError> {
         let plan = self.plans.message(state.message);
         let wants_all =
             self.options.always_print_primitive_fields || self.options.jsonify_empty_array || state.is_bare;
         loop {
-            let on_wire = match self.runs[state.at as usize..state.end as usize].first() {
+            let on_wire = match self.runs.list[state.at as usize..state.end as usize].first() {
                 Some(run) => run.field,
                 None => u32::MAX,
             };
@@ -252,7 +147,7 @@ impl<'a> WriteJson<'a> {
             }
             state.next = index + 1;
             let first_run = state.at as usize;
-            while self.runs[state.at as usize..state.end as usize]
+            while self.runs.list[state.at as usize..state.end as usize]
                 .first()
                 .is_some_and(|run| run.field == index)
             {
@@ -272,15 +167,18 @@ impl<'a> WriteJson<'a> {
                 }
                 _ => {}
             }
+            let (before, was_first) = (self.out.len(), state.is_first);
             if !state.is_bare {
                 self.key(field, &mut state);
             }
-            match field.shape {
-                Shape::List { .. } if field.kind.message().is_none() => {
-                    self.list(field, runs)?;
-                    continue;
+            if matches!(field.shape, Shape::List { .. }) && field.kind.message().is_none() {
+                let is_empty = self.list(field, runs)?;
+                if is_empty && !self.options.jsonify_empty_array && !state.is_bare {
+                    // It is on the wire, but nothing is in it.
+                    self.out.truncate(before);
+                    state.is_first = was_first;
                 }
-                _ => {}
+                continue;
             }
             *self.frames.last_mut().expect("a message") = Frame::Message(state);
             return match field.shape {
@@ -314,7 +212,7 @@ impl<'a> WriteJson<'a> {
     }
 
     fn end_message(&mut self, state: &Message) -> Result<(), JsonError> {
-        self.runs.truncate(state.runs as usize);
+        self.runs.list.truncate(state.runs as usize);
         self.frames.pop();
         self.depth -= state.levels;
         if !state.is_bare {
@@ -328,13 +226,13 @@ impl<'a> WriteJson<'a> {
         self.deepen()?;
         let message = field.kind.message().expect("a message");
         let plan = self.plans.message(message);
-        let first = self.runs.len();
+        let first = self.runs.list.len();
         for at in runs.0..runs.1 {
-            let run = self.runs[at];
+            let run = self.runs.list[at];
             let mut reader = Reader::new(self.wire, run.start as usize, run.end as usize);
             while !reader.is_at_end() {
                 let content = self.content(&mut reader)?;
-                self.look_over(plan, content)?;
+                self.runs.look_over(plan, content)?;
             }
         }
         self.begin(message, plan, first, is_unset, false)
@@ -366,7 +264,7 @@ impl<'a> WriteJson<'a> {
         state: &mut Message,
     ) -> Result<(), JsonError> {
         let mut reader;
-        let last = self.runs[runs.0..runs.1].last().copied();
+        let last = self.runs.list[runs.0..runs.1].last().copied();
         match last {
             Some(run) => {
                 reader = Reader::new(self.wire, run.start as usize, run.end as usize);
@@ -392,14 +290,14 @@ impl<'a> WriteJson<'a> {
         scalars.write(field, &mut reader, self.out)
     }
 
-    /// Writes all values of a list of scalars.
-    fn list(&mut self, field: &FieldPlan, runs: (usize, usize)) -> Result<(), JsonError> {
+    /// Writes all values of a list of scalars. Whether there were none.
+    fn list(&mut self, field: &FieldPlan, runs: (usize, usize)) -> Result<bool, JsonError> {
         self.bracket(b'[');
         let scalars = Scalars { plans: self.plans, options: self.options };
         let is_packable = field.kind.wire_type() != DELIMITED;
         let mut is_first = true;
         for at in runs.0..runs.1 {
-            let run = self.runs[at];
+            let run = self.runs.list[at];
             let mut reader = Reader::new(self.wire, run.start as usize, run.end as usize);
             while !reader.is_at_end() {
                 let (_, wire_type) = reader.tag()?;
@@ -417,7 +315,7 @@ impl<'a> WriteJson<'a> {
             }
         }
         self.end_bracket(b']', is_first);
-        Ok(())
+        Ok(is_first)
     }
 
     fn element(
@@ -443,7 +341,7 @@ impl<'a> WriteJson<'a> {
             self.end_bracket(if is_map { b'}' } else { b']' }, items.is_first);
             return Ok(());
         }
-        let run = self.runs[items.at as usize];
+        let run = self.runs.list[items.at as usize];
         let start = (run.start + items.offset) as usize;
         let mut reader = Reader::new(self.wire, start, run.end as usize);
         let content = self.content(&mut reader)?;
@@ -456,8 +354,8 @@ impl<'a> WriteJson<'a> {
         *self.frames.last_mut().expect("items") = Frame::Items(items);
         let message = field.kind.message().expect("a message");
         let plan = self.plans.message(message);
-        let first = self.runs.len();
-        self.look_over(plan, content)?;
+        let first = self.runs.list.len();
+        self.runs.look_over(plan, content)?;
         if let Shape::Map { key, value } = field.shape {
             return self.entry(plan, first, (key, value));
         }
@@ -467,16 +365,17 @@ impl<'a> WriteJson<'a> {
 
     /// Writes an entry of a map, or goes into its value.
     fn entry(&mut self, plan: &MessagePlan, first: usize, (key, value): (u32, u32)) -> Result<(), JsonError> {
-        self.arrange(plan, first);
-        self.check_required(plan, first)?;
+        self.runs.arrange(plan, first);
+        self.runs.check_required(plan, first)?;
         let runs_of = |field: u32, runs: &[Run]| {
             let start = runs.partition_point(|run| run.field < field);
             (first + start, first + runs.partition_point(|run| run.field <= field))
         };
-        let (keys, values) = (runs_of(key, &self.runs[first..]), runs_of(value, &self.runs[first..]));
+        let (keys, values) =
+            (runs_of(key, &self.runs.list[first..]), runs_of(value, &self.runs.list[first..]));
         let (key, value) = (plan.field(key), plan.field(value));
         let scalars = Scalars { plans: self.plans, options: self.options };
-        match self.runs[keys.0..keys.1].last() {
+        match self.runs.list[keys.0..keys.1].last() {
             Some(run) => {
                 let mut reader = Reader::new(self.wire, run.start as usize, run.end as usize);
                 reader.tag()?;
@@ -496,7 +395,7 @@ impl<'a> WriteJson<'a> {
             }
             return Ok(());
         }
-        match self.runs[values.0..values.1].last() {
+        match self.runs.list[values.0..values.1].last() {
             Some(run) => {
                 let mut reader = Reader::new(self.wire, run.start as usize, run.end as usize);
                 reader.tag()?;
@@ -507,7 +406,7 @@ impl<'a> WriteJson<'a> {
             }
             None => self.out.extend_from_slice(b"null"),
         }
-        self.runs.truncate(first);
+        self.runs.list.truncate(first);
         Ok(())
     }
 
@@ -556,11 +455,4 @@ impl<'a> WriteJson<'a> {
         }
         self.out.push(bracket);
     }
-}
-
-/// Whether a value of this wire type is one of the field; another one is as if it were unknown.
-fn fits(field: &FieldPlan, wire_type: u8) -> bool {
-    let own = field.kind.wire_type();
-    own == wire_type
-        || (wire_type == DELIMITED && field.shape != Shape::Singular && field.kind.message().is_none())
 }

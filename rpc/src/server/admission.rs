@@ -101,7 +101,7 @@ fn serve_help(
     let Some(asked) = request.page else { return without_a_question(socket) };
     let local = identity(server, socket);
     let context = page_context(socket, server, &local);
-    if context.may_read().is_ok() {
+    if context.may_read(&asked).is_ok() {
         let service = server.methods.method(any).service.descriptor();
         let reply = builtin::bad_method(&context, &asked, service, &asked.rest);
         return answer_with_page(socket, origin, request.token, reply);

@@ -135,7 +135,7 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
     /// [`EINVAL`] for an address that is none, services whose full or short names are the same, a limiter for a method
     /// that does not exist, or a registry without a protocol for servers; the system's error if it cannot listen.
     pub fn start(self, address: impl fmt::Display) -> Result<Server<P>, RpcError> {
-        crate::process::show();
+        crate::process::show(self.registry.protocols());
         let endpoint = Endpoint::resolve(&address.to_string())?;
         let internal = self.internal.as_deref().map(Endpoint::resolve).transpose()?;
         let methods = MethodTable::new(self.services, self.limiters, !self.pages.is_off())?;

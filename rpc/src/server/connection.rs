@@ -60,7 +60,7 @@ impl SocketOwner for ServerConnection {
         match side.read_request(message.frame, &self.routes()) {
             Ok(request) => {
                 let origin = Origin { side, received: message.received, is_serial: message.is_serial };
-                let upstream = request.info.trace;
+                let upstream = request.info.trace.as_deref().copied();
                 // What looks at the process is no part of its work.
                 let is_call = !matches!(request.target, Ok(Target::Page(_) | Target::NoMethod(_)));
                 let span = is_call.then(|| {

@@ -5,8 +5,8 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bvar::{Adder, LatencyRecorder, LatencySnapshot, LatencyUnit};
@@ -69,6 +69,8 @@ pub(crate) struct MethodTable {
     global_paths: PathMap,
     /// Whether there are debug pages.
     has_pages: bool,
+    /// All paths that lead to a method and leave nothing: the short way for most requests.
+    whole_paths: HashMap<String, MethodId>,
 }
 
 /// One method.
@@ -82,6 +84,8 @@ pub(crate) struct Method {
     pub(crate) options: Arc<ServiceOptions>,
     /// The paths that were mapped to it.
     pub(crate) paths: Vec<String>,
+    /// Whether its request message has fields; looked up when somebody asks.
+    takes_message: OnceLock<bool>,
     service_name: &'static str,
 }
 
@@ -115,6 +119,7 @@ impl MethodTable {
             virtual_services: HashMap::new(),
             global_paths: PathMap::default(),
             has_pages,
+            whole_paths: HashMap::new(),
         };
         let mut mappings = Vec::new();
         for (service, options) in services {
@@ -126,6 +131,7 @@ impl MethodTable {
         for (service, mappings) in mappings {
             mappings.into_iter().try_for_each(|mapping| table.map(service, mapping))?;
         }
+        table.note_whole_paths();
         for (name, limiter) in limiters {
             let method = table.methods.iter_mut().find(|method| method.descriptor.full_name == name);
             let method =
@@ -133,6 +139,22 @@ impl MethodTable {
             method.limit = Some(Limit { limiter, running: AtomicUsize::new(0) });
         }
         Ok(table)
+    }
+
+    fn note_whole_paths(&mut self) {
+        let mut whole = HashMap::new();
+        for method in &self.methods {
+            let short = method.service.descriptor().short_name();
+            let by_name =
+                [method.service_name, short].map(|service| format!("/{service}/{}", method.descriptor.name));
+            for path in by_name.iter().chain(&method.paths) {
+                let found = self.find_path(path).ok().filter(|found| found.unresolved.is_empty());
+                if let Some(PathMatch { target: Target::Method(id), .. }) = found {
+                    whole.insert(path.clone(), id);
+                }
+            }
+        }
+        self.whole_paths = whole;
     }
 
     fn map(&mut self, service: &str, mapping: restful::Mapping) -> Result<(), RpcError> {
@@ -169,6 +191,7 @@ impl MethodTable {
                 limit: None,
                 options: options.clone(),
                 paths: Vec::new(),
+                takes_message: OnceLock::new(),
                 service_name: full_name,
             });
         }
@@ -204,6 +227,9 @@ impl MethodTable {
 
     /// Where a path leads (`spec/protocols-http.md` §2).
     fn find_path<'p>(&self, path: &'p str) -> Result<PathMatch<'p>, NoRoute> {
+        if let Some(id) = self.whole_paths.get(path) {
+            return Ok(PathMatch { target: Target::Method(*id), unresolved: Cow::Borrowed("") });
+        }
         let (first, rest) = split(path);
         if self.has_pages
             && let Some((page, rest)) = builtin::find(path)
@@ -230,7 +256,15 @@ impl MethodTable {
             return Ok(PathMatch { target, unresolved: tidy(second) });
         }
         let mapped = self.virtual_services.get(first).and_then(|map| map.find(path)).map(path_match);
-        mapped.or_else(|| self.find_global(path)).ok_or(NoRoute::Service)
+        let found = mapped.or_else(|| self.find_global(path));
+        found.or_else(|| self.find_icon(path)).ok_or(NoRoute::Service)
+    }
+
+    /// Browsers ask for this one on their own. A site's own icon comes before ours.
+    fn find_icon<'p>(&self, path: &str) -> Option<PathMatch<'p>> {
+        let is_icon = self.has_pages && path == "/favicon.ico";
+        let (page, rest) = is_icon.then(|| builtin::find(builtin::ICON_PATH))??;
+        Some(PathMatch { target: Target::Page(page), unresolved: rest.into() })
     }
 
     fn find_global<'p>(&self, path: &str) -> Option<PathMatch<'p>> {
@@ -319,6 +353,15 @@ impl Routes<'_> {
     /// What was decided about the service of a method.
     pub fn options(&self, method: MethodId) -> &ServiceOptions {
         &self.table.method(method).options
+    }
+
+    /// Whether a method's request message has fields, as far as its descriptor tells.
+    pub fn takes_message(&self, method: MethodId) -> bool {
+        let method = self.table.method(method);
+        *method.takes_message.get_or_init(|| {
+            let message = method.descriptor.request_descriptor();
+            message.is_none_or(|message| message.fields().len() > 0)
+        })
     }
 
     /// The names of a method.

@@ -38,6 +38,8 @@ struct Inner {
     stopped: Option<Stopped>,
     /// The connection is to be closed when the server stops, rather than waited for.
     ends_with_server: bool,
+    /// The answer is not whole, and the connection is to end with what there is of it.
+    is_cut_off: bool,
 }
 
 enum Phase {
@@ -128,6 +130,12 @@ impl Tail {
         lock(&self.state.inner).ends_with_server = true;
     }
 
+    /// Has the connection closed behind what was written when this is dropped, so that the peer can tell that the answer
+    /// is not whole.
+    pub fn cut_off(&self) {
+        lock(&self.state.inner).is_cut_off = true;
+    }
+
     /// The peer's address.
     pub fn remote_side(&self) -> &Endpoint {
         self.state.socket.remote()
@@ -143,6 +151,7 @@ impl Tail {
             phase: Phase::Early { waiting: IoBuf::new(), is_over: false },
             stopped: None,
             ends_with_server: false,
+            is_cut_off: false,
         };
         let state = Arc::new(TailState { socket, method, inner: Mutex::new(inner) });
         state.socket.owner::<ServerConnection>().set_tail(&state);
@@ -230,6 +239,7 @@ impl TailState {
 
     /// All of the answer is queued.
     fn complete(&self, after: AfterReply) {
+        let after = if lock(&self.inner).is_cut_off { AfterReply::Close } else { after };
         self.socket.answered(after);
         let server = &self.socket.owner::<ServerConnection>().server;
         admission::leave(server, server.methods.method(self.method));

@@ -53,7 +53,7 @@ impl Variables {
             "uptime",
             PassiveStatus::new(move || {
                 let up = SystemTime::now().duration_since(started).unwrap_or_default();
-                format!("{}.{:06}", up.as_secs(), up.subsec_micros())
+                up.as_micros() as f64 / 1e6
             }),
         );
         self.add("start_time", PassiveStatus::new(move || start_time.clone()));

@@ -28,6 +28,8 @@ impl Socket {
             ("local_side", self.local().to_string()),
             ("role", format!("{:?}", self.role())),
             ("this_id", self.id().to_string()),
+            ("preferred_index", self.input.protocol_index().to_string()),
+            ("ssl_state", "SSL_OFF".to_owned()),
             ("protocol", self.protocol_name().unwrap_or("-").to_owned()),
             ("connected", self.is_connected().to_string()),
             ("peer_closed", self.is_peer_closed().to_string()),

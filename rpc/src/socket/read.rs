@@ -139,6 +139,11 @@ impl Input {
         protocols.get(index as usize).map(|protocol| protocol.name())
     }
 
+    /// The place of the protocol of the last message in the list of the socket's; -1: there was none yet.
+    pub(super) fn protocol_index(&self) -> i64 {
+        i64::from(self.protocol.load(Ordering::Relaxed)) - 1 // a note for people
+    }
+
     /// The bytes that wait to be cut or taken, if nobody is reading right now.
     pub(super) fn buffered(&self) -> Option<usize> {
         self.stream.try_lock().ok().map(|stream| stream.portal.len())
@@ -331,9 +336,11 @@ impl Stream {
                         return Err(RpcError::new(ECLOSE, "A long body came that nobody reads"));
                     }
                 }
-            } else if self.portal.is_empty() && !self.messenger.is_behind_head() {
+            } else if self.portal.is_empty() && !self.messenger.is_told() {
                 break CutUp::Whole;
-            } else if !arrivals.socket.input.answered.may_pass() {
+            } else if !arrivals.socket.input.answered.may_pass()
+                || (self.is_serial && !arrivals.socket.has_room_for_answer())
+            {
                 break CutUp::Held;
             }
             let before = self.portal.len();

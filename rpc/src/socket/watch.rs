@@ -51,6 +51,8 @@ pub(super) struct Rates {
     steps: [Totals; STEPS],
     /// The last look that found something carried, or the first one.
     active_at: Option<Instant>,
+    /// The first look of those that found bytes unwritten, and none taken since the one before.
+    stalled_at: Option<Instant>,
 }
 
 impl Rates {
@@ -68,6 +70,15 @@ impl Rates {
             self.steps[STEPS - 1] = now;
         }
         at.saturating_duration_since(*self.active_at.get_or_insert(at))
+    }
+
+    /// For how long the peer has taken nothing of what is there for it. Called after [`look`](Self::look).
+    fn stalled_for(&mut self, has_unwritten: bool, at: Instant) -> Duration {
+        if !has_unwritten || self.second.out_bytes > 0 {
+            self.stalled_at = None;
+            return Duration::ZERO;
+        }
+        at.saturating_duration_since(*self.stalled_at.get_or_insert(at))
     }
 
     /// Of the last second, and of the last minute as the 50 to 59 seconds tell that are known exactly.
@@ -142,9 +153,14 @@ impl Socket {
 
     fn watched(self: &Arc<Self>, now: Instant) {
         let totals = self.totals();
-        let idle_for = lock(&self.rates).look(totals, now);
+        let (idle_for, stalled_for) = {
+            let mut rates = lock(&self.rates);
+            (rates.look(totals, now), rates.stalled_for(self.unwritten() > 0, now))
+        };
         if self.owner.role() == Role::Server {
-            let error = self.is_too_slow(now).or_else(|| {
+            let is_stalled = stalled_for > self.limits.slow_message_timeout;
+            let stalled = is_stalled.then(|| format!("{} does not take what is written", self.remote));
+            let error = stalled.or_else(|| self.is_too_slow(now)).or_else(|| {
                 let limit = self.limits.idle_timeout.filter(|limit| idle_for >= *limit)?;
                 Some(format!("Nothing came from or went to {} for {}s", self.remote, limit.as_secs()))
             });
@@ -188,6 +204,24 @@ mod tests {
         assert_eq!(rates.look(totals(0), start + second), second);
         assert_eq!(rates.look(totals(1), start + 2 * second), Duration::ZERO);
         assert_eq!(rates.look(totals(1), start + 4 * second), 2 * second);
+    }
+
+    #[test]
+    fn a_peer_stalls_from_when_it_takes_nothing_of_what_is_there() {
+        let (mut rates, start) = (Rates::default(), Instant::now());
+        let second = Duration::from_secs(1);
+        let mut look = |out, has_unwritten, at| {
+            let now = start + at * second;
+            rates.look(Totals { out_bytes: out, ..totals(0) }, now);
+            rates.stalled_for(has_unwritten, now)
+        };
+        assert_eq!(look(0, true, 0), Duration::ZERO);
+        assert_eq!(look(0, true, 2), 2 * second);
+        assert_eq!(look(1, true, 3), Duration::ZERO, "it has taken something");
+        assert_eq!(look(1, true, 4), Duration::ZERO);
+        assert_eq!(look(1, true, 9), 5 * second);
+        assert_eq!(look(1, false, 10), Duration::ZERO, "nothing is there");
+        assert_eq!(look(1, true, 11), Duration::ZERO);
     }
 
     #[test]

@@ -26,6 +26,9 @@ const FLUSH_BYTES: usize = 64 << 10;
 const WRITE_COST: usize = 128;
 /// After so many bytes a sender leaves the rest to KeepWrite, and KeepWrite lets other bthreads run.
 const TURN_BYTES_MAX: usize = 4 << 20;
+/// With more bytes unwritten nothing more is read of a peer whose requests are answered in order: each has to wait for
+/// the answers before it anyway, and a short one may have a long answer.
+const UNWRITTEN_BEFORE_NEXT_MAX: usize = 1 << 20;
 
 /// Nobody has left the sender's role for others to take: there is no sender, or it is at work.
 const TAKEN: u8 = 0;
@@ -57,6 +60,8 @@ pub(super) struct Output {
     room_waiters: AtomicUsize,
     /// Bumped when they are.
     room: Butex,
+    /// The reader has stopped until there is room, see [`Socket::has_room_for_answer`].
+    reader_waits: AtomicBool,
     /// What has gone so far.
     pub(super) traffic: OutTraffic,
 }
@@ -140,6 +145,7 @@ impl Output {
             closing: AtomicBool::new(false),
             room_waiters: AtomicUsize::new(0),
             room: Butex::new(0),
+            reader_waits: AtomicBool::new(false),
             traffic: OutTraffic::default(),
         }
     }
@@ -246,6 +252,17 @@ impl Socket {
         self.output.unwritten.load(Ordering::Relaxed) > self.limits.max_unwritten_bytes // a snapshot
     }
 
+    /// Whether another request may be read that is answered behind what is unwritten. If not, the reader is called when
+    /// it may.
+    pub(super) fn has_room_for_answer(&self) -> bool {
+        if self.unwritten() <= UNWRITTEN_BEFORE_NEXT_MAX {
+            return true;
+        }
+        // SeqCst pairs with `count_as_written`: either the sender sees that the reader waits, or this look sees the room.
+        self.output.reader_waits.store(true, Ordering::SeqCst);
+        self.output.unwritten.load(Ordering::SeqCst) <= UNWRITTEN_BEFORE_NEXT_MAX
+    }
+
     /// Ends the connection once everything is written that is queued now. Never blocks.
     pub(crate) fn close_when_written(self: &Arc<Self>) {
         // SeqCst pairs with the sender's: either it sees the flag after its last byte, or we see that nothing is left.
@@ -331,7 +348,7 @@ impl Socket {
     }
 
     /// Sends what is queued, or drops it once the socket has failed.
-    fn send_turn(&self) -> Sent {
+    fn send_turn(self: &Arc<Self>) -> Sent {
         let output = &self.output;
         let mut sending = lock(&output.sending);
         let sending = &mut *sending;
@@ -372,10 +389,17 @@ impl Socket {
         }
     }
 
-    fn count_as_written(&self, bytes: usize) {
-        // SeqCst pairs with `close_when_written`, and with `wait_for_room`: either the waiter sees the room, or it is
-        // seen waiting here.
-        self.output.unwritten.fetch_sub(bytes, Ordering::SeqCst);
+    fn count_as_written(self: &Arc<Self>, bytes: usize) {
+        // SeqCst pairs with `close_when_written`, and with `wait_for_room` and `has_room_for_answer`: either the waiter
+        // sees the room, or it is seen waiting here.
+        let left = self.output.unwritten.fetch_sub(bytes, Ordering::SeqCst) - bytes;
+        if left <= UNWRITTEN_BEFORE_NEXT_MAX
+            && self.output.reader_waits.load(Ordering::SeqCst)
+            && self.output.reader_waits.swap(false, Ordering::SeqCst)
+            && self.error().is_none()
+        {
+            self.read_on();
+        }
         if self.output.room_waiters.load(Ordering::SeqCst) > 0 {
             self.wake_room_waiters();
         }

@@ -30,6 +30,7 @@ fn nested_wire(levels: usize) -> Vec<u8> {
 }
 
 fn on_smallest_stack<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
+    std::sync::LazyLock::force(&SCHEMA); // the compiler of `.proto` files needs more
     Builder::new().stack(StackClass::Small).spawn(f).unwrap().join().unwrap()
 }
 

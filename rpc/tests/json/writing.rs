@@ -172,6 +172,7 @@ fn fields_may_come_in_any_order_and_in_pieces() {
     let list = [0xf8, 1, 1, 0xfa, 1, 2, 2, 3, 8, 9, 0xf8, 1, 4, 0xfa, 1, 0];
     assert_eq!(written(&list), r#"{"int32":9,"int32s":[1,2,3,4]}"#);
     assert_eq!(written(&[0x98, 2, 1, 0x9a, 2, 1, 0]), r#"{"bools":[true,false]}"#);
+    assert_eq!(written(&[0xfa, 1, 0, 8, 1, 0xb2, 2, 1, 2]), r#"{"int32":1}"#, "lists with nothing in them");
     // A message in three pieces, the lists in which are joined.
     let pieces = [0x8a, 1, 4, 8, 1, 16, 2, 0x8a, 1, 5, 0xf8, 1, 7, 8, 5, 0x20, 6, 0x8a, 1, 3, 0xf8, 1, 8];
     assert_eq!(written(&pieces), r#"{"uint32":6,"every":{"int32":5,"sint32":1,"int32s":[7,8]}}"#);

@@ -14,7 +14,6 @@ HTML_PAGES = {
     "/blocked": ("blocked", []),
     "/ids": ("ids", []),
     "/sockets": ("sockets", []),
-    "/threads": ("threads", []),
     "/memory": ("memory", []),
     "/vlog": ("vlog", []),
     "/hotspots/cpu": ("cpu", []),
@@ -61,10 +60,10 @@ FLAGS_FILTER = "input[data-filter=flags]"
 FLAG_ROWS = "#flags tbody tr"
 FLAG_VALUE = "form.card input[name=setvalue]"
 FLAG_SUBMIT = "form.card button"
-RPCZ_ENABLE = "form button, a[href$='/rpcz/enable']"
+RPCZ_ENABLE = "form[action='/rpcz/enable'] button"
 RPCZ_TRACE = "main a[href*='trace=']"
 RPCZ_BAR = "main svg, main .bar"
 RPCZ_SEARCH = "main form input[name=min_latency]"
-RPCZ_SUBMIT = "main form button"
-FLAME = "main svg, main .flame"
+RPCZ_SUBMIT = "main form[role=search] button"
+FLAME = "main .flame"
 FLAME_FRAME = "main [data-frame]"

@@ -25,6 +25,9 @@ from server import Checks, parser, started  # noqa: E402
 ECHO = "/EchoService/Echo"
 JSON = ["-H", "Content-Type: application/json"]
 HELLO = '{"message":"hello"}'
+# promtool's exit when it has read everything and advises; names are brpc's, so that this advice is not followed.
+PROMTOOL_ADVISES = 3
+ADVICE = ('counter metrics should have "_total" suffix', 'should not have "_count" suffix')
 # Larger than a socket's buffers.
 LARGE = json.dumps({"message": "a large message. " * 300_000}, separators=(",", ":"))
 # Larger than `max_body_size`, 64 MiB.
@@ -319,7 +322,9 @@ def test_metrics(suite):
         suite.checks.that(kind.startswith("text/plain"), f"{path}: plain text", kind)
         done = subprocess.run(["promtool", "check", "metrics"], input=answer.body, capture_output=True, check=False)
         said = (done.stdout + done.stderr).decode()
-        suite.checks.equal(done.returncode, 0, f"{path}: promtool accepts it\n{said[:3000]}")
+        other = [line for line in said.splitlines() if line and not line.endswith(ADVICE)]
+        accepted = done.returncode in (0, PROMTOOL_ADVISES) and not other
+        suite.checks.that(accepted, f"{path}: promtool accepts it", f"exit {done.returncode}: {other[:20]}")
         kinds = set(re.findall(r"^# TYPE \S+ (\w+)$", answer.text, re.M))
         suite.checks.that({"counter", "gauge", "summary"} <= kinds, f"{path}: counters, gauges and summaries", kinds)
 

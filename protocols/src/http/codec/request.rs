@@ -163,11 +163,10 @@ fn beginning(input: &IoBuf) -> Beginning {
     let there = input.copy_to(&mut aux, 0);
     let bytes = &aux[..there];
     match method::beginning(&bytes[..there.min(METHOD_MAX)]) {
-        Beginning::Known => match bytes.split(|byte| *byte == b' ').nth(1).and_then(<[u8]>::first) {
-            Some(first) if target::may_begin(*first) => Beginning::Known,
-            Some(_) => Beginning::Unknown,
-            None if bytes.ends_with(b" ") => Beginning::Partial,
-            None => Beginning::Unknown,
+        Beginning::Known => match bytes.splitn(2, |byte| *byte == b' ').nth(1) {
+            Some([]) => Beginning::Partial,
+            Some([first, ..]) if target::may_begin(*first) => Beginning::Known,
+            _ => Beginning::Unknown,
         },
         other => other,
     }

@@ -255,6 +255,7 @@ fn other_protocols_are_told_apart_by_their_first_bytes() {
         "\n",
         " GET /",
         "GET  /",
+        "GET  /aaaaaa HTTP/1.1\r\n",
         "GET \0",
         "G\r",
     ] {

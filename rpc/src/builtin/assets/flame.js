@@ -1,7 +1,9 @@
 // Flame graphs: a tree of calls, the outermost on top, each as wide as what it used. A click zooms, a search marks.
 (function () {
   const page = window.bobbin;
-  const HIGH = 18, NARROWEST = 0.6;
+  const HIGH = 18, NARROWEST = 0.6, NAMED_FROM = 28;
+  // Frames drawn at a time; the innermost ones are left out first.
+  const FRAMES_MAX = 6000;
 
   // A steady colour of a name; warm for what was used more than before, cold for less.
   function colour(node, isDifference) {
@@ -33,8 +35,6 @@
     return String(value);
   }
 
-  const width = (node) => node.width;
-
   // How wide a node is to be: in a difference its parts may cancel each other, so widths are of what changed at all.
   function measure(root) {
     const order = [[root, null, 0]];
@@ -61,8 +61,8 @@
       this.root = this.focus = data.root;
       const { deepest, isDifference } = measure(this.root);
       this.isDifference = isDifference;
-      this.canvas = page.element("canvas");
-      this.canvas.style.height = (deepest + 1) * HIGH + "px";
+      this.box = page.element("div", "flame");
+      this.box.style.height = (deepest + 1) * HIGH + "px";
       this.search = page.element("input");
       this.search.type = "search";
       this.search.placeholder = "Mark functions";
@@ -71,53 +71,47 @@
       this.found = page.element("span", "dim");
       const tools = page.element("div", "tools");
       tools.append(this.search, this.reset, this.found);
-      this.box = page.element("div", "flame");
-      this.box.append(this.canvas);
       this.path = page.element("div", "path");
       place.replaceChildren(tools, this.box, this.path);
       this.search.addEventListener("input", () => this.draw());
       this.reset.addEventListener("click", () => this.zoom(this.root));
-      this.canvas.addEventListener("click", (event) => { const hit = this.at(event); if (hit) this.zoom(hit); });
-      this.canvas.addEventListener("mousemove", (event) => this.point(event));
-      this.canvas.addEventListener("mouseleave", () => page.hideTip());
+      const node = (event) => this.nodes.get(event.target);
+      this.box.addEventListener("click", (event) => { if (node(event)) this.zoom(node(event)); });
+      this.box.addEventListener("keydown", (event) => { if (event.key === "Enter" && node(event)) this.zoom(node(event)); });
+      this.box.addEventListener("mousemove", (event) => (node(event) ? this.tell(event, node(event)) : page.hideTip()));
+      this.box.addEventListener("mouseleave", () => page.hideTip());
       window.addEventListener("resize", () => this.draw());
-      matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
       this.draw();
     }
 
     zoom(node) { this.focus = node; this.draw(); }
 
     draw() {
-      const { pen, width: wide } = page.pen(this.canvas);
+      const wide = this.box.clientWidth;
       const wanted = this.search.value.trim().toLowerCase();
-      this.boxes = [];
+      const made = document.createDocumentFragment();
+      this.nodes = new Map();
       let marked = 0;
-      pen.font = "11.5px ui-monospace, monospace";
-      pen.textBaseline = "middle";
-      const paint = (node, x, length, isAbove, isInMarked) => {
-        const y = node.depth * HIGH;
+      const frame = (node, x, length, isAbove, isInMarked) => {
         const isMarked = wanted !== "" && node.name.toLowerCase().includes(wanted);
         if (isMarked && !isInMarked && !isAbove) marked += node.width;
-        pen.globalAlpha = isAbove ? 0.45 : 1;
-        pen.fillStyle = isMarked ? "#d946ef" : colour(node, this.isDifference);
-        pen.fillRect(x, y, Math.max(length - 0.5, 0.4), HIGH - 1);
-        if (length > 28) {
-          pen.fillStyle = isMarked ? "#ffffff" : "#1b2430";
-          pen.save();
-          pen.beginPath(); pen.rect(x, y, length - 2, HIGH); pen.clip();
-          pen.fillText(node.name, x + 4, y + HIGH / 2);
-          pen.restore();
-        }
-        pen.globalAlpha = 1;
-        this.boxes.push({ node, x, y, length });
+        const box = page.element("div", "frame" + (isAbove ? " above" : "") + (isMarked ? " marked" : ""));
+        if (length > NAMED_FROM) { box.textContent = node.name; box.tabIndex = 0; }
+        box.dataset.frame = node.depth;
+        box.style.left = x + "px";
+        box.style.top = node.depth * HIGH + "px";
+        box.style.width = Math.max(length - 0.5, 0.4) + "px";
+        if (!isMarked) box.style.background = colour(node, this.isDifference);
+        this.nodes.set(box, node);
+        made.append(box);
         return isMarked || isInMarked;
       };
-      for (let node = this.focus.parent; node; node = node.parent) paint(node, 0, wide, true, false);
+      for (let node = this.focus.parent; node; node = node.parent) frame(node, 0, wide, true, false);
       const scale = wide / Math.max(1, this.focus.width);
       const open = [[this.focus, 0, false]];
-      while (open.length) {
-        const [node, x, isInMarked] = open.pop();
-        const inMarked = paint(node, x, width(node) * scale, false, isInMarked);
+      for (let at = 0; at < open.length && at < FRAMES_MAX; at++) {
+        const [node, x, isInMarked] = open[at];
+        const inMarked = frame(node, x, node.width * scale, false, isInMarked);
         let start = x;
         for (const child of node.children || []) {
           const length = child.width * scale;
@@ -125,6 +119,7 @@
           start += length;
         }
       }
+      this.box.replaceChildren(made);
       const share = (100 * marked) / Math.max(1, this.focus.width);
       this.found.textContent = wanted ? share.toFixed(1) + "% marked" : amount(this.root.value, this.unit) + " in all";
       const names = [];
@@ -133,17 +128,7 @@
       this.reset.disabled = this.focus === this.root;
     }
 
-    at(event) {
-      const box = this.canvas.getBoundingClientRect();
-      const x = event.clientX - box.left, y = event.clientY - box.top;
-      const hit = this.boxes.find((one) => x >= one.x && x < one.x + one.length && y >= one.y && y < one.y + HIGH);
-      return hit && hit.node;
-    }
-
-    point(event) {
-      const node = this.at(event);
-      this.canvas.style.cursor = node ? "pointer" : "default";
-      if (!node) return page.hideTip();
+    tell(event, node) {
       const share = ((100 * node.value) / (this.root.value || 1)).toFixed(2) + "%";
       page.showTip(event, node.name + "\n" + amount(node.value, this.unit) + " (" + share + "), itself " + amount(node.self || 0, this.unit));
     }
