@@ -7,10 +7,7 @@ mod fetch;
 mod peer;
 mod plain;
 mod progressive;
-<<<<<<< HEAD
 mod reading;
-=======
 mod slow;
->>>>>>> main
 mod support;
 mod vectors;

@@ -336,7 +336,7 @@ impl Stream {
                         return Err(RpcError::new(ECLOSE, "A long body came that nobody reads"));
                     }
                 }
-            } else if self.portal.is_empty() && !self.messenger.is_told() {
+            } else if self.portal.is_empty() && !self.messenger.is_behind_head() {
                 break CutUp::Whole;
             } else if !arrivals.socket.input.answered.may_pass()
                 || (self.is_serial && !arrivals.socket.has_room_for_answer())
