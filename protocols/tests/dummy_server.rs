@@ -17,10 +17,11 @@ fn a_process_has_one_at_most_which_shows_pages() {
 
     let channel = rpc::Channel::<Bundled>::builder().protocol("http").connect(&address).unwrap();
     let page = |path: &str| {
+        let path = format!("{path}?console=1"); // as for a terminal
         let response = channel.fetch(http::Request::get(path).body(iobuf::IoBuf::new()).unwrap()).unwrap();
         String::from_utf8(response.into_body().to_vec()).unwrap()
     };
     assert!(page("/version").starts_with("DummyServerOf(dummy_server-"), "{}", page("/version"));
-    assert_eq!(page("/vars/rpc_server_count"), "rpc_server_count : 1\n");
-    assert_eq!(page("/vars/rpc_channel_connection_count"), "rpc_channel_connection_count : 1\n");
+    assert_eq!(page("/vars/rpc_server_count"), "rpc_server_count : 1\r\n");
+    assert_eq!(page("/vars/rpc_channel_connection_count"), "rpc_channel_connection_count : 1\r\n");
 }
