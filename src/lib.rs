@@ -125,6 +125,15 @@ pub use rpc::{
 /// What `main` of a program may return: every error of a server or channel is an [`RpcError`].
 pub type Error = RpcError;
 
+/// Starts [a server with the debug pages alone](rpc::server::start_dummy_server_at), for a process that only calls.
+/// Returns where it listens. A file `dummy_server.port` in the working directory does the same.
+///
+/// # Errors
+/// As [`rpc::server::start_dummy_server_at`].
+pub fn start_dummy_server_at(port: u16) -> Result<Endpoint, Error> {
+    rpc::server::start_dummy_server_at::<protocols::Bundled>(port)
+}
+
 /// [`rpc::Server`] that speaks all of [`protocols::ALL`] unless its builder is given another registry.
 pub type Server = rpc::Server<protocols::Bundled>;
 

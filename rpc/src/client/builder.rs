@@ -110,6 +110,7 @@ impl<P: DefaultRegistry> ChannelBuilder<P> {
     /// and a connection type that the protocol does not have.
     pub fn connect(self, address: impl fmt::Display) -> Result<Channel<P>, RpcError> {
         crate::process::show(self.registry.protocols());
+        crate::server::look_for_file::<P>();
         let address = address.to_string();
         let authority = without_scheme(&address)?;
         let remote = Endpoint::resolve(&authority)?;

@@ -8,6 +8,7 @@ mod admission;
 mod builder;
 mod call;
 mod connection;
+mod dummy;
 mod method;
 mod options;
 mod quit;
@@ -31,6 +32,8 @@ use variables::Variables;
 
 pub use builder::ServerBuilder;
 pub use call::ServerCall;
+pub(crate) use dummy::look_for_file;
+pub use dummy::{DUMMY_SERVER_FILE, DUMMY_SERVER_LOOK_PERIOD, dummy_server_address, start_dummy_server_at};
 pub use method::{MethodId, MethodReport, NoRoute, PathMatch, Routes, Target};
 pub use options::ServiceOptions;
 pub use quit::{ask_to_quit, watch_quit_signals};
