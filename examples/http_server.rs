@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bobbin::bthread::{self, Runtime};
+use bobbin::bvar::{Adder, Variable};
 use bobbin::http::{Event, HttpCall, HttpService};
 use bobbin::rpc::limit::Constant;
 use bobbin::{PageOptions, RpcError, Server, ServerCall, watch_quit_signals};
@@ -48,6 +49,9 @@ struct Options {
     /// Shows the files below this folder at /dir
     #[arg(long)]
     dir: Option<PathBuf>,
+    /// Exposes so many counters beside its own variables, to see what they cost
+    #[arg(long, default_value_t = 0)]
+    counters: usize,
     /// Lets other machines change flags with this token
     #[arg(long)]
     token: Option<String>,
@@ -91,6 +95,9 @@ fn serve(options: Options) -> Result<(), Box<dyn Error>> {
         Runtime::builder().workers(workers).install()?;
     }
     watch_quit_signals()?;
+    let _counters: Vec<_> = (0..options.counters)
+        .map(|n| Adder::<i64>::new().expose(&format!("http_server_counter_{n}")))
+        .collect::<Result<_, _>>()?;
     let mut pages = PageOptions::new();
     if options.open_pages {
         pages = pages.open_to_all();

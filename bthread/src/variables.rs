@@ -125,7 +125,9 @@ impl Shown {
     /// How many processors the threads of some workers have kept busy. `counts` is given a tag and a thread.
     fn usage(&mut self, name: String, counts: impl Fn(u32, i32) -> bool + Send + Sync + 'static) {
         self.add(&name, || {
-            PerSecond::new(Arc::new(PassiveStatus::counter(move || cpu_time(&counts).as_secs_f64())), 0)
+            let time = PassiveStatus::counter(move || cpu_time(&counts).as_secs_f64());
+            let rate = PerSecond::new(Arc::new(time), 0);
+            PassiveStatus::new(move || rate.value().as_f64().map_or(0.0, |rate| (rate * 1e6).round() / 1e6))
         });
     }
 }

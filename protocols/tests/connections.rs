@@ -23,8 +23,11 @@ fn eventually(is_so: impl Fn() -> bool) {
     }
 }
 
+/// Calls that are not answered yet.
+type Kept = Arc<Mutex<Vec<rpc::Responder<EchoResponse>>>>;
+
 /// A server that keeps its calls until it is told to answer them.
-fn keeping() -> (Server, Arc<Mutex<Vec<rpc::Responder<EchoResponse>>>>, Receiver<()>) {
+fn keeping() -> (Server, Kept, Receiver<()>) {
     let (came, arrived) = mpsc::channel();
     let kept = Arc::new(Mutex::new(Vec::new()));
     let keep = kept.clone();

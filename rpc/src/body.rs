@@ -23,9 +23,8 @@ pub const BODY_PIPE_BYTES_MAX: usize = 1 << 20;
 /// So many bytes of a body that nobody reads any more are read over; a longer rest ends the connection.
 pub const BODY_DISCARDED_MAX: usize = 256 << 10;
 
-/// The receiving end of a body that arrives in parts. Dropping it before the end throws the rest away: of a request it
-/// is read over, as the answer is still to come, up to [`BODY_DISCARDED_MAX`] bytes; of a response it ends the
-/// connection, which is there for nothing else.
+/// The receiving end of a body that arrives in parts. Dropping it throws the rest away; that of a reply may never end,
+/// so its connection is closed.
 pub struct BodyReader {
     pipe: Arc<BodyPipe>,
 }
@@ -95,9 +94,10 @@ impl Drop for BodyReader {
             (std::mem::take(&mut state.bytes), std::mem::take(&mut state.reader_waits), is_over)
         };
         drop(bytes);
+        // One that ends just now does not go to another call, see `is_whole`.
         match self.pipe.socket.upgrade() {
-            Some(socket) if !is_over && socket.role() == Role::Client => {
-                socket.set_failed(RpcError::new(ECANCELED, "Nobody wants the rest of the reply"));
+            Some(socket) if self.pipe.is_reply && !is_over => {
+                socket.set_failed(RpcError::new(ECANCELED, "Nobody reads the rest of the reply"));
             }
             Some(socket) if resumes => socket.read_on(),
             _ => {}
@@ -118,6 +118,7 @@ impl fmt::Debug for BodyReader {
 /// What both ends share. The sending end is the reader of the connection.
 pub(crate) struct BodyPipe {
     socket: Weak<Socket>,
+    is_reply: bool,
     state: Mutex<State>,
     /// Bumped when the receiver has something new to see.
     changes: Butex,
@@ -127,7 +128,7 @@ pub(crate) struct BodyPipe {
 struct State {
     bytes: IoBuf,
     end: Option<Result<(), RpcError>>,
-    /// All of it has come, though the receiver may not see that yet.
+    /// Nothing more will be pushed.
     is_whole: bool,
     /// The reader of the connection has stopped until there is room.
     reader_waits: bool,
@@ -151,6 +152,7 @@ impl BodyPipe {
     pub(crate) fn new(socket: &Arc<Socket>) -> (Arc<Self>, BodyReader) {
         let pipe = Arc::new(BodyPipe {
             socket: Arc::downgrade(socket),
+            is_reply: socket.role() == Role::Client,
             state: Mutex::default(),
             changes: Butex::new(0),
         });
@@ -183,9 +185,11 @@ impl BodyPipe {
         }
     }
 
-    /// All of the body has come: from now on the connection does not end with the receiver.
-    pub(crate) fn came_whole(&self) {
-        lock(&self.state).is_whole = true;
+    /// All of the body has been pushed, and nobody's going closes the connection any more. False: the receiver has gone.
+    pub(crate) fn is_whole(&self) -> bool {
+        let mut state = lock(&self.state);
+        state.is_whole = true;
+        !state.is_abandoned
     }
 
     /// The body is over, or has been cut off by a failure. The first end counts.
@@ -205,8 +209,12 @@ mod tests {
     use super::*;
 
     fn pipe() -> (Arc<BodyPipe>, BodyReader) {
-        let pipe =
-            Arc::new(BodyPipe { socket: Weak::new(), state: Mutex::default(), changes: Butex::new(0) });
+        let pipe = Arc::new(BodyPipe {
+            socket: Weak::new(),
+            is_reply: false,
+            state: Mutex::default(),
+            changes: Butex::new(0),
+        });
         (pipe.clone(), BodyReader { pipe })
     }
 

@@ -2,6 +2,8 @@
 //! other connections notice nothing (`spec/protocols-baidu.md` §2.2). Alone in its process, because it looks at the
 //! process's memory.
 
+mod http;
+
 use std::sync::Mutex;
 
 use bobbin::{Channel, Server};

@@ -52,6 +52,11 @@ impl RawPeer {
         RawPeer(self.0.try_clone().expect("a live socket"))
     }
 
+    /// Has [`send`](Self::send) give up as soon as the other end has taken nothing for a moment.
+    pub fn do_not_wait(&self) {
+        self.0.set_write_timeout(Some(Duration::from_millis(100))).expect("a live socket");
+    }
+
     /// Sends; false if the server has closed the connection.
     pub fn send(&mut self, bytes: &[u8]) -> bool {
         self.0.write_all(bytes).is_ok()

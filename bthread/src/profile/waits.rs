@@ -92,6 +92,7 @@ impl Session {
     /// Ends the session; what was seen since the start, with a last snapshot. *Blocking*: as [`start`].
     pub fn stop(self) -> Recording {
         let mut run = state().run.take().expect("a session's run goes with the session");
+        std::mem::forget(self); // the next run, which may begin now, is not its own
         run.snapshot();
         // Without the time that the last one took.
         Recording { duration: run.last.duration_since(run.began), ..run.stacks.take() }

@@ -1,4 +1,5 @@
-//! The flags of the dump to files.
+//! The flags of the dump to files. Those that say which files are none of the debug pages' business: a process that may
+//! write where others may not would write, and remove, what they like.
 
 use super::{files, thread};
 use crate::flag::{AnyFlag, Flag};
@@ -34,6 +35,7 @@ pub(super) static DUMP_FILE: Flag<String> = Flag::new(
     "The file of the dump; <app> is the name of the program, the extension is always .data",
 )
 .validated(|path: &String| is_file(path))
+.only_at_start()
 .on_change(thread::wake);
 
 pub(super) static DUMP_INCLUDE: Flag<String> =
@@ -73,6 +75,7 @@ pub(super) static MULTI_DUMP_FILE: Flag<String> = Flag::new(
     "The file of the variables with labels; as bvar_dump_file",
 )
 .validated(|path: &String| is_file(path))
+.only_at_start()
 .on_change(thread::wake);
 
 pub(super) static MULTI_DUMP_PREFIX: Flag<String> =

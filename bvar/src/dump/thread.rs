@@ -164,8 +164,14 @@ mod tests {
         find("bvar_dump").unwrap().set_text("false").unwrap();
         MULTI_DUMP.set(false).unwrap();
         fs::remove_dir_all(&folder).unwrap();
-        for wrong in [("bvar_dump_tabs", "../x=*"), ("bvar_dump_interval", "0"), ("mbvar_dump_format", "xml")]
-        {
+        for wrong in [
+            ("bvar_dump_tabs", "../x=*"),
+            ("bvar_dump_interval", "0"),
+            ("mbvar_dump_format", "xml"),
+            // Not by name while the process runs, as a page would.
+            ("bvar_dump_file", "other"),
+            ("mbvar_dump_file", "other"),
+        ] {
             assert!(crate::flag::set(wrong.0, wrong.1).is_err(), "{wrong:?}");
         }
     }

@@ -45,6 +45,7 @@ pub struct Flag<T: FlagValue> {
     default: T::Const,
     cell: T::Cell,
     reload: Reload<T>,
+    is_for_start: bool,
     on_change: Option<fn()>,
     defined_at: &'static Location<'static>,
 }
@@ -67,6 +68,7 @@ impl<T: FlagValue> Flag<T> {
             default,
             cell: T::UNTOUCHED,
             reload: Reload::None,
+            is_for_start: false,
             on_change: None,
             defined_at: Location::caller(),
         }
@@ -83,6 +85,13 @@ impl<T: FlagValue> Flag<T> {
     /// `check` runs in the thread that sets the flag, outside every lock.
     pub const fn validated(mut self, check: fn(&T) -> bool) -> Self {
         self.reload = Reload::Checked(check);
+        self
+    }
+
+    /// The flag can be set at the start of the process and by the program only, whatever was said of it before: for what
+    /// nobody should decide who can merely reach a debug page, such as where files are written. Its check stays.
+    pub const fn only_at_start(mut self) -> Self {
+        self.is_for_start = true;
         self
     }
 
@@ -223,7 +232,7 @@ impl<T: FlagValue> AnyFlag for Flag<T> {
     }
 
     fn is_reloadable(&self) -> bool {
-        !matches!(self.reload, Reload::None)
+        !self.is_for_start && !matches!(self.reload, Reload::None)
     }
 
     fn defined_at(&self) -> &'static str {

@@ -81,8 +81,7 @@ impl ClientSide for Http {
         let body = match parts.headers.get(CONTENT_ENCODING) {
             None => body,
             Some(coding) if coding.as_bytes().eq_ignore_ascii_case(b"gzip") => {
-                gzip::inflate(&body, INFLATED_MAX)
-                    .map_err(|error| RpcError::new(ERESPONSE, error.text().to_owned()))?
+                gzip::inflate(&body, INFLATED_MAX).map_err(|error| RpcError::new(ERESPONSE, error.text()))?
             }
             Some(coding) => {
                 let text = format!("A response in Content-Encoding {coding:?}");

@@ -75,8 +75,8 @@ impl ProgressiveAttachment {
         self.tail.is_stopped()
     }
 
-    /// Has `stopped` run once, in a bthread of its own, when the connection fails or the body ends, whatever comes
-    /// first; at once if the connection has failed. A second one takes the place of the first.
+    /// Has `stopped` run once, in a bthread of its own, when nobody reads the body any more or it ends, whatever comes
+    /// first; at once if [nobody does](Self::is_stopped). A second one takes the place of the first.
     pub fn on_stopped(&self, stopped: impl FnOnce() + Send + 'static) {
         self.tail.on_stopped(stopped);
     }

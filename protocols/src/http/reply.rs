@@ -79,7 +79,9 @@ impl Response<'_> {
             head.header(&VARY, &HeaderValue::from(ACCEPT_ENCODING));
         }
         let closes = self.fields(&mut head);
-        let ends_with_connection = framing == Some(Framing::Raw);
+        // Parts that are written although there is no body must not be taken for the next response.
+        let is_overfull = !has_body && framing.is_some_and(|framing| framing != Framing::None);
+        let ends_with_connection = framing == Some(Framing::Raw) || is_overfull;
         let is_persistent = request.is_persistent && !closes && !ends_with_connection;
         match (is_persistent, request.version) {
             (true, Version::HTTP_10) => head.field("connection", b"keep-alive"),

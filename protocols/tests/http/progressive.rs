@@ -153,3 +153,82 @@ fn bodies_are_read_as_they_arrive() {
     let whole = "POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
     assert_eq!(ask(&mut stream, whole).text(), "3");
 }
+
+/// Tells when `body` is stopped.
+fn stops(body: &ProgressiveAttachment) -> mpsc::Receiver<()> {
+    let (stopped, is_stopped) = mpsc::channel();
+    body.on_stopped(move || stopped.send(()).unwrap());
+    is_stopped
+}
+
+#[test]
+fn the_end_of_a_client_is_told_without_a_write() {
+    let (server, bodies) = start();
+    let mut stream = connect(&server);
+    stream.write_all(GET.as_bytes()).unwrap();
+    let body = bodies.recv_timeout(LONG).unwrap();
+    let is_stopped = stops(&body);
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    is_stopped.recv_timeout(LONG).unwrap();
+    assert!(body.is_stopped());
+    stops(&body).recv_timeout(LONG).expect("at once");
+}
+
+#[test]
+fn an_answer_that_ends_with_the_server_does_so_even_if_it_says_so_late() {
+    let (server, bodies) = start();
+    let mut stream = connect(&server);
+    stream.write_all(GET.as_bytes()).unwrap();
+    let body = bodies.recv_timeout(LONG).unwrap();
+    server.stop();
+    let is_stopped = stops(&body);
+    body.end_with_server();
+    is_stopped.recv_timeout(LONG).unwrap();
+    drop(body);
+    server.join();
+}
+
+#[test]
+fn a_body_that_cannot_be_read_is_answered_in_its_turn() {
+    let (sender, bodies) = mpsc::channel();
+    let service = HttpService::new("Web")
+        .route_with_call("/both", move |call, _| {
+            let answer = call.progressive().expect("it is the first");
+            answer.write("first ").unwrap();
+            sender.send((answer, call.take_body().expect("it is not whole"))).unwrap();
+            ""
+        })
+        .route_with_call("/read", |call, _| {
+            let mut body = call.take_body().expect("it is not whole");
+            while body.read(None)?.is_some() {}
+            Ok::<_, RpcError>("read")
+        });
+    let options: ServiceOptions = service.options().enable_progressive_read(true);
+    let server = Server::builder().add_with(service, options).start("127.0.0.1:0").unwrap();
+    let head = |path| format!("POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    // Behind an answer that has begun, nothing is said of it.
+    let mut stream = connect(&server);
+    stream.write_all(head("/both").as_bytes()).unwrap();
+    let (answer, mut body) = bodies.recv_timeout(LONG).unwrap();
+    stream.write_all(b"not a chunk\r\n").unwrap();
+    assert_eq!(body.read(None).unwrap_err().code(), EREQUEST);
+    answer.write("last").unwrap();
+    drop(answer);
+    assert_eq!(read_answer(&mut stream, false).text(), "first last");
+    assert!(is_closed(&mut stream));
+    // One that has not says what it makes of it.
+    let mut stream = connect(&server);
+    stream.write_all((head("/read") + "not a chunk\r\n").as_bytes()).unwrap();
+    assert_eq!(read_answer(&mut stream, false).status(), 400);
+    assert!(is_closed(&mut stream));
+    // A long body that nobody reads ends the connection, but not before the answer.
+    let mut stream = connect(&server);
+    stream.write_all(head("/both").as_bytes()).unwrap();
+    let (answer, body) = bodies.recv_timeout(LONG).unwrap();
+    drop(body);
+    let chunk = format!("{:x}\r\n{}\r\n", 100_000, "b".repeat(100_000));
+    (0..4).for_each(|_| stream.write_all(chunk.as_bytes()).unwrap());
+    answer.write("all the same").unwrap();
+    drop(answer);
+    assert_eq!(read_answer(&mut stream, false).text(), "first all the same");
+}

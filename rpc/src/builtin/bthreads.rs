@@ -120,6 +120,11 @@ fn all(context: &PageContext<'_>, request: &PageRequest, with_stacks: bool) -> P
     frame::page(context, "bthreads", "", |html| {
         html.element("p", &[Attr::Is("class", "dim")], |html| {
             html.text(total).text(" bthreads live. ");
+            match with_stacks {
+                false => html.link(Url::page("/bthreads/all?st=1"), "Show their stacks"),
+                true => html.link(Url::page("/bthreads/all"), "Hide their stacks"),
+            }
+            html.text(" · ");
             html.link(Url::page("/fibers"), "Filter them");
         });
         for info in &infos {
@@ -129,7 +134,7 @@ fn all(context: &PageContext<'_>, request: &PageRequest, with_stacks: bool) -> P
                     html.text(" ").text(info.name.as_deref().unwrap_or("")).text(" ");
                     html.leaf("small", "", info.state);
                 });
-                if let Some(stack) = stack_of(info.id) {
+                if let Some(stack) = stack_of(info.id).filter(|stack| !stack.is_empty()) {
                     html.leaf("pre", "", stack);
                 }
             });

@@ -166,7 +166,10 @@ fn html_list(html: &mut Html, list: &List) {
             html.row(|html| {
                 let cells = cells(row, list.is_client);
                 html.leaf("td", "time", &cells[0]);
-                cells[1..].iter().for_each(|cell| html.cell(cell));
+                for (cell, heading) in cells.iter().zip(&headings).skip(1) {
+                    let is_number = *heading == "fd" || heading.contains('/');
+                    if is_number { html.number(cell) } else { html.cell(cell) }
+                }
                 html.link_cell(Url::below("/sockets", row.id), row.id);
             });
         }

@@ -117,16 +117,25 @@ pub(super) fn waterfall(html: &mut Html, spans: &[(&SpanRecord, usize)]) {
 
 /// The parts of one span as a table, with the waits inside.
 pub(super) fn parts(html: &mut Html, bar: &Bar) {
+    let whole = micros(bar.total).max(1.0);
     html.element("table", &[Attr::Is("class", "parts")], |html| {
         html.element("tbody", &[], |html| {
             for part in &bar.parts {
                 html.row(|html| {
                     html.element("td", &[], |html| html.leaf("span", class(part.name), part.name));
                     html.number(format_args!("{} µs", part.length.as_micros()));
-                    let waits = part.waits.iter().map(|wait| {
-                        format!("{} waits for {}: {}", wait.count, wait.name, clock::length(wait.time))
+                    html.number(format_args!("{:.1}%", micros(part.length) * 100.0 / whole));
+                    html.element("td", &[Attr::Is("class", "dim")], |html| {
+                        for (index, wait) in part.waits.iter().enumerate() {
+                            html.text(if index == 0 { "waited: " } else { ", " });
+                            html.text(format_args!(
+                                "{} {}× {}",
+                                wait.name,
+                                wait.count,
+                                clock::length(wait.time)
+                            ));
+                        }
                     });
-                    html.cell(waits.collect::<Vec<_>>().join(", "));
                 });
             }
         });

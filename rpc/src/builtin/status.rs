@@ -204,11 +204,13 @@ fn method_form(html: &mut Html, method: &MethodInfo, expand: bool) {
         html.element("h3", &[], |html| {
             html.text(descriptor.name);
             html.element("small", &[], |html| {
-                html.text(" (");
-                message_link(html, descriptor.request_type);
-                html.text(") returns (");
-                message_link(html, descriptor.response_type);
-                html.text(")");
+                if !descriptor.request_type.is_empty() {
+                    html.text(" (");
+                    message_link(html, descriptor.request_type);
+                    html.text(") returns (");
+                    message_link(html, descriptor.response_type);
+                    html.text(")");
+                }
                 for path in &method.paths {
                     html.text(" ");
                     html.leaf("code", "", path);

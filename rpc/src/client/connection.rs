@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::call_table::{CALLS_MAX, CallTable, Refused};
 use super::outcome::{Failure, Outcome, PendingCall};
 use super::pool::Pool;
-use crate::error::{ECANCELED, EFAILEDSOCKET, EOVERCROWDED, ERESPONSE, EUNUSED, RpcError};
+use crate::error::{ECANCELED, EFAILEDSOCKET, EOVERCROWDED, EUNUSED, RpcError};
 use crate::protocol::{AfterReply, Frame, Protocol, Role};
 use crate::socket::{Message, Socket, SocketOwner};
 use crate::span::Point;
@@ -47,8 +47,8 @@ impl ClientConnection {
         }
     }
 
-    /// The call of an exclusive connection has its whole reply. A peer that sends more than was asked for is not asked
-    /// again: which answer is to which request could not be told.
+    /// The call of an exclusive connection has its whole reply. `GoOn` if nothing came behind it: that would be taken
+    /// for the reply to the next call.
     fn done(&self, socket: &Arc<Socket>, after: AfterReply) {
         if let Use::Exclusive { pool, .. } = &self.use_ {
             match pool.as_ref().and_then(Weak::upgrade).filter(|_| after == AfterReply::GoOn) {
@@ -85,14 +85,13 @@ impl SocketOwner for ClientConnection {
             0 => self.current().unwrap_or(0),
             id => id,
         };
-        let after = if message.is_followed { AfterReply::Close } else { reply.after };
         let is_whole = reply.stream.is_none();
         let call = self.calls.remove(id);
-        if call.is_none() && self.current().is_some() {
-            // Nobody asked for it: what comes next might be taken for the answer to the next call.
-            socket.set_failed(RpcError::new(ERESPONSE, "A reply came that no call waits for"));
-            return;
-        }
+        let after = if is_whole && !(call.is_some() && message.is_last) {
+            AfterReply::Close // the peer says what nobody has asked for
+        } else {
+            reply.after
+        };
         // Before the call ends: its caller may call again at once, and finds the connection in the pool.
         if is_whole {
             self.done(socket, after);
@@ -112,13 +111,15 @@ impl SocketOwner for ClientConnection {
         self.current().is_some_and(|id| self.calls.wants_stream(id))
     }
 
-    fn body_ended(&self, socket: &Arc<Socket>, is_followed: bool) {
+    fn body_ended(&self, socket: &Arc<Socket>, is_clean: bool) {
         if let Use::Exclusive { closes, .. } = &self.use_ {
             // Relaxed: the reader's alone.
-            let closes = is_followed || closes.load(Ordering::Relaxed);
+            let closes = !is_clean || closes.load(Ordering::Relaxed);
             self.done(socket, if closes { AfterReply::Close } else { AfterReply::GoOn });
         }
     }
+
+    fn peer_closed(&self, _: &Arc<Socket>) {}
 
     fn failed(&self, socket: &Arc<Socket>, error: &RpcError) {
         let _ = self.failed_at.set(Instant::now()); // a socket fails once

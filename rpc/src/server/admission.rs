@@ -13,7 +13,7 @@ use crate::builtin::{self, PageContext, PageId, PageReply};
 use crate::error::{ELIMIT, ELOGOFF, ENOCODE, ENOMETHOD, EOVERCROWDED, EREQUEST, RpcError};
 use crate::protocol::{AfterReply, IncomingRequest, OutgoingReply, ReplyToken, ServerSide};
 use crate::service::MethodDescriptor;
-use crate::socket::{Overcrowded, Socket};
+use crate::socket::{FailOnUnwind, Overcrowded, Socket};
 use crate::span::{self, Point, Span};
 use crate::transport::Endpoint;
 use crate::user_fields::UserFields;
@@ -86,6 +86,7 @@ fn serve_page(
     request: IncomingRequest,
 ) {
     let Some(asked) = request.page else { return without_a_question(socket) };
+    let _guard = FailOnUnwind(socket);
     let reply = builtin::serve(page, &page_context(socket, server, &identity(server, socket)), &asked);
     answer_with_page(socket, origin, request.token, reply);
 }
@@ -99,6 +100,7 @@ fn serve_help(
     request: IncomingRequest,
 ) {
     let Some(asked) = request.page else { return without_a_question(socket) };
+    let _guard = FailOnUnwind(socket);
     let local = identity(server, socket);
     let context = page_context(socket, server, &local);
     if context.may_read(&asked).is_ok() {

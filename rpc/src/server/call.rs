@@ -260,7 +260,11 @@ impl ServerCall {
             self.socket.set_failed(RpcError::new(ECLOSE, "The service closed the connection"));
             AfterReply::Close
         } else {
-            self.send(token, outcome)
+            // What makes the bytes may be the user's; a panic of it must not keep the server from ever being joined.
+            catch_unwind(AssertUnwindSafe(|| self.send(token, outcome))).unwrap_or_else(|_| {
+                self.socket.set_failed(RpcError::internal("The answer cannot be written: a panic"));
+                AfterReply::Close
+            })
         };
         match (self.tail.take(), outcome) {
             (Some(tail), Ok(_)) => return tail.begin(after),

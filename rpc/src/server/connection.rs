@@ -10,7 +10,7 @@ use super::state::ServerState;
 use super::tail::TailState;
 use crate::error::{EREQUEST, RpcError};
 use crate::protocol::{Frame, Protocol, Role, ServerSide};
-use crate::socket::{Message, Socket, SocketOwner, lock};
+use crate::socket::{FailOnUnwind, Message, Socket, SocketOwner, lock};
 use crate::span::{Point, Span};
 
 /// What a server keeps for each connection.
@@ -57,7 +57,11 @@ impl SocketOwner for ServerConnection {
         let protocol = socket.protocol_of(&message).name();
         let chosen = Span::choose();
         let size = message.frame.bytes.len();
-        match side.read_request(message.frame, &self.routes()) {
+        let read = {
+            let _guard = FailOnUnwind(socket);
+            side.read_request(message.frame, &self.routes())
+        };
+        match read {
             Ok(request) => {
                 let origin = Origin { side, received: message.received, is_serial: message.is_serial };
                 let upstream = request.info.trace.as_deref().copied();
@@ -85,6 +89,12 @@ impl SocketOwner for ServerConnection {
     }
 
     fn body_ended(&self, _: &Arc<Socket>, _: bool) {}
+
+    fn peer_closed(&self, _: &Arc<Socket>) {
+        if let Some(tail) = self.tail() {
+            tail.tell_stopped();
+        }
+    }
 
     fn failed(&self, socket: &Arc<Socket>, _: &RpcError) {
         self.server.forget(socket.id());

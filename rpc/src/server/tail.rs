@@ -12,7 +12,7 @@ use iobuf::IoBuf;
 use super::admission;
 use super::connection::ServerConnection;
 use super::method::MethodId;
-use crate::error::{ECANCELED, EOVERCROWDED, RpcError};
+use crate::error::{ECANCELED, ELOGOFF, EOVERCROWDED, RpcError};
 use crate::protocol::AfterReply;
 use crate::socket::{Overcrowded, Socket, lock};
 use crate::starting;
@@ -68,7 +68,9 @@ impl Tail {
                     if let Some(error) = self.state.socket.error() {
                         return Err(error.clone());
                     }
-                    if waiting.len() > self.state.socket.limits().max_unwritten_bytes {
+                    let socket = &self.state.socket;
+                    // The second while `begin` empties what waits: it must come to an end.
+                    if waiting.len() > socket.limits().max_unwritten_bytes || socket.is_overcrowded() {
                         return Err(RpcError::new(EOVERCROWDED, "Too much was written before the reply"));
                     }
                     waiting.append_buf(bytes);
@@ -116,18 +118,26 @@ impl Tail {
             || matches!(lock(&self.state.inner).phase, Phase::Failed(_))
     }
 
-    /// Has `stopped` run once, in a bthread of its own, when the connection fails or this is dropped, whatever comes
-    /// first; at once if the connection has failed. A second one takes the place of the first.
+    /// Has `stopped` run once, in a bthread of its own, when this [is stopped](Self::is_stopped) or dropped, whatever
+    /// comes first; at once if it is stopped. A second one takes the place of the first.
     pub fn on_stopped(&self, stopped: impl FnOnce() + Send + 'static) {
-        lock(&self.state.inner).stopped = Some(Box::new(stopped));
-        if self.state.socket.error().is_some() {
+        let earlier = lock(&self.state.inner).stopped.replace(Box::new(stopped));
+        drop(earlier); // outside of the lock, as it is the user's
+        // After it is there: either whoever stops finds it, or we find the tail stopped.
+        if self.is_stopped() {
             self.state.tell_stopped();
         }
     }
 
-    /// Has the connection closed when the server stops, instead of the server waiting for the end of the answer.
+    /// Has the connection closed when the server stops, instead of the server waiting for the end of the answer; at once
+    /// if it is stopping.
     pub fn end_with_server(&self) {
         lock(&self.state.inner).ends_with_server = true;
+        let socket = &self.state.socket;
+        // After it is noted: either `stop` finds the note, or we find the server stopping.
+        if socket.owner::<ServerConnection>().server.is_stopping() {
+            socket.set_failed(RpcError::new(ELOGOFF, "Server is stopping"));
+        }
     }
 
     /// Has the connection closed behind what was written when this is dropped, so that the peer can tell that the answer
@@ -196,13 +206,15 @@ impl TailState {
     }
 
     /// The call was answered with an error, which is complete.
-    pub(super) fn cancel(&self, after: AfterReply) {
+    pub(super) fn cancel(self: &Arc<Self>, after: AfterReply) {
         lock(&self.inner).phase =
             Phase::Failed(RpcError::new(ECANCELED, "The call was answered with an error"));
         self.complete(after);
+        // The connection knows of its next tail from now on, and would not tell this one.
+        self.tell_stopped();
     }
 
-    /// The connection has failed.
+    /// Nobody takes the bytes any more.
     pub(super) fn tell_stopped(self: &Arc<Self>) {
         if lock(&self.inner).stopped.is_some() {
             starting::start(self.clone(), |tail| {

@@ -5,6 +5,7 @@
 //! events and the running of messages are each in a file of their own. Knows no wire format, and not whether it
 //! belongs to a server or a client.
 
+mod arrivals;
 mod clock;
 mod connect;
 mod dispatch;
@@ -69,14 +70,18 @@ pub(crate) trait SocketOwner: Any + Send + Sync {
     fn role(&self) -> Role;
 
     /// One message has arrived. At a server: in a bthread, which may block. At a client: in the reader, while it
-    /// reads, so that it must not block. No lock is held.
+    /// reads, so that it must not block, and with what the reader reads into locked.
     fn message(&self, socket: &Arc<Socket>, message: Message);
 
     /// Whether the body behind this head is wanted as it arrives. Must not block.
     fn wants_stream(&self, protocol: &'static dyn Protocol, head: &Frame) -> bool;
 
-    /// A body that was read as it arrived has ended; `is_followed`: bytes came behind it. Must not block.
-    fn body_ended(&self, socket: &Arc<Socket>, is_followed: bool);
+    /// A body that was read as it arrived has ended; `is_clean`: with its receiver still there, and no bytes behind it.
+    /// Must not block.
+    fn body_ended(&self, socket: &Arc<Socket>, is_clean: bool);
+
+    /// The peer sends nothing more, and an answer may be due or going on. Must not block.
+    fn peer_closed(&self, socket: &Arc<Socket>);
 
     /// The connection has failed; called once. Must not block. No lock is held.
     fn failed(&self, socket: &Arc<Socket>, error: &RpcError);
@@ -93,8 +98,8 @@ pub(crate) struct Message {
     pub(crate) began: Instant,
     /// Whoever answers says so with [`Socket::answered`].
     pub(crate) is_serial: bool,
-    /// Bytes came behind it.
-    pub(crate) is_followed: bool,
+    /// Nothing had come behind it when it was cut.
+    pub(crate) is_last: bool,
 }
 
 impl Socket {
@@ -280,12 +285,14 @@ impl fmt::Debug for Socket {
     }
 }
 
-/// Ends a connection whose reader panics, as nobody else would take over.
-struct FailOnUnwind<'a>(&'a Arc<Socket>);
+/// Ends a connection if whoever serves it panics, as nobody else would take over.
+pub(crate) struct FailOnUnwind<'a>(pub(crate) &'a Arc<Socket>);
 
 impl Drop for FailOnUnwind<'_> {
     fn drop(&mut self) {
-        self.0.set_failed(RpcError::new(EINTERNAL, "Nobody is there to serve the connection: a panic"));
+        if std::thread::panicking() {
+            self.0.set_failed(RpcError::new(EINTERNAL, "Nobody is there to serve the connection: a panic"));
+        }
     }
 }
 

@@ -12,12 +12,13 @@ use std::time::Instant;
 
 use iobuf::IoPortal;
 
-use super::dispatch::{self, Messages};
+use super::arrivals::Arrivals;
+use super::dispatch;
 use super::gate::Gate;
 use super::write::Overcrowded;
 use super::{FailOnUnwind, Message, Socket, clock, lock};
 use crate::body::{BodyPipe, Room};
-use crate::error::{ECLOSE, EEOF, RpcError};
+use crate::error::{ECLOSE, EEOF, EREQUEST, RpcError};
 use crate::messenger::{Cut, Messenger};
 use crate::protocol::{AfterReply, Protocol, Role, WireError};
 use crate::starting;
@@ -30,8 +31,6 @@ const READ_MIN: usize = 4096;
 const READ_MAX: usize = 512 << 10;
 /// Messages over which their size is averaged.
 const AVERAGED: usize = 10;
-/// Where there are two messages there are often more.
-const MESSAGES_EXPECTED: usize = 31;
 /// After so many bytes a reader lets other bthreads run.
 const TURN_BYTES_MAX: usize = 4 << 20;
 /// After so many messages a reader lets other bthreads run.
@@ -47,6 +46,12 @@ pub(super) struct Input {
     answered: Gate,
     /// The peer sends nothing more, but waits for an answer.
     peer_closed: AtomicBool,
+    /// Nothing more is read: the connection ends with the answer that is due.
+    ending: AtomicBool,
+    /// What [`Codec::expect`](crate::protocol::Codec::expect) is to be told before the next reply is cut,
+    hint: AtomicU64,
+    /// and whether there is such a thing.
+    has_hint: AtomicBool,
     /// The body that is arriving, see [`Stream::body`]: for those who end the connection.
     body: Mutex<Option<Arc<BodyPipe>>>,
     /// What has come so far.
@@ -96,6 +101,8 @@ enum CutUp {
     Held,
     /// The connection ends when what is queued to be written is written.
     Last,
+    /// A body that is streamed cannot be read to its end, and nothing behind it.
+    Lost(RpcError),
 }
 
 /// How a turn of reading ended.
@@ -126,6 +133,9 @@ impl Input {
             ends: AtomicBool::new(false),
             answered: Gate::new(),
             peer_closed: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
+            hint: AtomicU64::new(0),
+            has_hint: AtomicBool::new(false),
             body: Mutex::new(None),
             traffic: InTraffic::default(),
             protocol: AtomicU32::new(0),
@@ -176,10 +186,11 @@ impl Socket {
         self.readable_again(false);
     }
 
-    /// Tells the codec what reply comes next; on a connection whose reader is idle, as nothing is to be read before that
-    /// reply is asked for.
+    /// Tells the codec what reply comes next; before that reply is asked for, and after the one before it was cut. It is
+    /// only left for the reader, which may be at work still: its lock is not to be waited for.
     pub(crate) fn expect(&self, hint: u64) {
-        lock(&self.input.stream).messenger.expect(hint);
+        self.input.hint.store(hint, Ordering::Relaxed); // the next store publishes it
+        self.input.has_hint.store(true, Ordering::Release); // pairs with the load in `cut_all`
     }
 
     /// A message of a serial protocol is answered, and all of its answer is queued.
@@ -188,9 +199,12 @@ impl Socket {
             return self.close_when_written(); // the gate stays shut
         }
         let somebody_waits = self.input.answered.open();
-        // SeqCst pairs with the store in `read_turn`: of the two, the later one sees what the other did.
-        if self.input.peer_closed.load(Ordering::SeqCst) {
-            self.close_when_written();
+        // SeqCst pairs with the store in `end_behind_answer`: of the two, the later one sees what the other did.
+        if self.input.ending.load(Ordering::SeqCst) {
+            // A request that the reader has cut meanwhile has shut it again, and its answer comes here.
+            if self.input.answered.is_open() {
+                self.close_when_written();
+            }
         } else if somebody_waits {
             self.read_on();
         }
@@ -198,7 +212,7 @@ impl Socket {
 
     /// Whether the peer has said that it sends nothing more. It may have gone for good.
     pub(crate) fn is_peer_closed(&self) -> bool {
-        self.input.peer_closed.load(Ordering::SeqCst) // pairs with the store in `read_turn`
+        self.input.peer_closed.load(Ordering::SeqCst) // pairs with the store in `end_of_stream`
     }
 
     /// Whether bytes were read that are no message yet. No, while somebody is reading.
@@ -208,7 +222,7 @@ impl Socket {
 
     /// The reader.
     fn read(self: Arc<Self>) {
-        let bomb = FailOnUnwind(&self);
+        let guard = FailOnUnwind(&self);
         let mut arrivals = Arrivals::new(&self);
         loop {
             // Acquire pairs with the fetch_add of the events that are taken care of now.
@@ -228,8 +242,8 @@ impl Socket {
                 }
             }
         }
-        std::mem::forget(bomb);
-        dispatch::run(&self, arrivals.messages);
+        drop(guard);
+        dispatch::run(&self, arrivals.rest());
     }
 
     /// Reads and cuts until there is nothing more or enough.
@@ -237,7 +251,8 @@ impl Socket {
         let mut stream = lock(&self.input.stream);
         let stream = &mut *stream;
         let (mut bytes, mut messages) = (0, 0);
-        if stream.is_over {
+        // What is left of a connection that has failed asks for answers that nobody would get.
+        if stream.is_over || self.error().is_some() {
             return Turn::Dry;
         }
         if stream.is_held {
@@ -245,6 +260,7 @@ impl Socket {
                 Ok((_, CutUp::Whole)) => {}
                 Ok((_, CutUp::Held)) => return Turn::Dry,
                 Ok((_, CutUp::Last)) => return self.last_turn(stream),
+                Ok((_, CutUp::Lost(error))) => return self.lose_body(stream, &error),
                 Err(error) => return Turn::Over(error),
             }
         }
@@ -271,6 +287,7 @@ impl Socket {
                 Ok((cut, CutUp::Whole)) => messages += cut,
                 Ok((_, CutUp::Held)) => return Turn::Dry,
                 Ok((_, CutUp::Last)) => return self.last_turn(stream),
+                Ok((_, CutUp::Lost(error))) => return self.lose_body(stream, &error),
                 Err(error) => return Turn::Over(error),
             }
             // Acquire pairs with the store in `readable_again`.
@@ -297,23 +314,39 @@ impl Socket {
         Turn::Dry
     }
 
+    /// The answer to what was read is what the connection ends with: it may have begun, so that nothing goes ahead of it.
+    fn lose_body(self: &Arc<Self>, stream: &mut Stream, error: &RpcError) -> Turn {
+        stream.body = None;
+        self.input.fail_body(error);
+        self.end_behind_answer(stream);
+        Turn::Dry
+    }
+
+    /// Reads nothing more, and closes the connection behind the answer that is due, if one is.
+    fn end_behind_answer(self: &Arc<Self>, stream: &mut Stream) {
+        stream.is_over = true;
+        self.input.traffic.partial_since.store(0, Ordering::Relaxed); // nobody is waited for
+        self.input.ending.store(true, Ordering::SeqCst); // pairs with the load in `answered`
+        if self.input.answered.is_open() {
+            self.close_when_written();
+        }
+    }
+
     /// The peer sends nothing more. One that waits for its answer gets it.
     fn end_of_stream(self: &Arc<Self>, stream: &mut Stream, arrivals: &mut Arrivals<'_>) -> Turn {
         if let Err(error) = stream.cut_last(arrivals) {
             return Turn::Over(RpcError::new(EEOF, format!("Got EOF of {self}: {error}")));
         }
         let eof = RpcError::new(EEOF, format!("Got EOF of {self}"));
-        stream.is_over = true;
         self.input.fail_body(&eof); // unless it has ended
-        self.input.peer_closed.store(true, Ordering::SeqCst); // pairs with the load in `answered`
-        if !self.input.answered.is_open() {
-            return Turn::Dry;
+        self.input.peer_closed.store(true, Ordering::SeqCst); // pairs with the load in `is_peer_closed`
+        if !stream.is_serial {
+            stream.is_over = true;
+            return Turn::Over(eof);
         }
-        if stream.is_serial {
-            self.close_when_written();
-            return Turn::Dry;
-        }
-        Turn::Over(eof)
+        self.end_behind_answer(stream);
+        self.owner.peer_closed(self);
+        Turn::Dry
     }
 }
 
@@ -327,13 +360,19 @@ impl Stream {
     fn cut_all(&mut self, arrivals: &mut Arrivals<'_>) -> Result<(usize, CutUp), RpcError> {
         let received = Instant::now();
         let mut count = 0;
+        let input = &arrivals.socket.input;
+        // Acquire pairs with the store in `expect`. Nobody leaves another one before the reply to this one is cut.
+        if input.has_hint.load(Ordering::Acquire) {
+            input.has_hint.store(false, Ordering::Relaxed);
+            self.messenger.expect(input.hint.load(Ordering::Relaxed));
+        }
         let cut_up = loop {
             if let Some(body) = &self.body {
                 match body.room() {
                     Room::Some => {}
                     Room::None => break CutUp::Held,
                     Room::Discarding => {
-                        return Err(RpcError::new(ECLOSE, "A long body came that nobody reads"));
+                        break CutUp::Lost(RpcError::new(ECLOSE, "A long body came that nobody reads"));
                     }
                 }
             } else if self.portal.is_empty() && !self.messenger.is_behind_head() {
@@ -346,6 +385,9 @@ impl Stream {
             let before = self.portal.len();
             let cut = self.messenger.cut(&mut self.portal);
             let output = self.messenger.take_output();
+            if let (Err(error), Some(_), Role::Server) = (&cut, &self.body, arrivals.socket.owner.role()) {
+                break CutUp::Lost(RpcError::new(EREQUEST, error.to_string()));
+            }
             let has_output = output.is_some();
             if let Some(output) = output {
                 let _ = arrivals.socket.write(output, Overcrowded::Ignore); // it fails by itself
@@ -384,9 +426,8 @@ impl Stream {
                 self.is_gathering = false;
                 let size = before.saturating_sub(self.portal.len());
                 self.message_size = (self.message_size * (AVERAGED - 1) + size) / AVERAGED;
-                let is_followed = !self.portal.is_empty();
-                let message = Message { protocol, frame, received, began, is_serial, is_followed };
-                self.pass_on(message, arrivals);
+                let is_last = self.portal.is_empty();
+                self.pass_on(Message { protocol, frame, received, began, is_serial, is_last }, arrivals);
                 true
             }
             Cut::Head(protocol, mut frame, is_serial) => {
@@ -395,11 +436,14 @@ impl Stream {
                 if is_streamed {
                     let (pipe, reader) = BodyPipe::new(socket);
                     *lock(&socket.input.body) = Some(pipe.clone());
+                    // Who makes it fail says so before looking for the body, so that one of us two sees the other.
+                    if let Some(error) = socket.error() {
+                        socket.input.fail_body(error);
+                    }
                     self.body = Some(pipe);
                     frame.body = Some(reader);
                     self.messenger.stream();
-                    let is_followed = false; // what comes behind the head is the body
-                    let message = Message { protocol, frame, received, began, is_serial, is_followed };
+                    let message = Message { protocol, frame, received, began, is_serial, is_last: false };
                     self.pass_on(message, arrivals);
                 } else {
                     self.messenger.gather(frame);
@@ -419,15 +463,11 @@ impl Stream {
             }
             Cut::End => {
                 drop(lock(&arrivals.socket.input.body).take());
-                let body = self.body.take();
-                if let Some(body) = &body {
-                    body.came_whole();
-                }
-                // Before its receiver sees the end: he may call again at once, and finds the connection free.
-                arrivals.socket.owner.body_ended(arrivals.socket, !self.portal.is_empty());
-                if let Some(body) = body {
-                    body.end(Ok(()));
-                }
+                let Some(body) = self.body.take() else { return false };
+                let is_clean = body.is_whole() && self.portal.is_empty();
+                // Before the receiver is told: it may call again at once, and finds the connection in the pool.
+                arrivals.socket.owner.body_ended(arrivals.socket, is_clean);
+                body.end(Ok(()));
                 false
             }
         }
@@ -459,35 +499,5 @@ impl Stream {
             traffic.partial_from.store(traffic.bytes.load(Ordering::Relaxed), Ordering::Relaxed);
             traffic.partial_since.store(now, Ordering::Relaxed);
         }
-    }
-}
-
-/// The messages of a turn on their way to their owner.
-struct Arrivals<'a> {
-    socket: &'a Arc<Socket>,
-    in_place: bool,
-    /// Not handled yet.
-    messages: Messages,
-}
-
-impl<'a> Arrivals<'a> {
-    fn new(socket: &'a Arc<Socket>) -> Self {
-        Arrivals { socket, in_place: socket.owner.role() == Role::Client, messages: Messages::new() }
-    }
-
-    fn add(&mut self, message: Message) {
-        if self.in_place {
-            self.socket.owner.message(self.socket, message);
-        } else {
-            if self.messages.len() == 1 {
-                self.messages.reserve(MESSAGES_EXPECTED);
-            }
-            self.messages.push(message);
-        }
-    }
-
-    /// The reader has more to read, so that others have to run them.
-    fn run_elsewhere(&mut self) {
-        dispatch::run_elsewhere(self.socket, std::mem::take(&mut self.messages));
     }
 }

@@ -4,7 +4,7 @@
 //! must never hold up a connection.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::{Duration, Instant};
 
 use super::{SOCKETS, Socket, clock, lock};
@@ -104,7 +104,9 @@ static WATCHING: AtomicBool = AtomicBool::new(false);
 
 /// Sees that somebody watches, now that there is one more connection.
 pub(super) fn start() {
-    // SeqCst pairs with the end of `watch`: either it sees the connection, or we see that it has gone.
+    // SeqCst pairs with the end of `watch`: either it sees the connection, or we see that it has gone. The fences, as
+    // the number of connections is counted relaxed.
+    fence(Ordering::SeqCst);
     if !WATCHING.swap(true, Ordering::SeqCst)
         && bthread::Builder::new().name("rpc_watch").spawn(watch).is_err()
     {
@@ -126,6 +128,7 @@ fn watch() {
         }
         if SOCKETS.is_empty() {
             WATCHING.store(false, Ordering::SeqCst); // pairs with `start`
+            fence(Ordering::SeqCst); // as there
             if SOCKETS.is_empty() || WATCHING.swap(true, Ordering::SeqCst) {
                 return;
             }

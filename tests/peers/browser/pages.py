@@ -14,6 +14,12 @@ HTML_PAGES = {
     "/blocked": ("blocked", []),
     "/ids": ("ids", []),
     "/sockets": ("sockets", []),
+    "/threads": ("threads", ["Thread "]),
+    "/dir": ("dir", ["browser"]),
+    "/bthreads/all?st=1": ("bthreads", ["rpc_watch"]),
+    "/fibers?group=stack": ("fibers by stack", []),
+    "/hotspots/history": ("cpu, the last hour", []),
+    "/rpcz/stats": ("rpcz", ["spans"]),
     "/memory": ("memory", []),
     "/vlog": ("vlog", []),
     "/hotspots/cpu": ("cpu", []),
@@ -34,18 +40,11 @@ TEXT_PAGES = {
     "/brpc_metrics": ["# TYPE process_memory_resident gauge"],
 }
 
+# What the page with all others links to and is opened by other tests or has its entry above.
+ALL_PAGES = {path.split("?")[0] for path in (*HTML_PAGES, *TEXT_PAGES)}
+
 # The tabs of every page.
 TABS = ["status", "vars", "connections", "flags", "rpcz", "fibers", "blocked", "cpu", "heap", "contention", "more"]
-
-# Pages whose pictures lie in docs/images.
-PICTURES = {
-    "status": "/status",
-    "vars": "/vars",
-    "flags": "/flags",
-    "connections": "/connections",
-    "rpcz": "/rpcz",
-    "flame": "/hotspots/cpu",
-}
 
 HEADING = "main h1"
 TAB = "header nav a"

@@ -1,6 +1,6 @@
 """Opens every debug page of a server under load in a headless Chromium, and uses them as a person does.
 
-    suite.py --server COMMAND | --at HOST:PORT [--pictures FOLDER] [--only NAME,NAME]
+    suite.py --server COMMAND | --at HOST:PORT [--only NAME,NAME]
 
 Each `test_` function is one test. Beside what each checks itself, no test may leave an error in the browser's console,
 or have asked any other host for anything.
@@ -48,8 +48,8 @@ return false;
 class Session:
     """What every test is given."""
 
-    def __init__(self, browser, server, load, checks, pictures):
-        self.browser, self.server, self.load, self.checks, self.pictures = browser, server, load, checks, pictures
+    def __init__(self, browser, server, load, checks):
+        self.browser, self.server, self.load, self.checks = browser, server, load, checks
         # Texts of console messages that a test asks for by what it does.
         # The suite reads canvases to see that something is drawn.
         self.expected_messages = ["willReadFrequently"]
@@ -63,11 +63,6 @@ class Session:
     def has_run(self):
         """Whether a payload has run in the page."""
         return self.browser.run("return window.pwned === 1")
-
-    def picture(self, name):
-        if self.pictures:
-            os.makedirs(self.pictures, exist_ok=True)
-            self.browser.screenshot(os.path.join(self.pictures, f"{name}.png"))
 
     def finish(self, name):
         """The checks after every test."""
@@ -112,6 +107,15 @@ def test_text_pages(session):
         session.checks.that(not missing, f"{path}: shows {missing}", text[:1000])
 
 
+def test_no_page_is_left_out(session):
+    session.go("/index?as_more")
+    linked = {urllib.parse.urlsplit(address).path for address in session.browser.run(
+        "return [...document.querySelectorAll('header nav a, main a')].map(link => link.href)"
+    )}
+    left_out = linked - pages.ALL_PAGES - {"/index"}
+    session.checks.that(len(linked) > 20 and not left_out, "every page that is linked is opened by this suite", left_out)
+
+
 def test_tabs_lead_to_their_pages(session):
     session.go("/")
     for name in pages.TABS:
@@ -137,7 +141,6 @@ def test_status_draws_charts(session):
         return max(polled.values(), default=0) >= 2
 
     browser.wait(polls, "a chart to ask again for its series")
-    session.picture("status")
 
 
 def test_status_counts(session):
@@ -170,7 +173,6 @@ def test_vars_search_and_chart(session):
     row = browser.one(pages.VARIABLE, "process_memory_resident")
     browser.run("arguments[0].querySelector('summary').click()", row.as_argument())
     browser.wait(lambda: session.is_drawn(row), "the chart of process_memory_resident")
-    session.picture("vars")
     session.go("/vars/process_cpu*?expand")
     for element in browser.all(pages.VARIABLE):
         browser.wait(lambda element=element: session.is_drawn(element), f"a chart: {element.text[:60]!r}")
@@ -180,7 +182,6 @@ def test_flag_is_set_through_its_form(session):
     browser, checks = session.browser, session.checks
     name = "max_shown_connections"
     session.go("/flags")
-    session.picture("flags")
     browser.one(pages.FLAGS_FILTER).type("max_shown")
     shown = browser.wait(
         lambda: (rows := [row for row in browser.all(pages.FLAG_ROWS) if row.is_shown]) and len(rows) < 5 and rows,
@@ -213,7 +214,6 @@ def test_flag_is_set_through_its_form(session):
 def test_connections(session):
     browser, checks = session.browser, session.checks
     session.go("/connections")
-    session.picture("connections")
     rows = browser.all("main table tbody tr")
     checks.that(len(rows) >= 4, "/connections: a row for each connection of the load", len(rows))
     browser.one("main table a[href*='/sockets/']").click()
@@ -231,7 +231,6 @@ def test_rpcz(session):
     browser.wait(
         lambda: session.go("/rpcz") or browser.all(pages.RPCZ_TRACE), "a traced call to be listed"
     )
-    session.picture("rpcz")
     # The slow calls of the load take 20 ms.
     field = browser.one(pages.RPCZ_SEARCH)
     field.clear()
@@ -259,7 +258,6 @@ def test_flame_graph_zooms(session):
     session.go("/hotspots/cpu?seconds=2")
     browser.one(pages.FLAME, seconds=60)
     frames = browser.wait(lambda: browser.all(pages.FLAME_FRAME), "frames in the flame graph", 60)
-    session.picture("flame")
     checks.that(len(frames) > 5, "/hotspots/cpu: the flame graph has frames", len(frames))
     widths = "return [...document.querySelectorAll(arguments[0])].map(e => Math.round(e.getBoundingClientRect().width))"
     before = browser.run(widths, pages.FLAME_FRAME)
@@ -344,7 +342,6 @@ def test_policy_forbids_foreign_code(session):
 
 def main():
     options = parser("The debug pages in a browser")
-    options.add_argument("--pictures", help="folder for pictures of the main pages")
     options.add_argument("--only", help="names of tests, without test_, with commas between")
     options = options.parse_args()
     only = options.only.split(",") if options.only else []
@@ -359,7 +356,7 @@ def main():
         browser.console(), browser.requests()
         for name, test in tests:
             print(f"-- {name}", flush=True)
-            session = Session(browser, server, load, checks, options.pictures)
+            session = Session(browser, server, load, checks)
             try:
                 test(session)
             except Exception:

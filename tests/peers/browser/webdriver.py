@@ -123,6 +123,12 @@ class Browser:
         """The value that the body of a JavaScript function returns. Works under a page's content-security policy."""
         return self._do("POST", "execute/sync", {"script": script, "args": list(args)})
 
+    def prefer_dark(self):
+        """From now on pages are asked for their dark form."""
+        features = [{"name": "prefers-color-scheme", "value": "dark"}]
+        command = {"cmd": "Emulation.setEmulatedMedia", "params": {"features": features}}
+        self._do("POST", "goog/cdp/execute", command)
+
     def screenshot(self, path):
         with open(path, "wb") as file:
             file.write(base64.b64decode(self._do("GET", "screenshot")))

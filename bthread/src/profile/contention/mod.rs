@@ -119,6 +119,7 @@ impl Session {
         let mut state = state();
         waiting::switch_off();
         let mut run = state.run.take().expect("a session's run goes with the session");
+        std::mem::forget(self); // the next run is not its own
         run.drain();
         run.end_interval();
         run.settle(true);

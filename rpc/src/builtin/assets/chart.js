@@ -6,10 +6,25 @@
   const LEFT = 46, RIGHT = 8, TOP = 14, BOTTOM = 18;
   // Where days, hours, minutes and seconds begin in a history of 174 points.
   const PARTS = [[0, "days"], [30, "hours"], [54, "minutes"], [114, "seconds"]];
+  // How far to the right each part begins, and the end: what is recent has the most room.
+  const POINTS = 174, BEGINS = [0, 0.1, 0.2, 0.45, 1];
   const charts = new Set();
 
   function colours(count) {
     return Array.from({ length: count }, (_, index) => page.colour("c" + (index % 6)));
+  }
+
+  // Where a point stands, as a share of the width.
+  function share(at) {
+    const part = PARTS.findLastIndex((one) => one[0] <= at);
+    const first = PARTS[part][0], next = part + 1 < PARTS.length ? PARTS[part + 1][0] : POINTS - 1;
+    return BEGINS[part] + ((at - first) / (next - first)) * (BEGINS[part + 1] - BEGINS[part]);
+  }
+
+  // The distance of the lines behind a chart: 1, 2 or 5 times a power of ten, so that some four fit in.
+  function distance(range) {
+    const rough = range / 4, power = 10 ** Math.floor(Math.log10(rough));
+    return power * ([1, 2, 5, 10].find((step) => step * power >= rough * 0.999));
   }
 
   class Chart {
@@ -63,9 +78,14 @@
       const firstX = Math.min(...xs), lastX = Math.max(...xs);
       let low = Math.min(0, ...ys), high = Math.max(0, ...ys);
       if (high === low) high = low + 1;
+      const step = distance(high - low);
+      low = Math.floor(low / step) * step;
+      high = Math.ceil(high / step) * step;
+      const isHistory = !this.isCdf && lastX === POINTS - 1;
+      const part = isHistory ? share : (value) => (value - firstX) / Math.max(1, lastX - firstX);
       return {
-        low, high, firstX, lastX,
-        x: (value) => LEFT + ((value - firstX) / Math.max(1, lastX - firstX)) * (width - LEFT - RIGHT),
+        low, high, step, firstX, lastX,
+        x: (value) => LEFT + part(value) * (width - LEFT - RIGHT),
         y: (value) => TOP + (1 - (value - low) / (high - low)) * (height - TOP - BOTTOM),
       };
     }
@@ -80,8 +100,8 @@
       pen.fillStyle = page.colour("dim");
       pen.textAlign = "right";
       pen.textBaseline = "middle";
-      for (let step = 0; step <= 3; step++) {
-        const value = scale.low + ((scale.high - scale.low) * step) / 3;
+      for (let line = 0; line <= Math.round((scale.high - scale.low) / scale.step); line++) {
+        const value = scale.low + line * scale.step;
         const y = Math.round(scale.y(value)) + 0.5;
         pen.beginPath(); pen.moveTo(LEFT, y); pen.lineTo(width - RIGHT, y); pen.stroke();
         pen.fillText(page.short(value), LEFT - 6, y);
@@ -121,9 +141,8 @@
       if (!first || !first.data.length) return;
       const box = this.canvas.getBoundingClientRect();
       const scale = this.scale(box.width, box.height);
-      const share = (event.clientX - box.left - LEFT) / Math.max(1, box.width - LEFT - RIGHT);
-      const wanted = scale.firstX + share * (scale.lastX - scale.firstX);
-      const near = first.data.reduce((best, point) => (Math.abs(point[0] - wanted) < Math.abs(best[0] - wanted) ? point : best));
+      const far = (point) => Math.abs(scale.x(point[0]) - (event.clientX - box.left));
+      const near = first.data.reduce((best, point) => (far(point) < far(best) ? point : best));
       this.at = near[0];
       const values = this.lines.map((line) => {
         const point = line.data.find((point) => point[0] === this.at);
