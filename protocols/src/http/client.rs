@@ -82,7 +82,7 @@ impl ClientSide for Http {
             None => body,
             Some(coding) if coding.as_bytes().eq_ignore_ascii_case(b"gzip") => {
                 gzip::inflate(&body, INFLATED_MAX)
-                    .map_err(|error| RpcError::new(ERESPONSE, error.text().to_owned()))?
+                    .map_err(|error| RpcError::new(ERESPONSE, error.text()))?
             }
             Some(coding) => {
                 let text = format!("A response in Content-Encoding {coding:?}");
