@@ -96,7 +96,7 @@ fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     }
     watch_quit_signals()?;
     let _counters: Vec<_> = (0..options.counters)
-        .map(|n| Adder::<i64>::new().expose(&format!("http_server_counter_{n}")))
+        .map(|n| Adder::<i64>::new().expose(&format!("http_server_extra_{n}")))
         .collect::<Result<_, _>>()?;
     let mut pages = PageOptions::new();
     if options.open_pages {

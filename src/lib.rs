@@ -75,6 +75,62 @@
 //! }
 //! ```
 //!
+//! # HTTP
+//!
+//! The same service answers JSON on the same port, with nothing to be done for it:
+//! `curl -d '{"message":"hello"}' http://127.0.0.1:8000/EchoService/Echo`. Plain HTTP is a service of paths and functions
+//! ([`http::HttpService`]); bodies may go on after the call, server-sent events among them, and channels fetch
+//! ([`http::Fetch`]):
+//!
+//! ```no_run
+//! use bobbin::http::{Event, Fetch, HttpCall, HttpService, Request, Response};
+//! use bobbin::{Channel, Error, IoBuf, Server, bthread};
+//!
+//! fn main() -> Result<(), Error> {
+//!     let site = HttpService::new("Site")
+//!         .get("/hello", |_| "hello\n")
+//!         .post("/echo", |request: Request<IoBuf>| Response::new(request.into_body()))
+//!         .route_with_call("/clock", |call, _| {
+//!             let Some(events) = call.event_stream() else { return };
+//!             bthread::spawn(move || {
+//!                 while events.send(&Event::new("tick")).is_ok() {
+//!                     bthread::sleep(std::time::Duration::from_secs(1));
+//!                 }
+//!             });
+//!         });
+//!     let _server = Server::builder().add(site).start("127.0.0.1:8000")?;
+//!
+//!     let channel = Channel::builder().protocol("http").connect("127.0.0.1:8000")?;
+//!     let response = channel.fetch(Request::get("/hello").body(IoBuf::new()).expect("a path"))?;
+//!     println!("{} {:?}", response.status(), response.body().to_vec());
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Seeing inside
+//!
+//! A server shows itself at brpc's paths on its port: `/status`, `/vars`, `/flags`, `/connections`, `/rpcz`, `/fibers`,
+//! `/hotspots/cpu`, `/metrics` and more; `/` lists them. By default this machine alone sees them and changes flags through
+//! them. [`PageOptions`] opens them or sets a token for changes, and
+//! [`internal_port`](rpc::ServerBuilder::internal_port) puts them on a port of their own. A process that only calls has
+//! them with [`start_dummy_server_at`].
+//!
+//! Programs add variables of their own, and take settings from the command line:
+//!
+//! ```
+//! use bobbin::bvar::{Adder, Variable};
+//!
+//! bobbin::register_flags();
+//! let rest = bobbin::bvar::flag::parse_args(["-enable_rpcz=false", "file"])?; // of std::env::args().skip(1)
+//! assert_eq!(rest, ["file"]);
+//!
+//! let orders = Adder::<i64>::new().expose("shop_orders")?; // at /vars/shop_orders and /metrics
+//! orders.add(1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`profile`] has the profilers as functions.
+//!
 //! # Answering later
 //!
 //! A handler that has its answer from elsewhere need not wait for it: it keeps the [`Responder`], and any thread may

@@ -55,6 +55,8 @@ use rpc::protocol::{ClientSide, Codec, ConnectionType, Protocol, Role, ServerSid
 
 use codec::{Lenience, RequestCodec, ResponseCodec};
 
+pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+
 pub use call::HttpCall;
 pub use event_stream::{Event, EventStream};
 pub use fetch::{Fetch, ResponseBody};

@@ -5,10 +5,11 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bthread::sync::OnceLock;
 use bvar::{Adder, LatencyRecorder, LatencySnapshot, LatencyUnit};
 
 use super::options::ServiceOptions;
@@ -84,7 +85,7 @@ pub(crate) struct Method {
     pub(crate) options: Arc<ServiceOptions>,
     /// The paths that were mapped to it.
     pub(crate) paths: Vec<String>,
-    /// Whether its request message has fields; looked up when somebody asks.
+    /// Whether its request message has fields; looked up when somebody asks, who may wait for the descriptors.
     takes_message: OnceLock<bool>,
     service_name: &'static str,
 }

@@ -27,6 +27,7 @@ pub(super) struct Variables {
 impl Variables {
     pub(super) fn expose(server: &Arc<ServerState>) -> Self {
         SERVERS.fetch_add(1, Ordering::Relaxed); // a statistic
+        bthread::expose_variables(); // again: by now a runtime runs, which has its own
         let mut variables =
             Variables { prefix: server.variables(), server: Arc::downgrade(server), shown: Vec::new() };
         variables.add_server(server);

@@ -20,7 +20,7 @@ from webdriver import Browser  # noqa: E402
 
 WIDTH, HEIGHT = 1280, 860
 # Seconds of the charts that are filled before the first picture.
-WARM_SECONDS = 55
+WARM_SECONDS = 70
 LIGHT_LOADS = 3
 SLEEPERS = 16
 SLEEP_US = (2_000, 250_000)

@@ -167,7 +167,6 @@ FLAGS = {
     "http_max_error_length": "a constant: as large as brpc's default",
     "http_header_of_user_ip": "a handler reads the headers itself",
     "request_id_header": "a constant: brpc's default",
-    "use_http_error_code": "always so",
     "pb_enum_as_number": "given with a service: JsonOptions",
     "json2pb_max_recursion_depth": "depth costs no stack",
     "max_profiles_kept": "a constant: as large as brpc's default",
