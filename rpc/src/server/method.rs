@@ -251,7 +251,9 @@ impl MethodTable {
             if let Some(global) = self.find_global(path) {
                 return Ok(global);
             }
-            let any = methods.values().min().filter(|_| self.has_pages).ok_or(NoRoute::Method)?;
+            // As brpc: whoever spells the package is a program rather than a person.
+            let helps = self.has_pages && !first.contains('.');
+            let any = methods.values().min().filter(|_| helps).ok_or(NoRoute::Method)?;
             let target = Target::NoMethod(MethodId(*any));
             return Ok(PathMatch { target, unresolved: tidy(second) });
         }
@@ -576,6 +578,7 @@ pub(crate) mod tests {
             ("/Echo/Echo", "a.Echo.Echo "),
             ("/Echo", "help "),
             ("/Echo/Nothing/x", "help Nothing"),
+            ("/a.Echo/Nothing", "Method"),
             ("/Nobody", "Service"),
         ] {
             assert_eq!(by_path(&table, path), expected, "{path}");
