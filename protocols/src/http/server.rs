@@ -98,14 +98,15 @@ impl ServerSide for Http {
         match reply.outcome {
             Ok(message) => {
                 let type_set = state.response().and_then(|parts| parts.headers.get(CONTENT_TYPE));
+                let plain_type =
+                    || type_set.map(|value| value.as_bytes()).or(state.type_of_body.map(str::as_bytes));
                 if state.progressive.is_some() || !reply.attachment.is_empty() {
-                    let content_type = type_set.map(|value| value.as_bytes());
-                    return write_body(&state, content_type, reply.attachment, out);
+                    return write_body(&state, plain_type(), reply.attachment, out);
                 }
                 let mut wire = IoBuf::new();
                 message.append_to(&mut wire);
                 let Some(method) = reply.method.filter(|method| has_response(method, &wire)) else {
-                    return write_body(&state, type_set.map(|value| value.as_bytes()), wire, out);
+                    return write_body(&state, plain_type(), wire, out);
                 };
                 let content = match type_set {
                     Some(value) => Content::of(value.as_bytes()),

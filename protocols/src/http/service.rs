@@ -17,7 +17,32 @@ pub trait IntoResponse {
     /// # Errors
     /// As the handler has it; answered as the errors of all services are.
     fn into_response(self) -> Result<Response<IoBuf>, RpcError>;
+
+    /// The same, without the fields of a response where there are none to choose.
+    ///
+    /// # Errors
+    /// As [`into_response`](Self::into_response).
+    #[doc(hidden)]
+    fn into_answer(self) -> Result<Answer, RpcError>
+    where
+        Self: Sized,
+    {
+        self.into_response().map(Answer::Response)
+    }
 }
+
+/// What a handler has answered.
+#[doc(hidden)]
+#[derive(Debug)]
+pub enum Answer {
+    /// Status 200 and a plain text.
+    Text(IoBuf),
+    /// Anything.
+    Response(Response<IoBuf>),
+}
+
+/// The type of plain texts.
+const TEXT: &str = "text/plain; charset=utf-8";
 
 impl<B: Into<IoBuf>> IntoResponse for Response<B> {
     fn into_response(self) -> Result<Response<IoBuf>, RpcError> {
@@ -37,12 +62,20 @@ impl IntoResponse for String {
     fn into_response(self) -> Result<Response<IoBuf>, RpcError> {
         Ok(plain(self.into()))
     }
+
+    fn into_answer(self) -> Result<Answer, RpcError> {
+        Ok(Answer::Text(self.into()))
+    }
 }
 
 /// Status 200 and the text as `text/plain; charset=utf-8`.
 impl IntoResponse for &'static str {
     fn into_response(self) -> Result<Response<IoBuf>, RpcError> {
         Ok(plain(self.into()))
+    }
+
+    fn into_answer(self) -> Result<Answer, RpcError> {
+        Ok(Answer::Text(self.into()))
     }
 }
 
@@ -59,16 +92,19 @@ impl<T: IntoResponse> IntoResponse for Result<T, RpcError> {
     fn into_response(self) -> Result<Response<IoBuf>, RpcError> {
         self?.into_response()
     }
+
+    fn into_answer(self) -> Result<Answer, RpcError> {
+        self?.into_answer()
+    }
 }
 
 fn plain(body: IoBuf) -> Response<IoBuf> {
     let mut response = Response::new(body);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(TEXT));
     response
 }
 
-type Handler =
-    Box<dyn Fn(&mut ServerCall, Request<IoBuf>) -> Result<Response<IoBuf>, RpcError> + Send + Sync>;
+type Handler = Box<dyn Fn(&mut ServerCall, Request<IoBuf>) -> Result<Answer, RpcError> + Send + Sync>;
 
 /// One path and what is done for it.
 struct Route {
@@ -126,7 +162,7 @@ impl HttpService {
         path: &str,
         handler: impl Fn(Request<IoBuf>) -> R + Send + Sync + 'static,
     ) -> Self {
-        self.with(None, path, Box::new(move |_, request| handler(request).into_response()))
+        self.with(None, path, Box::new(move |_, request| handler(request).into_answer()))
     }
 
     /// Has the requests of one verb for a path answered by `handler`.
@@ -137,7 +173,7 @@ impl HttpService {
         path: &str,
         handler: impl Fn(Request<IoBuf>) -> R + Send + Sync + 'static,
     ) -> Self {
-        self.with(Some(verb), path, Box::new(move |_, request| handler(request).into_response()))
+        self.with(Some(verb), path, Box::new(move |_, request| handler(request).into_answer()))
     }
 
     /// As [`route_for`](Self::route_for) GET.
@@ -188,7 +224,7 @@ impl HttpService {
         path: &str,
         handler: impl Fn(&mut ServerCall, Request<IoBuf>) -> R + Send + Sync + 'static,
     ) -> Self {
-        self.with(None, path, Box::new(move |call, request| handler(call, request).into_response()))
+        self.with(None, path, Box::new(move |call, request| handler(call, request).into_answer()))
     }
 
     /// A verb that a path has already is answered by the handler that came last.
@@ -296,14 +332,15 @@ impl Service for HttpService {
             return call.fail(RpcError::new(ENOMETHOD, "This service speaks HTTP alone"));
         };
         let response = match route.handler(&state.head.method) {
-            None => Ok(route.without_handler(&state.head.method)),
+            None => Ok(Answer::Response(route.without_handler(&state.head.method))),
             Some(handler) => {
                 let request = Request::from_parts(state.take_parts(), body);
                 handler(&mut call, request)
             }
         };
         match response {
-            Ok(response) => succeed(call, response),
+            Ok(Answer::Text(text)) => succeed_with_text(call, text),
+            Ok(Answer::Response(response)) => succeed(call, response),
             Err(error) => call.fail(error),
         }
     }
@@ -314,6 +351,15 @@ impl std::fmt::Debug for HttpService {
         let paths: Vec<_> = self.routes.iter().map(|route| &route.path).collect();
         f.debug_struct("HttpService").field("name", &self.name).field("paths", &paths).finish()
     }
+}
+
+/// Answers with a text, whose type counts unless the handler has chosen one.
+fn succeed_with_text(mut call: ServerCall, text: IoBuf) {
+    if let Some(state) = call.protocol_state_mut::<HttpState>() {
+        state.type_of_body = Some(TEXT);
+    }
+    call.response_attachment().append_buf(text);
+    call.succeed_encoded(&IoBuf::new());
 }
 
 /// Answers with a response. Fields that the handler has set through the call take the place of the response's, whose

@@ -29,6 +29,8 @@ pub(crate) struct HttpState {
     pub(super) keep_error_body: bool,
     /// The request is for the server itself: what may be done is the answer.
     pub(super) is_for_server: bool,
+    /// What the body of the response is, where its fields do not say.
+    pub(super) type_of_body: Option<&'static str>,
     response: Option<Box<response::Parts>>,
     parts: OnceLock<Box<request::Parts>>,
     query: OnceLock<Box<Query>>,
@@ -66,6 +68,7 @@ impl HttpState {
             compress: false,
             keep_error_body: false,
             is_for_server: false,
+            type_of_body: None,
             response: None,
             parts: OnceLock::new(),
             query: OnceLock::new(),

@@ -17,12 +17,15 @@ pub(crate) const FIELDS_MAX: usize = 100;
 #[derive(Debug)]
 pub(crate) struct Fields {
     bytes: Bytes,
-    places: SmallVec<[Place; LISTED_INLINE]>,
+    places: Places,
 }
+
+/// Where fields lie.
+pub(super) type Places = SmallVec<[Place; LISTED_INLINE]>;
 
 /// Where one field lies.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+pub(super) struct Place {
     name: u32,
     name_len: u32,
     value: u32,
@@ -30,10 +33,15 @@ struct Place {
 }
 
 impl Fields {
-    /// The fields that `httparse` has found in `bytes`: their slices must be of these bytes.
-    pub(super) fn new(bytes: Bytes, parsed: &[httparse::Header<'_>]) -> Self {
+    /// The fields of a head that lie in these places.
+    pub(super) fn new(bytes: Bytes, places: Places) -> Self {
+        Fields { bytes, places }
+    }
+
+    /// Where the fields lie that `httparse` has found in `bytes`: their slices must be of these bytes.
+    pub(super) fn places(bytes: &[u8], parsed: &[httparse::Header<'_>]) -> Places {
         let base = bytes.as_ptr() as usize;
-        let places = parsed
+        parsed
             .iter()
             .map(|field| Place {
                 // A head is smaller than 4 GiB by far, so nothing is cut off.
@@ -43,8 +51,7 @@ impl Fields {
                 value: if field.value.is_empty() { 0 } else { (field.value.as_ptr() as usize - base) as u32 },
                 value_len: field.value.len() as u32,
             })
-            .collect();
-        Fields { bytes, places }
+            .collect()
     }
 
     /// Name and value of each field.

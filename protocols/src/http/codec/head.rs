@@ -46,9 +46,9 @@ pub(crate) struct RequestHead {
 impl RequestHead {
     /// Reads a whole head, the empty line included.
     pub(super) fn read(bytes: Bytes, lenience: Lenience) -> Result<Self, Refusal> {
-        let mut places = [const { std::mem::MaybeUninit::uninit() }; FIELDS_MAX];
+        let mut slots = [const { std::mem::MaybeUninit::uninit() }; FIELDS_MAX];
         let mut request = httparse::Request::new(&mut []);
-        match request.parse_with_uninit_headers(&bytes, &mut places) {
+        match request.parse_with_uninit_headers(&bytes, &mut slots) {
             Ok(httparse::Status::Complete(size)) if size == bytes.len() => {}
             Ok(_) => return Err(Refusal::bad("A head that does not end where it should")),
             Err(error) => return Err(unreadable(error, &bytes)),
@@ -64,10 +64,12 @@ impl RequestHead {
         let begin = target.as_ptr() as usize - bytes.as_ptr() as usize;
         let place = |range: Range<usize>| (begin + range.start) as u32..(begin + range.end) as u32;
         let target = place(0..target.len());
-        let fields = Fields::new(bytes.clone(), request.headers);
+        let places = Fields::places(&bytes, request.headers);
+        let (path, query) = (place(parts.path), place(parts.query));
+        let authority = parts.authority.map(place);
+        let fields = Fields::new(bytes, places);
         let options = Options::read(&fields, version)?;
-        options
-            .check_host(lenience.missing_host || version == Version::HTTP_10 || parts.authority.is_some())?;
+        options.check_host(lenience.missing_host || version == Version::HTTP_10 || authority.is_some())?;
         let (body, is_suspect) =
             Declared::read(&fields, false)?.of_request(version, lenience.both_lengths)?;
         Ok(RequestHead {
@@ -77,9 +79,9 @@ impl RequestHead {
             is_persistent: options.is_persistent && !is_suspect,
             expects_continue: options.expects_continue,
             target,
-            path: place(parts.path),
-            query: place(parts.query),
-            authority: parts.authority.map(place),
+            path,
+            query,
+            authority,
             fields,
         })
     }
@@ -136,10 +138,10 @@ impl ResponseHead {
     /// Reads a whole head. `to_head`: the request was a HEAD, so no body follows whatever the fields say.
     pub(super) fn read(bytes: Bytes, lenience: Lenience, to_head: bool) -> Result<Self, Refusal> {
         let bytes = unfolded(bytes);
-        let mut places = [const { std::mem::MaybeUninit::uninit() }; FIELDS_MAX];
+        let mut slots = [const { std::mem::MaybeUninit::uninit() }; FIELDS_MAX];
         let mut response = httparse::Response::new(&mut []);
         let config = httparse::ParserConfig::default();
-        match config.parse_response_with_uninit_headers(&mut response, &bytes, &mut places) {
+        match config.parse_response_with_uninit_headers(&mut response, &bytes, &mut slots) {
             Ok(httparse::Status::Complete(size)) if size == bytes.len() => {}
             Ok(_) => return Err(Refusal::bad("A head that does not end where it should")),
             Err(error) => return Err(unreadable(error, &bytes)),
@@ -147,7 +149,8 @@ impl ResponseHead {
         let status = response.code.and_then(|code| StatusCode::from_u16(code).ok());
         let status = status.ok_or(Refusal::bad("A status that is none"))?;
         let version = if response.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
-        let fields = Fields::new(bytes.clone(), response.headers);
+        let places = Fields::places(&bytes, response.headers);
+        let fields = Fields::new(bytes, places);
         let options = Options::read(&fields, version)?;
         let declared = Declared::read(&fields, true)?;
         let has_body = !(to_head || status.is_informational() || matches!(status.as_u16(), 204 | 304));

@@ -38,8 +38,9 @@ pub(super) fn read(method: &Method, target: &[u8]) -> Result<Target, Refusal> {
         }
         return Ok(Target { authority: None, path: 0..1, query: 1..1 });
     }
-    let (authority, rest) = match scheme(target) {
-        _ if target.first() == Some(&b'/') => (None, 0),
+    let is_path = target.first() == Some(&b'/');
+    let (authority, rest) = match if is_path { None } else { scheme(target) } {
+        None if is_path => (None, 0),
         Some(begin) => {
             let end = target[begin..].iter().position(|byte| matches!(byte, b'/' | b'?'));
             let end = end.map_or(target.len(), |at| begin + at);
