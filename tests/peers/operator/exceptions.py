@@ -67,8 +67,9 @@ SOCKET = {
     "total_streams_buffer_size": "streaming RPC",
 }
 
-# What brpc sets while it runs, and this runtime when it starts.
+# What brpc takes while it runs, and this only when it starts.
 RELOADABLE = {
+    "*bvar_dump_file": "no page chooses where files are written",
     "bthread_concurrency": "a runtime has its workers from its start",
 }
 
