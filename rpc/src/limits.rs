@@ -35,7 +35,15 @@ fn bytes(flag: &Flag<u64>) -> usize {
     usize::try_from(flag.get()).unwrap_or(usize::MAX)
 }
 
-/// What a connection may hold, and how long. Give it to a server's or a channel's builder.
+/// What a connection may hold, and how long. Its default reads the flags at that moment: take them from the command line
+/// before.
+///
+/// ```
+/// let mut limits = rpc::Limits::default();
+/// limits.idle_timeout = Some(std::time::Duration::from_secs(60));
+/// ```
+///
+/// Give it to a server's or a channel's builder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {

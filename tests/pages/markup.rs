@@ -15,7 +15,7 @@ fn assert_secured(asked: &str, answer: &HttpAnswer) {
     assert_eq!(answer.field("x-content-type-options"), "nosniff", "{asked}");
     assert!(answer.field("content-security-policy").starts_with("default-src 'none';"), "{asked}");
     assert_eq!(answer.field("x-frame-options"), "DENY", "{asked}");
-    assert_eq!(answer.field("referrer-policy"), "no-referrer", "{asked}");
+    assert_eq!(answer.field("referrer-policy"), "same-origin", "{asked}");
     assert_eq!(answer.field("x-evil"), "", "{asked}");
     if !answer.field("content-type").starts_with("text/plain") {
         assert!(!answer.text().contains("<script>alert"), "{asked}");

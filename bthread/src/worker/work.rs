@@ -111,13 +111,20 @@ impl Local {
         if self.dormant.get() {
             return None;
         }
-        let injector = self.worker.scheduler.injector();
+        let scheduler = self.worker.scheduler;
+        let injector = scheduler.injector();
         if self.starved.get() {
             return self.take_started_from(injector);
         }
         loop {
             match injector.steal_batch_and_pop(&self.deque) {
-                Steal::Success(task) => return Some(task),
+                Steal::Success(task) => {
+                    // What came along was in no queue for a moment: who looked then has gone to sleep.
+                    if !self.deque.is_empty() {
+                        scheduler.notify();
+                    }
+                    return Some(task);
+                }
                 Steal::Empty => return None,
                 Steal::Retry => {}
             }

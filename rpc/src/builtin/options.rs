@@ -67,7 +67,8 @@ impl PageOptions {
         self
     }
 
-    /// Takes changes (of flags, say) from other machines when they bring this token. An empty one is none.
+    /// Takes changes (of flags, say) from other machines, through the internal port, and under names that are not
+    /// loopback, when they bring this token. An empty one is none.
     pub fn token(mut self, token: impl Into<String>) -> PageOptions {
         self.token = Some(token.into()).filter(|token| !token.is_empty());
         self
@@ -91,7 +92,7 @@ impl PageOptions {
         self
     }
 
-    /// Has `/health` ask `reporter` (brpc: `health_reporter`). It runs in the bthread of the connection that asks, and
+    /// Has `/health` ask `reporter` (brpc: `health_reporter`). Everybody who reaches the port may read what it says. It runs in the bthread of the connection that asks, and
     /// may park it; a panic in it ends that request.
     pub fn health(mut self, reporter: impl Fn() -> Health + Send + Sync + 'static) -> PageOptions {
         self.health = Some(Arc::new(reporter));

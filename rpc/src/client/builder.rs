@@ -183,7 +183,10 @@ fn without_scheme(address: &str) -> Result<String, RpcError> {
         return Ok(address.to_owned());
     };
     if !scheme.eq_ignore_ascii_case("http") {
-        return Err(RpcError::new(EINVAL, format!("A channel does not know {scheme}://")));
+        return Err(RpcError::new(
+            EINVAL,
+            format!("{scheme}:// is not spoken: only http:// (there is no TLS yet)"),
+        ));
     }
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     let has_port =

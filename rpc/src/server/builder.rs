@@ -63,7 +63,8 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
         self.add_with(service, options)
     }
 
-    /// Adds a service that is to be something special.
+    /// Adds a service with options in place of its own ([`Service::options`]). Begin with those where it has some: the
+    /// paths of an `HttpService` are among them.
     pub fn add_with(mut self, service: impl Service, options: ServiceOptions) -> Self {
         self.services.push((Arc::new(service), options));
         self

@@ -88,7 +88,7 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
-    /// The sample of a list and of a trace, `shared/vectors/pages/rpcz*.txt`.
+    /// A list and a trace as brpc shows them.
     fn sample() -> SpanRecord {
         let id = "12af0ab627930050";
         let mut record =
