@@ -1,6 +1,6 @@
-//! Who may see the pages, and who may change something through them: pure rules (`design.md` §5). A page is seen from this
-//! machine, under a loopback name, or through the internal port, unless it was opened. A change is made from this machine, by somebody whom no
-//! other site sent, or with the server's token.
+//! Who may see the pages, and who may change something through them: pure rules (`docs/security.md`). A page is seen
+//! from this machine, under a loopback name, or through the internal port, unless it was opened. A change is made from
+//! this machine, by somebody whom no other site sent, or with the server's token.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
