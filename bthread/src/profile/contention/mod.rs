@@ -1,7 +1,7 @@
-//! Who waits for locks: [`Mutex`](crate::sync::Mutex), [`RwLock`](crate::sync::RwLock) and
+//! Who waits for locks: [`Mutex`], [`RwLock`](crate::sync::RwLock) and
 //! [`Semaphore`](crate::sync::Semaphore), in bthreads and OS threads alike.
 //!
-//! A lock call that has to sleep asks [`begin`] whether it is watched. While no session runs, that is one relaxed load;
+//! A lock call that has to sleep asks `begin` whether it is watched. While no session runs, that is one relaxed load;
 //! a call that need not sleep does not even ask. Of the waits a bounded number per second is looked at: the stack is
 //! copied before the wait, and its time told after it (`waiting`). What was seen is scaled up to all waits of the same
 //! tenth of a second, whose number is known exactly. A wait that has not ended when the session stops counts with its
