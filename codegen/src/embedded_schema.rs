@@ -74,7 +74,7 @@ fn render(package: &str, set: &[u8], rt: &str) -> String {
     format!(
         "
 /// The descriptors of {of} and of all that is imported there.
-#[allow(dead_code)]
+#[allow(dead_code, reason = \"not every program looks at descriptors\")]
 pub static {name}: {rt}::Schema = {rt}::Schema::new(
     b\"{literal}\",
 );

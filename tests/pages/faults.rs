@@ -1,5 +1,7 @@
 //! Code of the user that a page asks, and that fails.
 
+use std::sync::{Arc, Mutex};
+
 use bobbin::bvar::{PassiveStatus, Variable};
 use bobbin::rpc::builtin::Health;
 use bobbin::{PageOptions, Server};
@@ -24,8 +26,11 @@ fn a_reporter_of_health_that_panics_ends_one_request() {
 
 #[test]
 fn a_reporter_of_health_that_blocks_its_thread_holds_up_nobody_else() {
-    let pages = PageOptions::new().health(|| {
-        std::thread::sleep(std::time::Duration::from_secs(2));
+    let gate = Arc::new(Mutex::new(()));
+    let shut = gate.lock().unwrap();
+    let reporter = gate.clone();
+    let pages = PageOptions::new().health(move || {
+        drop(reporter.lock().unwrap());
         Health { status: 200, text: "late".to_owned() }
     });
     let server = builder().pages(pages).start("127.0.0.1:0").unwrap();
@@ -40,6 +45,7 @@ fn a_reporter_of_health_that_blocks_its_thread_holds_up_nobody_else() {
         for _ in 0..100 {
             assert_eq!(other.get("/version").status, 200);
         }
+        drop(shut);
         for late in late {
             assert_eq!(late.join().unwrap(), "late");
         }

@@ -220,7 +220,7 @@ impl ::bobbin::ProtoMessage for Ping {
 }
 
 /// The descriptors of the files without a package and of all that is imported there.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "not every program looks at descriptors")]
 pub static SCHEMA: ::bobbin::Schema = ::bobbin::Schema::new(
     b"\
     \nU\n\x10no_package.proto\"\x1c\n\x04Ping\x12\x14\n\x05\

@@ -265,7 +265,7 @@ impl ::bobbin::ProtoMessage for EchoResponse {
 }
 
 /// The descriptors of `example` and of all that is imported there.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "not every program looks at descriptors")]
 pub static EXAMPLE_SCHEMA: ::bobbin::Schema = ::bobbin::Schema::new(
     b"\
     \n\xc7\x01\n\necho.proto\x12\x07example\"B\n\x0bEcho\

@@ -1057,7 +1057,7 @@ impl ::bobbin::ProtoMessage for Arc {
 }
 
 /// The descriptors of `names.type` and of all that is imported there.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "not every program looks at descriptors")]
 pub static NAMES_TYPE_SCHEMA: ::bobbin::Schema = ::bobbin::Schema::new(
     b"\
     \n\xde\x05\n\x0bnames.proto\x12\nnames.type\"O\n\x06\

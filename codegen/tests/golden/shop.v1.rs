@@ -672,7 +672,7 @@ impl ::bobbin::ProtoMessage for Plain {
 }
 
 /// The descriptors of `shop.v1` and of all that is imported there.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "not every program looks at descriptors")]
 pub static SHOP_V1_SCHEMA: ::bobbin::Schema = ::bobbin::Schema::new(
     b"\
     \n\xbe\x01\n\x1bgoogle/protobuf/empty.proto\

@@ -358,7 +358,7 @@ impl ::bobbin::ProtoMessage for Shelf {
 }
 
 /// The descriptors of `shop.v1.stock` and of all that is imported there.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "not every program looks at descriptors")]
 pub static SHOP_V1_STOCK_SCHEMA: ::bobbin::Schema = ::bobbin::Schema::new(
     b"\
     \n\x86\x04\n\x1egoogle/protobuf/wrappers.pr\
