@@ -66,15 +66,18 @@ pub(crate) fn prepare_waiter() -> io::Result<WaitMask> {
     }
 }
 
+/// The clock of the processor time of a thread of this process, as the kernel numbers clocks: the inverted id above three
+/// bits that say "of a thread" and "as the scheduler counts".
+pub(crate) fn thread_clock(thread: i32) -> libc::clockid_t {
+    (!thread << 3) | 0b110
+}
+
 /// The processor time that a thread of this process has taken; none if it is no more.
 pub(crate) fn thread_cpu_time(thread: i32) -> Option<Duration> {
-    // The clock of a thread by its id, as the kernel numbers clocks: the inverted id above three bits that say "of a
-    // thread" and "as the scheduler counts".
-    let clock = (!thread << 3) | 0b110;
     let mut time = MaybeUninit::<libc::timespec>::zeroed();
     // SAFETY: the pointer leads to a live local; a zeroed timespec is valid, and an unknown clock is an error.
     let time = unsafe {
-        check(libc::clock_gettime(clock, time.as_mut_ptr())).ok()?;
+        check(libc::clock_gettime(thread_clock(thread), time.as_mut_ptr())).ok()?;
         time.assume_init()
     };
     Some(Duration::new(u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?))

@@ -141,7 +141,7 @@ pub fn between(from: SystemTime, to: SystemTime) -> Option<Profile> {
     let overlaps = |one: &&Profile| one.started() <= to && one.started() + one.duration() >= from;
     let chosen: Vec<Profile> = history.minutes.iter().filter(overlaps).cloned().collect();
     drop(history);
-    chosen.into_iter().reduce(|sum, one| sum.plus(&one).unwrap_or(sum))
+    Profile::sum(&chosen)
 }
 
 /// What has changed: the profile of `after` less that of `before`, which is scaled to the same length of time. None if

@@ -76,17 +76,20 @@ impl Mappings {
     }
 
     pub(crate) fn at(&self, address: usize) -> Option<&Mapping> {
-        let next = self.0.partition_point(|mapping| mapping.start <= address);
-        self.0[..next].last().filter(|mapping| address < mapping.end)
+        self.index_of(address).map(|index| &self.0[index])
     }
 
-    /// The build ids of the mappings, of each file once.
-    pub(crate) fn build_ids(&self) -> HashMap<&str, String> {
+    /// Where in the list the mapping stands that an address lies in.
+    pub(crate) fn index_of(&self, address: usize) -> Option<usize> {
+        let next = self.0.partition_point(|mapping| mapping.start <= address);
+        next.checked_sub(1).filter(|index| address < self.0[*index].end)
+    }
+
+    /// The build ids of the mappings, by path: each file is looked at once, whether it has one or not.
+    pub(crate) fn build_ids(&self) -> HashMap<&str, Option<String>> {
         let mut ids = HashMap::new();
         for mapping in &self.0 {
-            if let Some(id) = (!ids.contains_key(&*mapping.path)).then(|| mapping.build_id()).flatten() {
-                ids.insert(&*mapping.path, id);
-            }
+            ids.entry(&*mapping.path).or_insert_with(|| mapping.build_id());
         }
         ids
     }

@@ -212,41 +212,66 @@ impl Profile {
 
     /// As [`minus`](Self::minus), with the values of `base` multiplied first.
     pub(crate) fn minus_scaled(&self, base: &Profile, factor: f64) -> Option<Profile> {
+        if self.kind != base.kind {
+            return None;
+        }
+        let mut pairs: HashMap<Key<'_>, [[i64; 2]; 2]> = HashMap::new();
+        for (side, profile) in [self, base].into_iter().enumerate() {
+            for sample in &*profile.samples {
+                pairs.entry(sample.key()).or_default()[side] = sample.values;
+            }
+        }
         let scaled = |value: i64| (value as f64 * factor).round() as i64; // saturates
-        let samples = self.joined(base, |own, other| own.saturating_sub(scaled(other)))?;
-        Some(Profile { samples, is_difference: true, ..self.clone() })
+        let differences = pairs.into_iter().map(|(key, [own, base])| {
+            (key, [0, 1].map(|value: usize| own[value].saturating_sub(scaled(base[value]))))
+        });
+        Some(Profile { samples: samples(differences), is_difference: true, ..self.clone() })
     }
 
     /// Both together, from the earlier start on. None if they are of different kinds. Neither parks nor blocks.
     pub fn plus(&self, other: &Profile) -> Option<Profile> {
-        let samples = self.joined(other, i64::saturating_add)?;
-        Some(Profile {
-            samples,
-            started: self.started.min(other.started),
-            duration: self.duration.saturating_add(other.duration),
-            period: self.period.min(other.period),
-            lost: self.lost.saturating_add(other.lost),
-            is_difference: self.is_difference || other.is_difference,
-            ..*self
-        })
+        Profile::sum([self, other])
     }
 
-    fn joined(&self, other: &Profile, join: impl Fn(i64, i64) -> i64) -> Option<Arc<[Sample]>> {
-        if self.kind != other.kind {
-            return None;
-        }
-        let mut pairs: HashMap<(&Arc<[usize]>, _), [[i64; 2]; 2]> = HashMap::new();
-        for (side, profile) in [self, other].into_iter().enumerate() {
-            for Sample { frames, label, values } in &*profile.samples {
-                pairs.entry((frames, *label)).or_default()[side] = *values;
+    /// As [`plus`](Self::plus), for any number at once: the stacks of each are looked at once. None for none.
+    pub(crate) fn sum<'a>(profiles: impl IntoIterator<Item = &'a Profile>) -> Option<Profile> {
+        let mut profiles = profiles.into_iter();
+        let first = profiles.next()?;
+        let mut sum = first.clone();
+        let mut sums: HashMap<Key<'_>, [i64; 2]> = HashMap::new();
+        sums.extend(first.samples.iter().map(|sample| (sample.key(), sample.values)));
+        for other in profiles {
+            if other.kind != sum.kind {
+                return None;
+            }
+            sum.started = sum.started.min(other.started);
+            sum.duration = sum.duration.saturating_add(other.duration);
+            sum.period = sum.period.min(other.period);
+            sum.lost = sum.lost.saturating_add(other.lost);
+            sum.is_difference |= other.is_difference;
+            for sample in &*other.samples {
+                let values = sums.entry(sample.key()).or_default();
+                *values = [0, 1].map(|value: usize| values[value].saturating_add(sample.values[value]));
             }
         }
-        let samples = pairs.into_iter().filter_map(|((frames, label), [own, other])| {
-            let values = [0, 1].map(|value| join(own[value], other[value]));
-            (values != [0; 2]).then(|| Sample { frames: frames.clone(), label, values })
-        });
-        Some(samples.collect())
+        sum.samples = samples(sums.into_iter());
+        Some(sum)
     }
+}
+
+/// What tells samples of one profile apart.
+type Key<'a> = (&'a Arc<[usize]>, Option<&'static str>);
+
+impl Sample {
+    fn key(&self) -> Key<'_> {
+        (&self.frames, self.label)
+    }
+}
+
+/// Without those that came to nothing.
+fn samples<'a>(sums: impl Iterator<Item = (Key<'a>, [i64; 2])>) -> Arc<[Sample]> {
+    let kept = sums.filter(|(_, values)| *values != [0; 2]);
+    kept.map(|((frames, label), values)| Sample { frames: frames.clone(), label, values }).collect()
 }
 
 #[cfg(test)]
@@ -278,12 +303,17 @@ pub(crate) mod tests {
         let sum = before.plus(&after).unwrap();
         assert_eq!(sum.totals(), [19, 190]);
         assert_eq!(sum.duration(), Duration::from_secs(2));
+        let three = Profile::sum([&before, &after, &before]).unwrap();
+        assert_eq!(three.totals(), [27, 270]);
+        assert_eq!(values(&three, &[3]), Some([10, 100]));
+        assert_eq!((values(&three, &[4]), three.duration()), (Some([7, 70]), Duration::from_secs(3)));
     }
 
     #[test]
     fn profiles_of_different_kinds_have_no_difference() {
         let (cpu, heap) = (profile(Kind::Cpu, &[]), profile(Kind::Heap, &[]));
         assert!(cpu.minus(&heap).is_none() && cpu.plus(&heap).is_none());
+        assert!(Profile::sum([]).is_none());
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod collector;
 pub mod contention;
 pub mod cpu;
 mod places;
+mod single;
 mod stacks;
 pub mod waits;
 

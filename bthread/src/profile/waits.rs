@@ -13,13 +13,11 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::{LazyLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::collector::Collector;
+use super::single::Single;
 use super::{ProfileError, Recording, Stacks};
 use crate::inspect;
-use crate::sync::{Mutex, MutexGuard};
 use crate::task::{self, TaskId};
 use crate::wait::Reason;
 
@@ -33,14 +31,7 @@ const SHARE: u32 = 20;
 /// How soon the thread notices the end of its session.
 const NOTICE: Duration = Duration::from_millis(20);
 
-static COLLECTOR: Collector = Collector::new("bthread:wait-prof", turn);
-static STATE: LazyLock<Mutex<State>> = LazyLock::new(Mutex::default);
-
-#[derive(Default)]
-struct State {
-    run: Option<Run>,
-    has_thread: bool,
-}
+static PROFILER: Single<Run> = Single::new("bthread:wait-prof", turn);
 
 struct Run {
     stacks: Stacks,
@@ -66,32 +57,26 @@ pub struct Session(());
 /// # Errors
 /// `Busy` if a session runs; `System` if there is no thread to be had.
 pub fn start(interval: Duration, bthreads_max: usize) -> Result<Session, ProfileError> {
-    let mut state = state();
-    if state.run.is_some() {
-        return Err(ProfileError::Busy);
-    }
-    if !state.has_thread {
-        COLLECTOR.start()?;
-        state.has_thread = true;
-    }
     let interval = interval.clamp(INTERVAL_MIN, INTERVAL_MAX);
-    let now = Instant::now();
-    state.run = Some(Run {
-        stacks: Stacks::new(),
-        interval,
-        bthreads_max: bthreads_max.clamp(1, BTHREADS_MAX),
-        began: now,
-        last: now,
-        next: now + interval,
-        random: RandomState::new().build_hasher().finish() | 1,
-    });
+    PROFILER.start(|| {
+        let now = Instant::now();
+        Run {
+            stacks: Stacks::new(),
+            interval,
+            bthreads_max: bthreads_max.clamp(1, BTHREADS_MAX),
+            began: now,
+            last: now,
+            next: now + interval,
+            random: RandomState::new().build_hasher().finish() | 1,
+        }
+    })?;
     Ok(Session(()))
 }
 
 impl Session {
     /// Ends the session; what was seen since the start, with a last snapshot. *Blocking*: as [`start`].
     pub fn stop(self) -> Recording {
-        let mut run = state().run.take().expect("a session's run goes with the session");
+        let mut run = PROFILER.lock().run.take().expect("a session's run goes with the session");
         std::mem::forget(self); // the next run, which may begin now, is not its own
         run.snapshot();
         // Without the time that the last one took.
@@ -101,25 +86,18 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        state().run = None;
+        PROFILER.lock().run = None;
     }
-}
-
-fn state() -> MutexGuard<'static, State> {
-    STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A turn of the collector's thread.
 fn turn() -> Option<Duration> {
-    let mut state = state();
-    let Some(run) = &mut state.run else {
-        state.has_thread = false;
-        return None;
-    };
-    if Instant::now() >= run.next {
-        run.snapshot();
-    }
-    Some(run.next.saturating_duration_since(Instant::now()).min(NOTICE))
+    PROFILER.turn(|run| {
+        if Instant::now() >= run.next {
+            run.snapshot();
+        }
+        run.next.saturating_duration_since(Instant::now()).min(NOTICE)
+    })
 }
 
 impl Run {

@@ -177,7 +177,8 @@ impl Tables {
         let build_ids = mappings.build_ids();
         for (number, mapping) in mappings.list().iter().enumerate() {
             let filename = self.string(&mapping.path);
-            let build_id = build_ids.get(&*mapping.path).map_or(0, |id| self.string(id));
+            let build_id = build_ids.get(&*mapping.path).and_then(Option::as_ref);
+            let build_id = build_id.map_or(0, |id| self.string(id));
             self.message.mapping.push(PprofMapping {
                 id: number as u64 + 1,
                 memory_start: mapping.start as u64,
@@ -208,9 +209,7 @@ impl Tables {
             line: function.line.into(),
         });
         let line = line.collect();
-        let place = mappings.at(address);
-        let mapping_id = mappings.list().iter().position(|mapping| Some(mapping) == place);
-        let mapping_id = mapping_id.map_or(0, |number| number as u64 + 1);
+        let mapping_id = mappings.index_of(address).map_or(0, |number| number as u64 + 1);
         self.message.location.push(PprofLocation { id, mapping_id, address: address as u64, line });
         self.locations.insert(address, id);
         id

@@ -10,7 +10,7 @@
 //! Waits of a [`Condvar`](crate::sync::Condvar) for its notification are no contention; those for its mutex afterwards
 //! are.
 //!
-//! This file owns the session and the thread that serves it.
+//! This file owns the session and what its thread does.
 //!
 //! ```
 //! use bthread::sync::Mutex;
@@ -28,12 +28,11 @@
 mod waiting;
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::collector::Collector;
+use super::single::Single;
 use super::{ProfileError, Recording, Stacks};
-use crate::sync::{Mutex, MutexGuard};
 
 pub(crate) use waiting::{Lock, begin};
 
@@ -48,14 +47,7 @@ const INTERVALS_PER_SECOND: u32 = 10;
 /// Between two looks at the buffers.
 const TURN: Duration = Duration::from_millis(10);
 
-static COLLECTOR: Collector = Collector::new("bthread:lock-prof", turn);
-static STATE: LazyLock<Mutex<State>> = LazyLock::new(Mutex::default);
-
-#[derive(Default)]
-struct State {
-    run: Option<Run>,
-    has_thread: bool,
-}
+static PROFILER: Single<Run> = Single::new("bthread:lock-prof", turn);
 
 /// What one session gathers.
 struct Run {
@@ -92,31 +84,25 @@ pub struct Session(());
 /// # Errors
 /// `Busy` if a session runs; `System` if there is no thread to be had.
 pub fn start(samples_per_second: u32) -> Result<Session, ProfileError> {
-    let mut state = state();
-    if state.run.is_some() {
-        return Err(ProfileError::Busy);
-    }
-    if !state.has_thread {
-        COLLECTOR.start()?;
-        state.has_thread = true;
-    }
     let per_second = samples_per_second.clamp(1, SAMPLES_PER_SECOND_MAX);
     let budget = per_second.div_ceil(INTERVALS_PER_SECOND);
-    waiting::switch_on(budget);
-    state.run = Some(Run {
-        stacks: Stacks::new(),
-        budget,
-        interval_ends: Instant::now() + INTERVAL,
-        fresh: Vec::new(),
-        waits: HashMap::new(),
-    });
+    PROFILER.start(|| {
+        waiting::switch_on(budget);
+        Run {
+            stacks: Stacks::new(),
+            budget,
+            interval_ends: Instant::now() + INTERVAL,
+            fresh: Vec::new(),
+            waits: HashMap::new(),
+        }
+    })?;
     Ok(Session(()))
 }
 
 impl Session {
     /// Ends the session; what was seen since the start. *Blocking*: as [`start`].
     pub fn stop(self) -> Recording {
-        let mut state = state();
+        let mut state = PROFILER.lock();
         waiting::switch_off();
         let mut run = state.run.take().expect("a session's run goes with the session");
         std::mem::forget(self); // the next run is not its own
@@ -129,31 +115,24 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let mut state = state();
+        let mut state = PROFILER.lock();
         if state.run.take().is_some() {
             waiting::switch_off();
         }
     }
 }
 
-fn state() -> MutexGuard<'static, State> {
-    STATE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// A turn of the collector's thread.
 fn turn() -> Option<Duration> {
-    let mut state = state();
-    let Some(run) = &mut state.run else {
-        state.has_thread = false;
-        return None;
-    };
-    run.drain();
-    if Instant::now() >= run.interval_ends {
-        run.end_interval();
-        run.interval_ends = Instant::now() + INTERVAL;
-    }
-    run.settle(false);
-    Some(TURN)
+    PROFILER.turn(|run| {
+        run.drain();
+        if Instant::now() >= run.interval_ends {
+            run.end_interval();
+            run.interval_ends = Instant::now() + INTERVAL;
+        }
+        run.settle(false);
+        TURN
+    })
 }
 
 impl Run {

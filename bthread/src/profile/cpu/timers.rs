@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::profile::ProfileError;
 use crate::profile::buffers::Buffers;
+use crate::sys;
 use crate::trace::Point;
 use crate::trace::signal::OurSignal;
 
@@ -160,9 +161,6 @@ unsafe impl Send for Timer {}
 impl Timer {
     /// One that fires after each `period` nanoseconds of the thread's processor time.
     fn start(thread: i32, period: u32) -> io::Result<Timer> {
-        /// The scheduler's account of one thread's time, as the kernel numbers clocks (posix-timers.h).
-        const THREAD_TIME: i32 = 0b110;
-        let clock = !thread << 3 | THREAD_TIME;
         let mut timer: libc::timer_t = ptr::null_mut();
         // SAFETY: zeroed ones are valid; the fields that matter follow.
         let (mut event, mut spec): (libc::sigevent, libc::itimerspec) =
@@ -177,7 +175,7 @@ impl Timer {
         spec.it_value = spec.it_interval;
         // SAFETY: all pointers lead to live locals.
         unsafe {
-            if libc::timer_create(clock, &mut event, &mut timer) != 0 {
+            if libc::timer_create(sys::thread_clock(thread), &mut event, &mut timer) != 0 {
                 return Err(io::Error::last_os_error());
             }
             let timer = Timer(timer);
