@@ -100,8 +100,8 @@ impl<P: DefaultRegistry> ChannelBuilder<P> {
         self
     }
 
-    /// A channel to the server at `address` (`ip:port`, `host:port`, `unix:path`, `http://host:port`). Nothing is sent before the first
-    /// call, so a server that is not there shows then.
+    /// A channel to the server at `address` (`ip:port`, `host:port`, `unix:path`, `http://host:port`). Nothing is sent
+    /// before the first call, so a server that is not there shows then.
     ///
     /// *Blocking*: blocks the thread while a host name is looked up.
     ///

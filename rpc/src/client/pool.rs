@@ -44,10 +44,7 @@ impl Pool {
                 None => break,
             }
         }
-        let owner = ClientConnection::exclusive(Some(Arc::downgrade(self)));
-        let socket = self.way.connect(owner).map_err(Failure::unsent)?;
-        socket.start().map_err(Failure::unsent)?;
-        Ok(socket)
+        self.way.open(ClientConnection::exclusive(Some(Arc::downgrade(self))))
     }
 
     /// Takes a connection back whose call has its reply.

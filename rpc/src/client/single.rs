@@ -59,10 +59,9 @@ impl SingleConnection {
                 }
             }
         };
-        match socket.start() {
-            Ok(()) => Ok(socket),
-            Err(error) => Err(Failure::unsent(error)),
-        }
+        // Without the lock, as it may fail and tell so.
+        socket.start().map_err(Failure::unsent)?;
+        Ok(socket)
     }
 }
 

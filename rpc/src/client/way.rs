@@ -22,7 +22,14 @@ pub(super) struct Way {
 }
 
 impl Way {
-    /// A connection that is being made. [`Socket::start`] it next.
+    /// A connection that begins to be made.
+    pub(super) fn open(&self, owner: ClientConnection) -> Result<Arc<Socket>, Failure> {
+        let socket = self.connect(owner).map_err(Failure::unsent)?;
+        socket.start().map_err(Failure::unsent)?;
+        Ok(socket)
+    }
+
+    /// A connection to be made. [`Socket::start`] it next.
     pub(super) fn connect(&self, owner: ClientConnection) -> Result<Arc<Socket>, RpcError> {
         Socket::connecting(
             &self.remote,
@@ -63,11 +70,7 @@ impl Connections {
         match self {
             Connections::Single(single) => single.socket(),
             Connections::Pooled(pool) => pool.socket(),
-            Connections::Short(way) => {
-                let socket = way.connect(ClientConnection::exclusive(None)).map_err(Failure::unsent)?;
-                socket.start().map_err(Failure::unsent)?;
-                Ok(socket)
-            }
+            Connections::Short(way) => way.open(ClientConnection::exclusive(None)),
         }
     }
 }

@@ -140,7 +140,7 @@ fn without_a_question(socket: &Arc<Socket>) {
 }
 
 /// A request is answered, all in one.
-fn answered(socket: &Arc<Socket>, origin: Origin, after: AfterReply) {
+pub(super) fn answered(socket: &Arc<Socket>, origin: Origin, after: AfterReply) {
     if origin.is_serial {
         socket.answered(after);
     } else if after == AfterReply::Close {

@@ -165,13 +165,15 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
             version: self.version,
             info_name: self.info_name,
         }));
-        let accept = |listener, is_internal| {
-            Acceptor::start(state.clone(), listener, is_internal)
-                .map_err(|error| cannot_listen(&endpoint, error))
-        };
-        let mut acceptors = vec![accept(listener, false)?];
-        if let Some(listener) = internal_listener {
-            acceptors.push(accept(listener, true)?);
+        let accept = |listener, is_internal| Acceptor::start(state.clone(), listener, is_internal);
+        let acceptor = accept(listener, false).map_err(|error| cannot_listen(&state.local, error))?;
+        let mut acceptors = vec![acceptor];
+        if let (Some(listener), Some(internal)) = (internal_listener, &state.internal) {
+            let acceptor = accept(listener, true).map_err(|error| {
+                acceptors[0].close(); // nobody has a handle to stop it with
+                cannot_listen(internal, error)
+            })?;
+            acceptors.push(acceptor);
         }
         let _variables = Variables::expose(&state);
         Ok(Server { state, acceptors, _variables, default: PhantomData })

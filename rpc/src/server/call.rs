@@ -269,9 +269,7 @@ impl ServerCall {
         match (self.tail.take(), outcome) {
             (Some(tail), Ok(_)) => return tail.begin(after),
             (Some(tail), Err(_)) => return tail.cancel(after),
-            (None, _) if self.origin.is_serial => self.socket.answered(after),
-            (None, _) if after == AfterReply::Close => self.socket.close_when_written(),
-            (None, _) => {}
+            (None, _) => admission::answered(&self.socket, self.origin, after),
         }
         // After it: a stopping server closes the connection when no call runs.
         let server = self.server();

@@ -52,7 +52,8 @@ pub(super) fn first_component(path: &str) -> Option<&str> {
     components(path).next().filter(|first| !first.contains('*'))
 }
 
-fn components(path: &str) -> impl Iterator<Item = &str> {
+/// What is between the slashes of a path.
+pub(super) fn components(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter(|part| !part.is_empty())
 }
 

@@ -15,6 +15,7 @@ use iobuf::IoPortal;
 use super::arrivals::Arrivals;
 use super::dispatch;
 use super::gate::Gate;
+use super::watch::InTraffic;
 use super::write::Overcrowded;
 use super::{FailOnUnwind, Message, Socket, clock, lock};
 use crate::body::{BodyPipe, Room};
@@ -60,19 +61,6 @@ pub(super) struct Input {
     protocol: AtomicU32,
     /// The reader's alone; the lock is never waited for.
     stream: Mutex<Stream>,
-}
-
-/// Counted by the reader, read by pages and by whoever looks for slow peers.
-#[derive(Default)]
-pub(super) struct InTraffic {
-    pub(super) bytes: AtomicU64,
-    pub(super) messages: AtomicU64,
-    /// When a message began to arrive that is not whole; 0: there is none. In milliseconds of [`clock`].
-    pub(super) partial_since: AtomicU64,
-    /// The value of `bytes` then.
-    pub(super) partial_from: AtomicU64,
-    /// When something was read, in the same.
-    pub(super) last_at: AtomicU64,
 }
 
 struct Stream {
@@ -256,12 +244,9 @@ impl Socket {
             return Turn::Dry;
         }
         if stream.is_held {
-            match stream.cut_all(arrivals) {
-                Ok((_, CutUp::Whole)) => {}
-                Ok((_, CutUp::Held)) => return Turn::Dry,
-                Ok((_, CutUp::Last)) => return self.last_turn(stream),
-                Ok((_, CutUp::Lost(error))) => return self.lose_body(stream, &error),
-                Err(error) => return Turn::Over(error),
+            match self.cut_turn(stream, arrivals) {
+                Ok(cut) => messages += cut,
+                Err(turn) => return turn,
             }
         }
         loop {
@@ -283,12 +268,9 @@ impl Socket {
             let traffic = &self.input.traffic;
             let before = traffic.bytes.load(Ordering::Relaxed);
             traffic.bytes.store(before + received.bytes as u64, Ordering::Relaxed);
-            match stream.cut_all(arrivals) {
-                Ok((cut, CutUp::Whole)) => messages += cut,
-                Ok((_, CutUp::Held)) => return Turn::Dry,
-                Ok((_, CutUp::Last)) => return self.last_turn(stream),
-                Ok((_, CutUp::Lost(error))) => return self.lose_body(stream, &error),
-                Err(error) => return Turn::Over(error),
+            match self.cut_turn(stream, arrivals) {
+                Ok(cut) => messages += cut,
+                Err(turn) => return turn,
             }
             // Acquire pairs with the store in `readable_again`.
             if received.drained && !self.input.ends.load(Ordering::Acquire) {
@@ -303,6 +285,16 @@ impl Socket {
             stream.portal.return_cached_blocks();
         }
         Turn::Dry
+    }
+
+    /// Cuts what is there: how many messages that were, or how the turn ends.
+    fn cut_turn(self: &Arc<Self>, stream: &mut Stream, arrivals: &mut Arrivals<'_>) -> Result<usize, Turn> {
+        match stream.cut_all(arrivals).map_err(Turn::Over)? {
+            (count, CutUp::Whole) => Ok(count),
+            (_, CutUp::Held) => Err(Turn::Dry),
+            (_, CutUp::Last) => Err(self.last_turn(stream)),
+            (_, CutUp::Lost(error)) => Err(self.lose_body(stream, &error)),
+        }
     }
 
     /// The codec has refused the bytes and said so to the peer.
@@ -377,13 +369,18 @@ impl Stream {
                 }
             } else if self.portal.is_empty() && !self.messenger.is_behind_head() {
                 break CutUp::Whole;
-            } else if !arrivals.socket.input.answered.may_pass()
-                || (self.is_serial && !arrivals.socket.has_room_for_answer())
+            } else if self.is_serial
+                && (!arrivals.socket.input.answered.may_pass() || !arrivals.socket.has_room_for_answer())
             {
-                break CutUp::Held;
+                break CutUp::Held; // of other protocols nothing shuts the gate
             }
             let before = self.portal.len();
             let cut = self.messenger.cut(&mut self.portal);
+            let taken = before.saturating_sub(self.portal.len());
+            // Of a body that is taken while it arrives each part counts as a message.
+            if taken > 0 && !matches!(cut, Ok(Cut::Head(..))) {
+                self.message_size = (self.message_size * (AVERAGED - 1) + taken) / AVERAGED;
+            }
             let output = self.messenger.take_output();
             if let (Err(error), Some(_), Role::Server) = (&cut, &self.body, arrivals.socket.owner.role()) {
                 break CutUp::Lost(RpcError::new(EREQUEST, error.to_string()));
@@ -395,7 +392,7 @@ impl Stream {
             match cut {
                 Ok(Cut::NeedMore) => break CutUp::Whole,
                 Ok(cut) => {
-                    count += usize::from(self.handle(cut, before, received, arrivals));
+                    count += usize::from(self.handle(cut, received, arrivals));
                 }
                 Err(_) if has_output => break CutUp::Last,
                 Err(error) => return Err(error.into()),
@@ -412,20 +409,18 @@ impl Stream {
     /// As the stream has ended: what its end makes whole.
     fn cut_last(&mut self, arrivals: &mut Arrivals<'_>) -> Result<(), WireError> {
         if let Some(cut) = self.messenger.end_of_stream()? {
-            self.handle(cut, self.portal.len(), Instant::now(), arrivals);
+            self.handle(cut, Instant::now(), arrivals);
         }
         Ok(())
     }
 
     /// Passes on what was cut; true if that was a message.
-    fn handle(&mut self, cut: Cut, before: usize, received: Instant, arrivals: &mut Arrivals<'_>) -> bool {
+    fn handle(&mut self, cut: Cut, received: Instant, arrivals: &mut Arrivals<'_>) -> bool {
         let began = self.began.unwrap_or(received);
         match cut {
             Cut::NeedMore => false,
             Cut::Message(protocol, frame, is_serial) => {
                 self.is_gathering = false;
-                let size = before.saturating_sub(self.portal.len());
-                self.message_size = (self.message_size * (AVERAGED - 1) + size) / AVERAGED;
                 let is_last = self.portal.is_empty();
                 self.pass_on(Message { protocol, frame, received, began, is_serial, is_last }, arrivals);
                 true

@@ -4,7 +4,7 @@
 //! must never hold up a connection.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::time::{Duration, Instant};
 
 use super::{SOCKETS, Socket, clock, lock};
@@ -20,6 +20,19 @@ const LOOKED_AT_PER_TURN: usize = 256;
 const LOOKS_PER_STEP: u32 = 10;
 /// and how many those are.
 const STEPS: usize = 6;
+
+/// Counted by the reader, read by pages and by whoever looks for slow peers.
+#[derive(Default)]
+pub(super) struct InTraffic {
+    pub(super) bytes: AtomicU64,
+    pub(super) messages: AtomicU64,
+    /// When a message began to arrive that is not whole; 0: there is none. In milliseconds of [`clock`].
+    pub(super) partial_since: AtomicU64,
+    /// The value of `bytes` then.
+    pub(super) partial_from: AtomicU64,
+    /// When something was read, in the same.
+    pub(super) last_at: AtomicU64,
+}
 
 /// Bytes and messages, in and out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
