@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::SystemTime;
 
+use super::clock;
 use super::context::PageContext;
+use super::write::Html;
 use crate::socket::lock;
 
 /// Changes that are remembered; the oldest goes first.
@@ -38,4 +40,17 @@ pub(crate) fn record(context: &PageContext<'_>, mut what: String) {
 /// The changes, the oldest first.
 pub(crate) fn changes() -> Vec<Change> {
     lock(&CHANGES).iter().cloned().collect()
+}
+
+/// A table of changes, the latest on top.
+pub(crate) fn table(html: &mut Html, changes: &[Change]) {
+    html.table(&["Time", "Who", "What"], |html| {
+        for change in changes.iter().rev() {
+            html.row(|html| {
+                html.cell(clock::stamp(change.time));
+                html.cell(&change.who);
+                html.cell(&change.what);
+            });
+        }
+    });
 }

@@ -30,11 +30,12 @@ impl Page for Blocked {
         let runtimes = bthread::runtimes();
         let mut reports: Vec<_> = runtimes.iter().flat_map(|runtime| runtime.blocked_workers()).collect();
         reports.sort_by_key(|report| (std::cmp::Reverse(report.ongoing), std::cmp::Reverse(report.noticed)));
-        let times: u64 = runtimes.iter().map(|runtime| runtime.stats().blocked).sum();
-        let stand_ins: usize = runtimes.iter().map(|runtime| runtime.stats().stand_ins).sum();
+        let stats: Vec<_> = runtimes.iter().map(|runtime| runtime.stats()).collect();
+        let times: u64 = stats.iter().map(|stats| stats.blocked).sum();
+        let stand_ins: usize = stats.iter().map(|stats| stats.stand_ins).sum();
         let traces =
             reports.iter().filter_map(|report| report.trace.as_ref().map(|trace| trace.stack.clone()));
-        let mut texts = stacks::texts(traces.collect()).into_iter();
+        let mut texts = stacks::texts(&traces.collect::<Vec<_>>()).into_iter();
         let cases: Vec<_> = reports
             .into_iter()
             .map(|report| {

@@ -1,5 +1,6 @@
 //! `/bthreads`: one bthread, or all of them with their stacks (`spec/builtin-services.md` §12).
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use bthread::{BthreadInfo, TaskId};
@@ -13,6 +14,7 @@ use super::sockets::{jump, preformatted};
 use super::stacks;
 use super::write::{Attr, Url};
 use crate::error::ENOMETHOD;
+use crate::span::TraceId;
 
 /// Bthreads that `/bthreads/all` shows; `/fibers` pages through more.
 const ALL_MAX: usize = 10_000;
@@ -51,7 +53,7 @@ impl Page for Bthreads {
             id => match id.parse() {
                 Ok(id) => preformatted(context, request, "bthread", || one(TaskId::from_u64(id))),
                 Err(_) => {
-                    let text = format!("path={} is not a bthread id or all, or all?st=1", one_line(id));
+                    let text = format!("path={} is not a bthread id or all, or all?st=1", id);
                     PageReply::error(context, request, ENOMETHOD, text)
                 }
             },
@@ -66,7 +68,7 @@ fn one(id: TaskId) -> String {
     };
     let mut out = describe(&info);
     match bthread::stack_trace(id) {
-        Some(trace) => _ = write!(out, "\n[stack]\n{}", stacks::text(trace)),
+        Some(trace) => _ = write!(out, "\n[stack]\n{}", stacks::text(&trace)),
         None => out.push_str("\nNo stack: it does not wait at this moment.\n"),
     }
     out
@@ -85,8 +87,8 @@ fn describe(info: &BthreadInfo) -> String {
         _ = writeln!(out, "specified_tag={}\nworker={}", home.tag, home.worker);
     }
     _ = writeln!(out, "uptime_ns={}\nwaited_ns={}", info.age.as_nanos(), info.waited.as_nanos());
-    if info.trace_id != 0 {
-        _ = writeln!(out, "trace_id={:x}", info.trace_id);
+    if let Some(id) = TraceId::from_u128(info.trace_id) {
+        _ = writeln!(out, "trace_id={id}");
     }
     out
 }
@@ -95,14 +97,13 @@ fn all(context: &PageContext<'_>, request: &PageRequest, with_stacks: bool) -> P
     let mut infos = bthread::bthreads();
     let total = infos.len();
     infos.truncate(ALL_MAX);
-    let mut found = Vec::new();
+    let mut found = HashMap::new();
     if with_stacks {
         let traces = infos.iter().filter_map(|info| Some((info.id, bthread::stack_trace(info.id)?)));
-        let traces: Vec<_> = traces.take(ALL_STACKS_MAX).collect();
-        let texts = stacks::texts(traces.iter().map(|(_, trace)| trace.clone()).collect());
-        found = traces.into_iter().map(|(id, _)| id).zip(texts).collect();
+        let (ids, traces): (Vec<_>, Vec<_>) = traces.take(ALL_STACKS_MAX).unzip();
+        found = ids.into_iter().zip(stacks::texts(&traces)).collect();
     }
-    let stack_of = |id| found.iter().find(|(known, _)| *known == id).map(|(_, text)| text.as_str());
+    let stack_of = |id: TaskId| found.get(&id).map(String::as_str);
     if !request.is_html() {
         let mut out = String::new();
         for info in &infos {

@@ -29,7 +29,7 @@ pub(crate) fn variable(
     };
     let mut attrs =
         vec![Attr::Is("class", "var"), Attr::Url("data-series", source), Attr::Is("data-chart", kind)];
-    attrs.extend([Attr::Flag("open")].into_iter().filter(|_| open));
+    attrs.extend(open.then_some(Attr::Flag("open")));
     html.element("details", &attrs, |html| {
         html.element("summary", &[], |html| {
             html.leaf("span", "name", label);

@@ -2,21 +2,18 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::span;
+
 /// `2026/11/22-12:56:15.000949`, local time.
 pub(crate) fn stamp(time: SystemTime) -> String {
-    format(time, "%Y/%m/%d-%H:%M:%S.%6f")
+    span::date_and_time(time)
 }
 
 /// `2026/11/22-12:56:15`, local time.
 pub(crate) fn second(time: SystemTime) -> String {
-    format(time, "%Y/%m/%d-%H:%M:%S")
-}
-
-fn format(time: SystemTime, pattern: &str) -> String {
-    match jiff::Timestamp::try_from(time) {
-        Ok(time) => time.to_zoned(jiff::tz::TimeZone::system()).strftime(pattern).to_string(),
-        Err(_) => "-".to_owned(), // beyond the year 9999
-    }
+    let mut text = stamp(time);
+    text.truncate(text.len() - ".000949".len());
+    text
 }
 
 /// A length of time that a person can read: `1.5s`, `320ms`, `2h13m`.

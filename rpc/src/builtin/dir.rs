@@ -48,13 +48,11 @@ impl Page for Dir {
         let Some(path) = inside(&request.rest) else {
             return PageReply::error(context, request, EINVAL, "A path must not lead out of the folder");
         };
-        let (root, below) = (root.to_owned(), path.clone());
-        let found = bthread::spawn_blocking(move || look(&root, &below)).join();
-        match found.unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
+        match bthread::blocking(|| look(root, &path)) {
             Ok(Found::File(bytes, more)) => file(bytes, more),
             Ok(Found::Folder(names)) => folder(context, request, &path, &names),
             Err(error) => {
-                let text = format!("Cannot open `{}': {}", one_line(&request.rest), error.kind());
+                let text = format!("Cannot open `{}': {}", request.rest, error.kind());
                 PageReply::error(context, request, ENOMETHOD, text)
             }
         }

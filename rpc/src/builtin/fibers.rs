@@ -17,6 +17,7 @@ use super::reply::{PageReply, one_line};
 use super::request::PageRequest;
 use super::stacks;
 use super::write::{Attr, Html, Url};
+use crate::span::TraceId;
 
 /// Bthreads on one page unless `limit` says otherwise, and the most that it can say.
 const LIMIT_DEFAULT: usize = 200;
@@ -99,11 +100,13 @@ impl Filter {
     fn has(&self, one: &BthreadInfo) -> bool {
         let is =
             |wanted: &Option<String>, value: &str| wanted.as_deref().is_none_or(|wanted| wanted == value);
-        let home = home(one);
-        let runtime = home.split_once('-').map_or("", |(tag, _)| tag);
+        let is_home = |wanted: &str| {
+            let home = home(one);
+            wanted == home || home.split_once('-').is_some_and(|(tag, _)| wanted == tag)
+        };
         is(&self.state, state(one.state))
             && is(&self.wait, wait(one.state))
-            && (is(&self.home, &home) || is(&self.home, runtime))
+            && self.home.as_deref().is_none_or(is_home)
             && self
                 .name
                 .as_deref()
@@ -168,13 +171,9 @@ fn name(one: &BthreadInfo) -> String {
     one.name.as_deref().map_or_else(|| "-".to_owned(), one_line)
 }
 
-/// As `/rpcz` writes trace ids: 16 digits where they suffice, else 32.
+/// As `/rpcz` writes trace ids.
 fn trace_text(id: u128) -> String {
-    match u64::try_from(id) {
-        Ok(0) => "-".to_owned(),
-        Ok(id) => format!("{id:016x}"),
-        Err(_) => format!("{id:032x}"),
-    }
+    TraceId::from_u128(id).map_or_else(|| "-".to_owned(), |id| id.to_string())
 }
 
 struct List {
@@ -259,11 +258,8 @@ impl List {
                         html.element("option", &[Attr::Is("value", "")], |html| _ = html.text("any"));
                         for option in options {
                             let mut attrs = vec![Attr::Is("value", option)];
-                            attrs.extend(
-                                [Attr::Flag("selected")]
-                                    .into_iter()
-                                    .filter(|_| value.as_deref() == Some(option)),
-                            );
+                            let is_chosen = value.as_deref() == Some(option);
+                            attrs.extend(is_chosen.then_some(Attr::Flag("selected")));
                             html.element("option", &attrs, |html| _ = html.text(option));
                         }
                     });
@@ -294,24 +290,12 @@ fn row(html: &mut Html, one: &BthreadInfo) {
         html.link_cell(Url::below("/bthreads", one.id).with("st", 1), one.id);
         html.cell(name(one));
         html.cell(one.state);
-        html.element(
-            "td",
-            &[Attr::Is("class", "n"), Attr::Text("data-sort", &one.age.as_micros())],
-            |html| {
-                html.text(clock::length(one.age));
-            },
-        );
-        html.element(
-            "td",
-            &[Attr::Is("class", "n"), Attr::Text("data-sort", &one.waited.as_micros())],
-            |html| {
-                html.text(clock::length(one.waited));
-            },
-        );
+        html.length(one.age);
+        html.length(one.waited);
         html.cell(home(one));
-        match one.trace_id {
-            0 => html.cell("-"),
-            id => html.link_cell(Url::page("/rpcz").with("trace", trace_text(id)), trace_text(id)),
+        match TraceId::from_u128(one.trace_id) {
+            None => html.cell("-"),
+            Some(id) => html.link_cell(Url::page("/rpcz").with("trace", id), id),
         }
     });
 }
@@ -351,7 +335,7 @@ fn groups(wanted: &[BthreadInfo]) -> (Vec<Group>, usize) {
     let mut groups: Vec<_> = groups.into_values().collect();
     groups.sort_by_key(|group| (Reverse(group.count), group.example));
     groups.truncate(GROUPS_MAX);
-    let texts = stacks::texts(groups.iter().map(|group| group.trace.clone()).collect());
+    let texts = stacks::texts(&groups.iter().map(|group| group.trace.clone()).collect::<Vec<_>>());
     for (group, text) in groups.iter_mut().zip(texts) {
         group.stack = text;
     }

@@ -14,7 +14,7 @@ use super::reply::{EPERM, PageReply, one_line};
 use super::request::PageRequest;
 use super::selection::Selection;
 use super::write::{Attr, Html, Url};
-use crate::error::ENOMETHOD;
+use crate::error::{EINVAL, ENOMETHOD};
 
 pub(super) struct Flags;
 
@@ -36,13 +36,11 @@ impl Page for Flags {
     }
 }
 
-fn wanted(request: &PageRequest) -> Vec<&'static dyn AnyFlag> {
-    let Some(selection) = Selection::parse(&request.rest) else { return Vec::new() };
-    flag::all().into_iter().filter(|flag| selection.has(flag.name())).collect()
-}
-
 fn list(context: &PageContext<'_>, request: &PageRequest) -> PageReply {
-    let flags = wanted(request);
+    let Some(selection) = Selection::parse(&request.rest) else {
+        return PageReply::error(context, request, EINVAL, "The list of flags is too long");
+    };
+    let flags: Vec<_> = flag::all().into_iter().filter(|flag| selection.has(flag.name())).collect();
     if request.wants_json() {
         return json_form(&flags);
     }
@@ -115,15 +113,7 @@ fn html_form(context: &PageContext<'_>, request: &PageRequest, flags: &[&'static
         let changes = audit::changes();
         if !changes.is_empty() {
             html.leaf("h2", "", "Changes");
-            html.table(&["Time", "Who", "What"], |html| {
-                for change in changes.iter().rev() {
-                    html.row(|html| {
-                        html.cell(clock::stamp(change.time));
-                        html.cell(&change.who);
-                        html.cell(&change.what);
-                    });
-                }
-            });
+            audit::table(html, &changes);
         }
     })
 }
@@ -161,7 +151,7 @@ fn settable(context: &PageContext<'_>, request: &PageRequest) -> Result<&'static
         return refuse(ENOMETHOD, "Say which flag: /flags/NAME?setvalue=VALUE".to_owned());
     }
     let Some(flag) = flag::find(&request.rest) else {
-        return refuse(ENOMETHOD, format!("There is no flag `{}'", one_line(&request.rest)));
+        return refuse(ENOMETHOD, format!("There is no flag `{}'", request.rest));
     };
     if context.server.options().has_immutable_flags() {
         return refuse(EPERM, "The flags of this server are immutable".to_owned());
@@ -183,9 +173,10 @@ fn set(context: &PageContext<'_>, request: &PageRequest, value: &str) -> PageRep
     if let Err(denied) = context.may_change(request) {
         return PageReply::error(context, request, EPERM, denied.hint());
     }
-    let (name, value) = (flag.name(), one_line(value));
-    let before = flag.value_text();
-    match flag.set_text(request.query.get("setvalue").unwrap_or_default()) {
+    let (name, before) = (flag.name(), one_line(&flag.value_text()));
+    let result = flag.set_text(value);
+    let value = one_line(value);
+    match result {
         Ok(()) => audit::record(context, format!("flag {name}: {before} -> {value}")),
         Err(error) => {
             let why = match &error {
@@ -283,6 +274,7 @@ mod tests {
         );
         assert!(server.text("/flags/page_test_lim$t").contains("page_test_limit (R) | "));
         assert_eq!(server.text("/flags/no_such").lines().count(), 2);
+        assert_eq!(server.ask(&get(&format!("/flags/{}", "*a".repeat(1000)))).status, 400);
         assert!(server.html("/flags").contains("/flags/page_test_limit?setvalue&amp;withform"));
         assert!(server.html("/flags/%3Cscript%3E").contains("No flag is named &lt;script&gt;."));
     }

@@ -51,9 +51,8 @@ pub(crate) fn page(
                 html.element("nav", &[], |html| {
                     for (path, name) in TABS {
                         let is_here = path == &tab;
-                        let mark = [Attr::Is("aria-current", "page")];
                         let mut attrs = vec![Attr::Url("href", Url::page(path))];
-                        attrs.extend(mark.into_iter().filter(|_| is_here));
+                        attrs.extend(is_here.then_some(Attr::Is("aria-current", "page")));
                         html.element("a", &attrs, |html| _ = html.text(name));
                     }
                 });

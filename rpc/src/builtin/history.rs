@@ -11,7 +11,7 @@ use super::context::PageContext;
 use super::frame;
 use super::hotspots;
 use super::profiling::Failure;
-use super::reply::{EPERM, PageReply, one_line};
+use super::reply::{EPERM, PageReply};
 use super::request::PageRequest;
 use super::write::{Attr, Html, Url};
 use crate::error::{EINVAL, ENOMETHOD};
@@ -31,7 +31,7 @@ pub(super) fn serve(
     match rest {
         "" => {}
         "/start" | "/stop" => return change(context, request, rest == "/start"),
-        other => return Err(Failure::new(ENOMETHOD, format!("There is no history{}", one_line(other)))),
+        other => return Err(Failure::new(ENOMETHOD, format!("There is no history{}", other))),
     }
     let display = hotspots::display(request)?;
     let (from, to) = (time(request, "from")?, time(request, "to")?);
@@ -134,7 +134,7 @@ fn list(context: &PageContext<'_>, request: &PageRequest) -> PageReply {
                         clock::second(minute.start),
                     );
                     html.number(minute.samples);
-                    html.number(clock::length(minute.cpu));
+                    html.length(minute.cpu);
                 });
             }
         });

@@ -12,7 +12,7 @@ use super::frame;
 use super::history;
 use super::page::Page;
 use super::profiling::{self, Failure, SECONDS_DEFAULT};
-use super::reply::{BYTES, EPERM, JSON, PageReply, one_line};
+use super::reply::{BYTES, EPERM, JSON, PageReply};
 use super::request::PageRequest;
 use super::write::{Attr, Html, Url};
 use crate::error::{EINVAL, ENOMETHOD};
@@ -56,7 +56,7 @@ impl Page for Hotspots {
             return history::serve(context, request, rest).unwrap_or_else(fail);
         }
         let Some((kind, path)) = KINDS.into_iter().find(|(kind, _)| kind.name() == name) else {
-            let text = format!("There is no profiler `{}'", one_line(name));
+            let text = format!("There is no profiler `{}'", name);
             return PageReply::error(context, request, ENOMETHOD, text);
         };
         of_kind(context, request, kind, path).unwrap_or_else(fail)
@@ -75,7 +75,7 @@ pub(super) fn display(request: &PageRequest) -> Result<Display, Failure> {
     }
 }
 
-pub(super) fn value(request: &PageRequest) -> Value {
+fn value(request: &PageRequest) -> Value {
     if request.query.has("ccount") { Value::Count } else { Value::Amount }
 }
 
@@ -105,12 +105,7 @@ fn of_kind(
     let (id, profile) = match view {
         Some(id) => (id, kept(kind, id)?),
         None => {
-            if request.is_cross_site {
-                return Err(Failure::new(
-                    super::reply::EPERM,
-                    "Another site's page must not start a profiler",
-                ));
-            }
+            profiling::may_start(request)?;
             let taken = profiling::take(kind, duration)?;
             (taken.id, taken.profile)
         }
@@ -275,9 +270,7 @@ fn form(html: &mut Html, request: &PageRequest, kind: Kind, path: &'static str, 
                         html.element("option", &[Attr::Is("value", "")], |html| _ = html.text(none));
                         for one in &kept {
                             let mut attrs = vec![Attr::Text("value", &one.id)];
-                            attrs.extend(
-                                [Attr::Flag("selected")].into_iter().filter(|_| chosen(name, one.id)),
-                            );
+                            attrs.extend(chosen(name, one.id).then_some(Attr::Flag("selected")));
                             html.element("option", &attrs, |html| {
                                 html.text(one.id).text(": ").text(clock::second(one.profile.started()));
                             });
@@ -295,7 +288,7 @@ fn form(html: &mut Html, request: &PageRequest, kind: Kind, path: &'static str, 
                 html.text("count only ");
                 let mut attrs =
                     vec![Attr::Is("type", "checkbox"), Attr::Is("name", "ccount"), Attr::Is("value", "1")];
-                attrs.extend([Attr::Flag("checked")].into_iter().filter(|_| request.query.has("ccount")));
+                attrs.extend(request.query.has("ccount").then_some(Attr::Flag("checked")));
                 html.void("input", &attrs);
             });
             html.element("button", &[], |html| _ = html.text("Show"));

@@ -5,7 +5,7 @@ use bthread::call_id::LockState;
 
 use super::context::PageContext;
 use super::page::Page;
-use super::reply::{PageReply, one_line};
+use super::reply::PageReply;
 use super::request::PageRequest;
 use super::sockets::preformatted;
 use crate::error::ENOMETHOD;
@@ -26,7 +26,7 @@ impl Page for Ids {
             return preformatted(context, request, "ids", || "# Use /ids/<call_id>\n".to_owned());
         }
         let Ok(number) = request.rest.parse() else {
-            let text = format!("path={} is not a bthread_id", one_line(&request.rest));
+            let text = format!("path={} is not a bthread_id", request.rest);
             return PageReply::error(context, request, ENOMETHOD, text);
         };
         preformatted(context, request, "ids", || state(number))

@@ -14,7 +14,7 @@ use super::write::Url;
 
 pub(super) struct Index;
 
-/// The pages without a tab, which `?as_more` shows: the path, the name.
+/// The names of the pages without a tab, which `?as_more` shows.
 const MORE: &[&str] = &[
     "security",
     "bthreads",

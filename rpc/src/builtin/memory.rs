@@ -27,9 +27,7 @@ impl Page for Memory {
     }
 
     fn serve(&self, context: &PageContext<'_>, request: &PageRequest) -> PageReply {
-        preformatted(context, request, "memory", || {
-            bthread::spawn_blocking(counts).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+        preformatted(context, request, "memory", || bthread::blocking(counts))
     }
 }
 

@@ -92,8 +92,8 @@ impl PageOptions {
         self
     }
 
-    /// Has `/health` ask `reporter` (brpc: `health_reporter`). Everybody who reaches the port may read what it says. It runs in the bthread of the connection that asks, and
-    /// may park it; a panic in it ends that request.
+    /// Has `/health` ask `reporter` (brpc: `health_reporter`). Everybody who reaches the port may read what it says. It
+    /// runs in the bthread of the connection that asks, and may park it; a panic in it ends that request.
     pub fn health(mut self, reporter: impl Fn() -> Health + Send + Sync + 'static) -> PageOptions {
         self.health = Some(Arc::new(reporter));
         self

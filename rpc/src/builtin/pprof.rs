@@ -8,7 +8,7 @@ use profile::{Kind, Profile};
 use super::context::PageContext;
 use super::page::Page;
 use super::profiling::{self, Failure, SECONDS_DEFAULT};
-use super::reply::{BYTES, EPERM, PageReply, lines, one_line};
+use super::reply::{BYTES, EPERM, PageReply, lines};
 use super::request::{PageRequest, Verb};
 use crate::error::{EINVAL, ENOMETHOD};
 
@@ -76,7 +76,7 @@ impl Page for Debug {
 }
 
 fn nothing(name: &str) -> Failure {
-    Failure::new(ENOMETHOD, format!("There is no profile `{}'", one_line(name)))
+    Failure::new(ENOMETHOD, format!("There is no profile `{}'", name))
 }
 
 /// A profiler that is off does not exist for these tools.
@@ -93,9 +93,7 @@ fn timed(request: &PageRequest, kind: Kind) -> Result<Profile, Failure> {
 }
 
 fn run(request: &PageRequest, kind: Kind, duration: Duration) -> Result<Profile, Failure> {
-    if request.is_cross_site {
-        return Err(Failure::new(EPERM, "Another site's page must not start a profiler"));
-    }
+    profiling::may_start(request)?;
     Ok(profile::run(kind, duration)?)
 }
 

@@ -80,6 +80,14 @@ pub(super) fn seconds(request: &PageRequest) -> Result<Option<Duration>, Failure
     }
 }
 
+/// Refuses runs that another site's page asks for.
+pub(super) fn may_start(request: &PageRequest) -> Result<(), Failure> {
+    match request.is_cross_site {
+        true => Err(Failure::new(EPERM, "Another site's page must not start a profiler")),
+        false => Ok(()),
+    }
+}
+
 /// Takes a profile, or waits for the one that is being taken. Parks the bthread for as long as that lasts.
 pub(super) fn take(kind: Kind, duration: Duration) -> Result<Taken, Failure> {
     let run = {

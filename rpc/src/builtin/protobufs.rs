@@ -10,7 +10,7 @@ use serde_json::json;
 use super::context::PageContext;
 use super::frame;
 use super::page::Page;
-use super::reply::{PageReply, one_line};
+use super::reply::PageReply;
 use super::request::PageRequest;
 use super::write::{Attr, Url};
 use crate::error::ENOMETHOD;
@@ -45,7 +45,7 @@ impl Page for Protobufs {
         let all = definitions(context);
         if !request.rest.is_empty() {
             let Some(definition) = all.get(request.rest.as_str()) else {
-                let text = format!("Fail to find any protobuf message by `{}'", one_line(&request.rest));
+                let text = format!("Fail to find any protobuf message by `{}'", request.rest);
                 return PageReply::error(context, request, ENOMETHOD, text);
             };
             let text = definition.text();
@@ -59,7 +59,7 @@ impl Page for Protobufs {
             };
         }
         if request.wants_json() {
-            return PageReply::json(&all.keys().collect::<Vec<_>>().into_iter().cloned().collect());
+            return PageReply::json(&all.keys().cloned().collect());
         }
         if !request.is_html() {
             return PageReply::text(all.keys().fold(String::new(), |out, name| out + name + "\n"));

@@ -71,15 +71,15 @@ impl PageReply {
         self
     }
 
-    /// An error as brpc's pages word it: server and number in front of the text; in a frame for browsers, in
-    /// an object for who wants JSON.
+    /// An error as brpc's pages word it: server and number in front of the text, which is made one line; in a frame for
+    /// browsers, in an object for who wants JSON.
     pub(crate) fn error(
         context: &PageContext<'_>,
         request: &PageRequest,
         code: ErrorCode,
         text: impl AsRef<str>,
     ) -> PageReply {
-        let text = format!("[{}][E{code}]{}", context.identity(), text.as_ref());
+        let text = format!("[{}][E{code}]{}", context.identity(), one_line(text.as_ref()));
         let status = match code {
             ENOMETHOD => 404,
             EPERM => 403,

@@ -17,7 +17,7 @@ use super::rpcz_bar;
 use super::sockets::preformatted;
 use super::write::{Attr, Html, Url};
 use crate::error::ENOMETHOD;
-use crate::span::{self, Found, Query, SpanKind, SpanRecord, SpanTree};
+use crate::span::{self, Found, Query, SpanRecord, SpanTree};
 
 pub(super) struct Rpcz;
 
@@ -43,7 +43,7 @@ impl Page for Rpcz {
                 change(context, request, "log_id is shown in decimal", || span::set_hex_log_id(false))
             }
             other => {
-                let text = format!("There is no /rpcz/{}", one_line(other));
+                let text = format!("There is no /rpcz/{}", other);
                 PageReply::error(context, request, ENOMETHOD, text)
             }
         }
@@ -234,13 +234,12 @@ fn list(html: &mut Html, records: &[Arc<SpanRecord>]) {
                 html.cell(record.kind.letter());
                 html.cell(&record.method);
                 html.element("td", &[Attr::Is("class", "bar")], |html| {
-                    let bar = span::bar(record);
-                    rpcz_bar::draw(html, &bar, bar.total);
+                    rpcz_bar::draw(html, &span::bar(record));
                 });
                 html.number(record.request_size);
                 html.number(record.response_size);
                 html.leaf("td", outcome_class(record), record.outcome_text());
-                html.cell(log_id(record));
+                html.cell(record.log_id.map_or_else(String::new, span::log_id));
                 html.link_cell(trace_url(record), record.trace_id);
             });
         }
@@ -249,14 +248,6 @@ fn list(html: &mut Html, records: &[Arc<SpanRecord>]) {
 
 fn outcome_class(record: &SpanRecord) -> &'static str {
     if record.error_code == 0 { "good" } else { "bad" }
-}
-
-fn log_id(record: &SpanRecord) -> String {
-    match record.log_id {
-        None => String::new(),
-        Some(id) if span::hex_log_id() => format!("0x{id:x}"),
-        Some(id) => id.to_string(),
-    }
 }
 
 /// The spans of a tree from its top, with their levels.
@@ -296,11 +287,11 @@ fn events(html: &mut Html, tree: &SpanTree) {
                     html.number(since.map_or_else(String::new, |since| format!("+{since}")));
                     html.leaf(
                         "td",
-                        if event.depth > 0 { "nested" } else { "" },
+                        "",
                         format_args!(
                             "{}[{} SPAN#{}] {}",
                             "\u{2003}".repeat(event.depth),
-                            if event.kind == SpanKind::Server { "Server" } else { "Client" },
+                            event.kind.name(),
                             event.span_id,
                             event.text
                         ),
@@ -315,7 +306,7 @@ fn events(html: &mut Html, tree: &SpanTree) {
 mod tests {
     use super::super::tests::{assert_well_formed, browse, fake_server, get, text_of};
     use super::*;
-    use crate::span::{SpanId, TraceId};
+    use crate::span::{SpanId, SpanKind, TraceId};
 
     const EVIL: &str = "\"'><script>alert(1)</script>\n";
 

@@ -43,11 +43,12 @@ fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-/// A bar whose full width is `total`.
-pub(super) fn draw(html: &mut Html, bar: &Bar, total: Duration) {
-    draw_from(html, bar, Duration::ZERO, total);
+/// A bar of full width.
+pub(super) fn draw(html: &mut Html, bar: &Bar) {
+    draw_from(html, bar, Duration::ZERO, bar.total);
 }
 
+/// A bar that begins at `offset` in a picture of `total`.
 fn draw_from(html: &mut Html, bar: &Bar, offset: Duration, total: Duration) {
     let scale = WIDTH / micros(total).max(1.0);
     let label = bar.parts.iter().map(|part| format!("{} {}", part.name, clock::length(part.length)));
@@ -102,7 +103,7 @@ pub(super) fn waterfall(html: &mut Html, spans: &[(&SpanRecord, usize)]) {
                         record.kind.letter(),
                         record.method
                     ));
-                    html.number(clock::length(record.latency()));
+                    html.length(record.latency());
                     html.element("td", &[Attr::Is("class", "bar wide")], |html| {
                         draw_from(html, &span::bar(record), offset(record), total);
                     });

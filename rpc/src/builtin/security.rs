@@ -4,7 +4,6 @@ use serde_json::json;
 
 use super::access::Peer;
 use super::audit;
-use super::clock;
 use super::context::PageContext;
 use super::frame;
 use super::page::Page;
@@ -147,15 +146,7 @@ fn changes(html: &mut Html) {
         html.paragraph("dim", "None so far.");
         return;
     }
-    html.table(&["Time", "Who", "What"], |html| {
-        for change in changes.iter().rev() {
-            html.row(|html| {
-                html.cell(clock::stamp(change.time));
-                html.cell(&change.who);
-                html.cell(&change.what);
-            });
-        }
-    });
+    audit::table(html, &changes);
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::context::PageContext;
 use super::frame;
 use super::page::Page;
-use super::reply::{PageReply, lines, one_line};
+use super::reply::{PageReply, lines};
 use super::request::PageRequest;
 use super::write::{Attr, Html, Url};
 use crate::error::ENOMETHOD;
@@ -29,7 +29,7 @@ impl Page for Sockets {
             });
         }
         let Ok(id) = request.rest.parse() else {
-            let text = format!("path={} is not a SocketId", one_line(&request.rest));
+            let text = format!("path={} is not a SocketId", request.rest);
             return PageReply::error(context, request, ENOMETHOD, text);
         };
         preformatted(context, request, "sockets", || match context.server.socket(id) {

@@ -3,13 +3,11 @@
 use bthread::trace::StackTrace;
 
 /// Text for each of the traces, in their order. Parks the bthread while the text is made.
-pub(crate) fn texts(traces: Vec<StackTrace>) -> Vec<String> {
-    bthread::spawn_blocking(move || traces.iter().map(ToString::to_string).collect())
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+pub(crate) fn texts(traces: &[StackTrace]) -> Vec<String> {
+    bthread::blocking(|| traces.iter().map(ToString::to_string).collect())
 }
 
-/// Text for one trace.
-pub(crate) fn text(trace: StackTrace) -> String {
-    texts(vec![trace]).pop().unwrap_or_default()
+/// Text for one trace. Parks the bthread while it is made.
+pub(crate) fn text(trace: &StackTrace) -> String {
+    bthread::blocking(|| trace.to_string())
 }

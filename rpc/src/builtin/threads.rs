@@ -54,7 +54,7 @@ fn all() -> String {
     // Each of them is looked at alone, so that none is stopped for longer than a copy of its stack takes.
     let seen: Vec<_> = threads.iter().map(|(id, _)| look(*id)).collect();
     let found = seen.iter().filter_map(|seen| seen.as_ref().ok().map(|(_, stack)| stack.clone()));
-    let mut texts = stacks::texts(found.collect()).into_iter();
+    let mut texts = stacks::texts(&found.collect::<Vec<_>>()).into_iter();
     let mut out = String::new();
     for ((id, name), seen) in threads.iter().zip(&seen) {
         _ = match seen {

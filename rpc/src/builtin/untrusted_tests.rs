@@ -9,7 +9,7 @@ use crate::transport::Endpoint;
 
 /// Closes whatever it may stand in, and then runs something.
 const EVIL: &str =
-    "%22%27%3E%3C/title%3E%3Cscript%3Ealert(1)%3C/script%3E%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E%0A%00";
+    "%22%27%3E%3C/title%3E%3Cscript%3Ealert(1)%3C/script%3E%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E%0A%00%1B";
 
 /// Pages that last, or change what other tests look at, if asked without more; each has tests of its own.
 const NOT_ASKED: &[&str] = &["hotspots", "pprof", "debug"];

@@ -10,7 +10,7 @@ use super::charts::{self, Chart};
 use super::context::PageContext;
 use super::frame;
 use super::page::Page;
-use super::reply::{HTML, JSON, PageReply, one_line};
+use super::reply::{HTML, JSON, PageReply};
 use super::request::PageRequest;
 use super::selection::Selection;
 use super::write::{Attr, Html, Url};
@@ -45,7 +45,7 @@ impl Page for Vars {
             true => html_form(context, request, &selection, is_piece),
             false => text_form(&selection),
         };
-        let missing = || format!("Fail to find any bvar by `{}'", one_line(&request.rest));
+        let missing = || format!("Fail to find any bvar by `{}'", request.rest);
         reply.unwrap_or_else(|| PageReply::error(context, request, ENOMETHOD, missing()))
     }
 }
@@ -104,8 +104,8 @@ fn json_value(value: &bvar::Value) -> serde_json::Value {
 }
 
 fn series(context: &PageContext<'_>, request: &PageRequest) -> PageReply {
-    let name = one_line(&request.rest);
-    match bvar::series(&request.rest) {
+    let name = &request.rest;
+    match bvar::series(name) {
         Ok(json) => PageReply::new(JSON, json),
         Err(SeriesError::Unknown) => {
             PageReply::error(context, request, ENOMETHOD, format!("Fail to find any bvar by `{name}'"))

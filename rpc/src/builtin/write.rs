@@ -3,8 +3,11 @@
 //! value of an attribute, or as a part of a [`Url`]. It must never get a way to write markup.
 
 use std::fmt::{self, Display, Write};
+use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::clock;
 
 /// What stays as it is in a part of a URL.
 const URL_PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -175,8 +178,7 @@ impl Html {
 
     /// An element of a class with nothing but text in it.
     pub(crate) fn leaf(&mut self, name: &'static str, class: &'static str, text: impl Display) {
-        let class = [Attr::Is("class", class)];
-        let attrs = if matches!(class[0], Attr::Is(_, "")) { &[] } else { &class[..] };
+        let attrs: &[_] = if class.is_empty() { &[] } else { &[Attr::Is("class", class)] };
         self.element(name, attrs, |html| _ = html.text(text));
     }
 
@@ -216,6 +218,12 @@ impl Html {
     /// A cell with a number.
     pub(crate) fn number(&mut self, number: impl Display) {
         self.leaf("td", "n", number);
+    }
+
+    /// A cell with a length of time, sorted by how long it is.
+    pub(crate) fn length(&mut self, time: Duration) {
+        let attrs = [Attr::Is("class", "n"), Attr::Text("data-sort", &time.as_micros())];
+        self.element("td", &attrs, |html| _ = html.text(clock::length(time)));
     }
 
     /// A cell with a link.

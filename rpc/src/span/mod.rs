@@ -54,4 +54,5 @@ pub use tree::{DEPTH_MAX, Event, SpanTree};
 
 pub(crate) use flags::register;
 pub(crate) use live::{Request, Span};
+pub(crate) use text::log_id;
 pub(crate) use time::date_and_time;

@@ -72,7 +72,7 @@ fn elapsed(time: Duration) -> String {
 }
 
 /// As the flag `rpcz_hex_log_id` says.
-pub(super) fn log_id(id: u64) -> String {
+pub(crate) fn log_id(id: u64) -> String {
     if flags::hex_log_id() { format!("0x{id:x}") } else { id.to_string() }
 }
 
