@@ -129,10 +129,8 @@ fn depth_of(text: &str) -> usize {
 }
 
 fn descriptor(schema: &Schema, message: &str) -> Result<MessageDescriptor, JsonError> {
-    schema.message(message).ok_or_else(|| JsonError::UnknownMessage {
-        message: message.to_owned(),
-        reason: schema.error().unwrap_or_default().to_owned(),
-    })
+    let unknown = || JsonError::unknown_message(message, schema.error().unwrap_or_default());
+    schema.message(message).ok_or_else(unknown)
 }
 
 fn decode(descriptor: MessageDescriptor, wire: &[u8]) -> Result<DynamicMessage, JsonError> {

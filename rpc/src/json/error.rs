@@ -60,6 +60,12 @@ pub enum JsonError {
     },
 }
 
+impl JsonError {
+    pub(super) fn unknown_message(message: &str, reason: &str) -> Self {
+        Self::UnknownMessage { message: message.to_owned(), reason: reason.to_owned() }
+    }
+}
+
 impl fmt::Display for JsonError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -49,8 +49,6 @@ mod wire;
 mod write;
 mod write_scalar;
 
-use std::borrow::Cow;
-
 pub use canonical::{proto_json_to_proto, proto_to_proto_json, proto_to_text, text_to_proto};
 pub use error::JsonError;
 pub use options::JsonOptions;
@@ -89,7 +87,8 @@ pub struct Prefix {
 /// skipped since their values had wrong types, if there are any.
 ///
 /// The bytes are at most [`MAX_GROWTH`] times as many as those of the text; beside them, memory grows by one bit for
-/// each level of nesting. *Blocking*: not, but as [`Schema::pool`] the first time a schema is used.
+/// each level of nesting, two words for each message of 128 bytes or more, and the longest string that has escapes or
+/// base64. *Blocking*: not, but as [`Schema::pool`] the first time a schema is used.
 ///
 /// # Errors
 /// An unknown message, text that is not JSON, and what the [mapping](self#the-json-mapping) refuses.
@@ -140,9 +139,9 @@ pub fn json_to_proto_prefix(
 
 /// Adds to `out` the JSON of the message of that name in `wire`. After an error `out` is as it was.
 ///
-/// The text may be a good deal longer than the bytes: beside values (six bytes for one at most) each message brings
-/// the keys that the schema gives it, and pretty text brings indentation. Memory beside it is at most twelve
-/// times `wire`, and a few words where fields are in order. *Blocking*: not, but as [`Schema::pool`] the first time a schema
+/// The text may be a good deal longer than the bytes: beside values (six bytes for one at most) the keys and the names
+/// of enums' values come from the schema, and pretty text brings indentation. Memory beside it is at most twelve times
+/// `wire`, and a few words where fields are in order. *Blocking*: not, but as [`Schema::pool`] the first time a schema
 /// is used.
 ///
 /// # Errors
@@ -173,11 +172,8 @@ pub fn proto_to_json(
 }
 
 fn find<'s>(schema: &'s Schema, message: &str) -> Result<(&'s Plans, u32), JsonError> {
-    let unknown = |reason: Cow<'_, str>| JsonError::UnknownMessage {
-        message: message.to_owned(),
-        reason: reason.into(),
-    };
-    let plans = schema.plans().map_err(|reason| unknown(reason.into()))?;
-    let index = plans.find(message).ok_or_else(|| unknown("".into()))?;
+    let unknown = |reason| JsonError::unknown_message(message, reason);
+    let plans = schema.plans().map_err(unknown)?;
+    let index = plans.find(message).ok_or_else(|| unknown(""))?;
     Ok((plans, index))
 }

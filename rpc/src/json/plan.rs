@@ -7,7 +7,9 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use prost_reflect::prost_types::field_descriptor_proto::{Label, Type};
-use prost_reflect::{DescriptorPool, EnumDescriptor, Kind as ReflectedKind, MessageDescriptor, Syntax};
+use prost_reflect::{
+    DescriptorPool, EnumDescriptor, Kind as ReflectedKind, MessageDescriptor, OneofDescriptor, Syntax,
+};
 
 use super::names;
 use super::wire;
@@ -33,7 +35,7 @@ pub(super) struct MessagePlan {
     pub(super) maps_from: u32,
     /// Indices of required fields, ascending.
     pub(super) required: Vec<u32>,
-    /// How many `oneof`s there are.
+    /// How many `oneof`s there are; those that proto3 makes of `optional` fields are none.
     pub(super) oneofs: u32,
     /// Generated for a `map<>` field.
     pub(super) is_map_entry: bool,
@@ -153,12 +155,15 @@ impl Plans {
         let messages = descriptors.iter().map(|message| index.message(message)).collect();
         let mut by_name: Vec<(Box<str>, u32)> =
             index.messages.iter().map(|(name, index)| ((*name).into(), *index)).collect();
-        by_name.sort_by(|(a, _), (b, _)| compare_keys(a, b));
+        by_name.sort_by(|(a, _), (b, _)| compare_keys(a.as_bytes(), b.as_bytes()));
         Plans { messages, enums: enums.iter().map(EnumPlan::new).collect(), by_name }
     }
 
     pub(super) fn find(&self, full_name: &str) -> Option<u32> {
-        let at = self.by_name.binary_search_by(|(name, _)| compare_keys(name, full_name)).ok()?;
+        let at = self
+            .by_name
+            .binary_search_by(|(name, _)| compare_keys(name.as_bytes(), full_name.as_bytes()))
+            .ok()?;
         Some(self.by_name[at].1)
     }
 
@@ -185,9 +190,6 @@ impl Index<'_> {
     fn message(&self, message: &MessageDescriptor) -> MessagePlan {
         let declared = message.descriptor_proto().field.iter().filter_map(|field| {
             let field = message.get_field(field.number() as u32)?;
-            let oneof = field.containing_oneof().filter(|oneof| !oneof.is_synthetic());
-            let position =
-                |name: &str| message.oneofs().position(|oneof| oneof.name() == name).map(|at| at as u32);
             let mut plan = self.field(&Described {
                 name: field.name(),
                 full_name: field.full_name(),
@@ -198,7 +200,10 @@ impl Index<'_> {
                 supports_presence: field.supports_presence(),
                 default: &|| field.default_value(),
             });
-            plan.oneof = oneof.and_then(|oneof| position(oneof.name()));
+            plan.oneof = field
+                .containing_oneof()
+                .and_then(|own| real_oneofs(message).position(|oneof| oneof == own))
+                .map(|at| at as u32);
             Some(plan)
         });
         let declared: Vec<FieldPlan> = declared.collect();
@@ -307,6 +312,10 @@ struct Described<'d> {
     default: &'d dyn Fn() -> prost_reflect::Value,
 }
 
+fn real_oneofs(message: &MessageDescriptor) -> impl Iterator<Item = OneofDescriptor> {
+    message.oneofs().filter(|oneof| !oneof.is_synthetic())
+}
+
 /// Whether the messages of a list are entries of a map: by their shape, whether written as `map<>` or not.
 fn map_shape(kind: Kind, reflected: &ReflectedKind) -> Option<Shape> {
     let entry = reflected.as_message().filter(|_| matches!(kind, Kind::Message(_)))?;
@@ -328,7 +337,8 @@ impl MessagePlan {
         let count = fields.len() as u32;
         let is_map = |field: &FieldPlan| matches!(field.shape, Shape::Map { .. });
         let mut by_key: Vec<u32> = (0..count).collect();
-        by_key.sort_by(|a, b| compare_keys(&fields[*a as usize].key, &fields[*b as usize].key));
+        let key = |index: &u32| fields[*index as usize].key.as_bytes();
+        by_key.sort_by(|a, b| compare_keys(key(a), key(b)));
         let (mut dense, mut sparse) = (Vec::new(), Vec::new());
         for (field, index) in fields.iter().zip(0..) {
             let number = field.number as usize;
@@ -346,7 +356,7 @@ impl MessagePlan {
             full_name: message.full_name().into(),
             maps_from: fields.iter().position(is_map).map_or(count, |at| at as u32),
             required: (0..count).filter(|index| fields[*index as usize].is_required).collect(),
-            oneofs: message.oneofs().len() as u32,
+            oneofs: real_oneofs(message).count() as u32,
             is_map_entry: message.is_map_entry(),
             single_repeated,
             by_key,
@@ -366,10 +376,7 @@ impl MessagePlan {
     }
 
     fn search_key(&self, key: &[u8]) -> Option<u32> {
-        let order = |index: &u32| {
-            let own = self.fields[*index as usize].key.as_bytes();
-            own.len().cmp(&key.len()).then_with(|| own.cmp(key))
-        };
+        let order = |index: &u32| compare_keys(self.fields[*index as usize].key.as_bytes(), key);
         self.by_key.binary_search_by(order).ok().map(|at| self.by_key[at])
     }
 
@@ -391,7 +398,7 @@ impl MessagePlan {
     }
 }
 
-fn compare_keys(a: &str, b: &str) -> Ordering {
+fn compare_keys(a: &[u8], b: &[u8]) -> Ordering {
     a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }
 

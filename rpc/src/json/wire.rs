@@ -199,20 +199,20 @@ impl Writer {
 /// Reads from a part of a message.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'w> {
+    /// Up to the end of the part.
     wire: &'w [u8],
     pub(super) at: usize,
-    end: usize,
 }
 
 impl<'w> Reader<'w> {
     /// `start..end` must lie in `wire`.
     pub(super) fn new(wire: &'w [u8], start: usize, end: usize) -> Self {
-        Reader { wire: &wire[..end], at: start, end }
+        Reader { wire: &wire[..end], at: start }
     }
 
     #[inline]
     pub(super) fn is_at_end(&self) -> bool {
-        self.at == self.end
+        self.at == self.wire.len()
     }
 
     #[cold]
@@ -262,7 +262,7 @@ impl<'w> Reader<'w> {
     pub(super) fn delimited(&mut self) -> Result<&'w [u8], JsonError> {
         let len = self.varint()?;
         match usize::try_from(len) {
-            Ok(len) if len <= self.end - self.at => {
+            Ok(len) if len <= self.wire.len() - self.at => {
                 let bytes = &self.wire[self.at..self.at + len];
                 self.at += len;
                 Ok(bytes)

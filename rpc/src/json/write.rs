@@ -255,6 +255,15 @@ impl<'a> WriteJson<'a> {
         if self.depth > MAX_RECURSION_DEPTH { Err(JsonError::TooDeep) } else { Ok(()) }
     }
 
+    /// The value of a singular scalar on the wire, behind its tag: of several the last one.
+    #[inline]
+    fn last_value(&self, runs: (usize, usize)) -> Result<Option<Reader<'a>>, JsonError> {
+        let Some(run) = self.runs.list[runs.0..runs.1].last() else { return Ok(None) };
+        let mut reader = Reader::new(self.wire, run.start as usize, run.end as usize);
+        reader.tag()?;
+        Ok(Some(reader))
+    }
+
     /// Writes a singular scalar, if it is to be written.
     #[inline]
     fn scalar(
@@ -264,11 +273,9 @@ impl<'a> WriteJson<'a> {
         state: &mut Message,
     ) -> Result<(), JsonError> {
         let mut reader;
-        let last = self.runs.list[runs.0..runs.1].last().copied();
-        match last {
-            Some(run) => {
-                reader = Reader::new(self.wire, run.start as usize, run.end as usize);
-                reader.tag()?;
+        match self.last_value(runs)? {
+            Some(value) => {
+                reader = value;
                 let zero = field.is_implicit && !self.options.always_print_primitive_fields;
                 if zero && write_scalar::is_zero(field.kind, reader) {
                     return Ok(());
@@ -282,7 +289,7 @@ impl<'a> WriteJson<'a> {
                 if !is_wanted {
                     return Ok(());
                 }
-                reader = Reader::new(&field.default, 0, field.default.len());
+                reader = default_of(field);
             }
         }
         self.key(field, state);
@@ -375,14 +382,8 @@ impl<'a> WriteJson<'a> {
             (runs_of(key, &self.runs.list[first..]), runs_of(value, &self.runs.list[first..]));
         let (key, value) = (plan.field(key), plan.field(value));
         let scalars = Scalars { plans: self.plans, options: self.options };
-        match self.runs.list[keys.0..keys.1].last() {
-            Some(run) => {
-                let mut reader = Reader::new(self.wire, run.start as usize, run.end as usize);
-                reader.tag()?;
-                scalars.write(key, &mut reader, self.out)?;
-            }
-            None => scalars.write(key, &mut Reader::new(&key.default, 0, key.default.len()), self.out)?,
-        }
+        let mut reader = self.last_value(keys)?.unwrap_or_else(|| default_of(key));
+        scalars.write(key, &mut reader, self.out)?;
         self.colon();
         let is_missing = values.0 == values.1;
         if value.kind.message().is_some() && (!is_missing || plan.is_map_entry) {
@@ -395,15 +396,8 @@ impl<'a> WriteJson<'a> {
             }
             return Ok(());
         }
-        match self.runs.list[values.0..values.1].last() {
-            Some(run) => {
-                let mut reader = Reader::new(self.wire, run.start as usize, run.end as usize);
-                reader.tag()?;
-                scalars.write(value, &mut reader, self.out)?;
-            }
-            None if plan.is_map_entry => {
-                scalars.write(value, &mut Reader::new(&value.default, 0, value.default.len()), self.out)?;
-            }
+        match self.last_value(values)?.or_else(|| plan.is_map_entry.then(|| default_of(value))) {
+            Some(mut reader) => scalars.write(value, &mut reader, self.out)?,
             None => self.out.extend_from_slice(b"null"),
         }
         self.runs.list.truncate(first);
@@ -455,4 +449,9 @@ impl<'a> WriteJson<'a> {
         }
         self.out.push(bracket);
     }
+}
+
+/// The value of a scalar that is not set.
+fn default_of(field: &FieldPlan) -> Reader<'_> {
+    Reader::new(&field.default, 0, field.default.len())
 }

@@ -77,12 +77,13 @@ pub fn bar(record: &SpanRecord) -> Bar {
 
 /// The kinds of waits that there were.
 pub(super) fn waits(waits: &Waits) -> impl Iterator<Item = PartWait> {
-    let kinds = WaitKind::ALL.into_iter().map(|kind| (kind.name(), waits.of(kind)));
+    let kinds = WaitKind::ALL.into_iter().map(move |kind| (kind.name(), waits.of(kind)));
     let all = kinds.chain([("ready", waits.ready())]);
-    all.filter(|(_, wait)| wait.count != 0)
-        .map(|(name, wait)| PartWait { name, count: wait.count, time: wait.time })
-        .collect::<Vec<_>>()
-        .into_iter()
+    all.filter(|(_, wait)| wait.count != 0).map(|(name, wait)| PartWait {
+        name,
+        count: wait.count,
+        time: wait.time,
+    })
 }
 
 #[cfg(test)]

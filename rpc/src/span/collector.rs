@@ -2,7 +2,7 @@
 //! bthread that empties it.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use bthread::mpsc::{Push, Queue};
@@ -11,6 +11,7 @@ use super::flags;
 use super::record::SpanRecord;
 use super::sampling;
 use super::store::{Bounds, Store, StoreStats};
+use crate::socket::lock;
 use crate::starting;
 
 /// Spans that wait to be stored; those that come meanwhile are dropped and counted. brpc:
@@ -78,7 +79,7 @@ pub fn stats() -> StoreStats {
 
 impl Collector {
     fn store(&self) -> MutexGuard<'_, Store> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.store)
     }
 
     /// The bthread that stores, until nothing is left.

@@ -8,13 +8,14 @@ use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Instant, SystemTime};
 
 use super::id::{SpanId, TraceContext, TraceId};
 use super::record::{Annotation, Point, SpanKind, SpanRecord};
 use super::{collector, sampling, store};
 use crate::error::RpcError;
+use crate::socket::lock;
 use crate::transport::Endpoint;
 
 /// Notes that a span keeps; further ones are counted only.
@@ -185,7 +186,7 @@ impl fmt::Debug for Span {
 
 impl Live {
     fn lock(&self) -> MutexGuard<'_, Option<SpanRecord>> {
-        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.record)
     }
 
     fn change(&self, change: impl FnOnce(&mut SpanRecord)) {
@@ -277,7 +278,7 @@ fn own() -> Option<Arc<Live>> {
 ///
 /// *Blocking*: no.
 pub fn current() -> Option<SpanRef> {
-    own().map(|live| SpanRef { context: live.context(), live: Arc::downgrade(&live) })
+    own().map(|live| Span(live).to_ref())
 }
 
 /// Notes something in the span that the caller works for, with the time; does nothing, and does not even format the

@@ -7,11 +7,12 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::flags;
 use super::id::mixed;
+use crate::socket::lock;
 
 /// The share is counted in parts of this, as in brpc's collector.
 const SHARE_ALL: u32 = 1 << 14;
@@ -94,7 +95,7 @@ impl Sampler {
     }
 
     fn lock(&self) -> MutexGuard<'_, Bucket> {
-        self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.bucket)
     }
 
     /// Takes a place in the budget, if there is one. `begin_adapting` is called when it is time to look after the
@@ -126,8 +127,9 @@ impl Sampler {
         let share = u64::from(self.share());
         let mut bucket = self.lock();
         let chosen = std::mem::take(&mut bucket.chosen);
-        let wanted = (per_second * ADAPT_EVERY.as_millis() as u64).div_ceil(1000);
-        let kept = (share * wanted).checked_div(chosen).unwrap_or(u64::from(SHARE_ALL));
+        // The budget is a flag: any number.
+        let wanted = per_second.saturating_mul(ADAPT_EVERY.as_millis() as u64).div_ceil(1000);
+        let kept = share.saturating_mul(wanted).checked_div(chosen).unwrap_or(u64::from(SHARE_ALL));
         let share = kept.min(share * GROWTH_MAX).clamp(1, u64::from(SHARE_ALL)) as u32;
         self.share.store(share, Ordering::Relaxed); // as in `share`
         bucket.is_adapting = share < SHARE_ALL;
@@ -231,6 +233,20 @@ mod tests {
     fn no_budget_lets_nothing_through() {
         let sampler = Sampler::new();
         assert_eq!(run(&sampler, Instant::now(), 1, Duration::from_millis(1), 0), 0);
+    }
+
+    #[test]
+    fn a_boundless_budget_lets_all_through_again() {
+        let sampler = Sampler::new();
+        sampler.share.store(1, Ordering::Relaxed);
+        let now = Instant::now();
+        let adapt = || {
+            assert!(sampler.take(now, u64::MAX, || {}));
+            sampler.adapt(u64::MAX)
+        };
+        let shares: Vec<_> = std::iter::repeat_with(|| (adapt(), sampler.share())).take(7).collect();
+        assert_eq!(shares[0], (true, 4));
+        assert_eq!(shares[6], (false, SHARE_ALL));
     }
 
     #[test]

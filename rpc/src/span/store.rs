@@ -106,12 +106,11 @@ impl Store {
     }
 
     pub(super) fn stats(&self) -> StoreStats {
-        let time = |record: &Arc<SpanRecord>| record.started();
         StoreStats {
             spans: self.by_time.len() as u64,
             bytes: self.bytes,
-            oldest: self.by_time.first_key_value().map(|(_, record)| time(record)),
-            newest: self.by_time.last_key_value().map(|(_, record)| time(record)),
+            oldest: self.by_time.first_key_value().map(|(_, record)| record.started()),
+            newest: self.by_time.last_key_value().map(|(_, record)| record.started()),
             stored: self.stored,
             evicted: self.evicted,
             ..StoreStats::default()

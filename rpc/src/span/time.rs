@@ -16,18 +16,12 @@ fn local(time: SystemTime) -> DateTime {
 
 /// `2026/11/22-12:56:15.000949`.
 pub(crate) fn date_and_time(time: SystemTime) -> String {
-    let local = local(time);
-    format!("{:04}/{:02}/{:02}-{}", local.year(), local.month(), local.day(), clock(local))
+    local(time).strftime("%Y/%m/%d-%H:%M:%S.%6f").to_string()
 }
 
 /// `12:56:15.000949`.
 pub(super) fn time_of_day(time: SystemTime) -> String {
-    clock(local(time))
-}
-
-fn clock(time: DateTime) -> String {
-    let micros = time.subsec_nanosecond() / 1000;
-    format!("{:02}:{:02}:{:02}.{micros:06}", time.hour(), time.minute(), time.second())
+    local(time).strftime("%H:%M:%S.%6f").to_string()
 }
 
 /// Reads `2026/11/22-12:56:15.000949` or `12:56:15.000949`, which is of today. Without a fraction the whole second is

@@ -1,6 +1,7 @@
 //! Depth: bounded where messages nest, free where values are passed over, and never paid for with stack.
 
 use bthread::{Builder, StackClass};
+use prost_reflect::prost::encode_length_delimiter;
 use rpc::json::{self, JsonError, JsonOptions, MAX_RECURSION_DEPTH};
 
 use crate::schema::{SCHEMA, read, write};
@@ -17,12 +18,7 @@ fn nested_wire(levels: usize) -> Vec<u8> {
     let mut wire = Vec::new();
     for _ in 1..levels {
         let mut outer = vec![0x8a, 1];
-        let mut len = wire.len();
-        while len >= 0x80 {
-            outer.push(len as u8 | 0x80);
-            len >>= 7;
-        }
-        outer.push(len as u8);
+        encode_length_delimiter(wire.len(), &mut outer).unwrap();
         outer.extend(wire);
         wire = outer;
     }
