@@ -1,7 +1,5 @@
 //! The server's half: head to request, answer to bytes.
 
-use std::borrow::Cow;
-
 use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
 use iobuf::IoBuf;
@@ -188,8 +186,7 @@ fn find(state: &mut HttpState, routes: &Routes<'_>) -> Result<Target, RpcError> 
         return Err(RpcError::new(ENOMETHOD, "OPTIONS of the server"));
     }
     let (target, unresolved) = match routes.find_path(state.head.path()) {
-        Ok(found) if found.unresolved.is_empty() => (found.target, Cow::Borrowed("")),
-        Ok(found) => (found.target, Cow::Owned(found.unresolved.into_owned())),
+        Ok(found) => (found.target, found.unresolved.into_owned()),
         Err(_) => {
             let path = state.head.path();
             // Targets are ASCII, so it is cut between characters.
