@@ -1,7 +1,9 @@
 //! The client's half: a call or a plain request to bytes, a response to a reply (`spec/protocols-http.md` §14).
 
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use std::borrow::Cow;
+
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use iobuf::IoBuf;
 use rpc::error::{EHTTP, EREQUEST, ERESPONSE, ErrorCode, RpcError};
 use rpc::protocol::{AfterReply, ClientSide, Frame, IncomingReply, OutgoingRequest, WireError};
@@ -22,14 +24,6 @@ const INFLATED_MAX: usize = rpc::limits::MAX_BODY_SIZE_DEFAULT;
 /// What is sent as `User-Agent` where the user gave none.
 const USER_AGENT: &str = concat!("bobbin/", env!("CARGO_PKG_VERSION"));
 
-/// What a response had beside its body: `extra` of a reply.
-#[derive(Debug)]
-pub(super) struct ResponseParts {
-    pub(super) status: StatusCode,
-    pub(super) version: Version,
-    pub(super) headers: HeaderMap,
-}
-
 impl ClientSide for Http {
     fn write_request(&self, request: OutgoingRequest<'_>, out: &mut IoBuf) -> Result<(), RpcError> {
         match raw(&request) {
@@ -49,8 +43,6 @@ impl ClientSide for Http {
     fn read_reply(&self, mut frame: Frame) -> Result<IncomingReply, WireError> {
         let head = frame.head.take().and_then(|head| head.downcast::<ResponseHead>().ok());
         let head = head.ok_or(WireError::Malformed("A response without a head"))?;
-        let parts =
-            ResponseParts { status: head.status, version: head.version, headers: head.to_header_map() };
         let after = if head.is_persistent { AfterReply::GoOn } else { AfterReply::Close };
         Ok(IncomingReply {
             correlation_id: 0,
@@ -60,7 +52,7 @@ impl ClientSide for Http {
             stream: frame.body,
             user_fields: UserFields::default(),
             after,
-            extra: Some(Box::new(parts)),
+            extra: Some(head),
         })
     }
 
@@ -72,28 +64,29 @@ impl ClientSide for Http {
         if fetch::is_raw(method) {
             return Ok(());
         }
-        let parts = reply.extra.as_ref().and_then(|extra| extra.downcast_ref::<ResponseParts>());
-        let parts = parts.ok_or_else(|| RpcError::internal("A reply without the head of a response"))?;
+        let head = reply.extra.as_ref().and_then(|extra| extra.downcast_ref::<ResponseHead>());
+        let head = head.ok_or_else(|| RpcError::internal("A reply without the head of a response"))?;
         let body = std::mem::take(&mut reply.attachment);
-        if !parts.status.is_success() {
-            return Err(failure(parts, body));
+        if !head.status.is_success() {
+            return Err(failure(head, body));
         }
-        let body = match parts.headers.get(CONTENT_ENCODING) {
+        let body = match head.fields.get("content-encoding") {
             None => body,
-            Some(coding) if coding.as_bytes().eq_ignore_ascii_case(b"gzip") => {
+            Some(coding) if gzip::is_named(coding) => {
                 gzip::inflate(&body, INFLATED_MAX).map_err(|error| RpcError::new(ERESPONSE, error.text()))?
             }
             Some(coding) => {
-                let text = format!("A response in Content-Encoding {coding:?}");
+                let text = format!("A response in Content-Encoding \"{}\"", coding.escape_ascii());
                 return Err(RpcError::new(ERESPONSE, text));
             }
         };
         if body.is_empty() {
             return Ok(()); // a message without fields
         }
-        let kind = parts.headers.get(http::header::CONTENT_TYPE);
-        let content = kind.and_then(|kind| Content::of(kind.as_bytes())).ok_or_else(|| {
-            RpcError::new(ERESPONSE, format!("The response has Content-Type {kind:?}, which is no message"))
+        let kind = head.fields.get("content-type").unwrap_or_default();
+        let content = Content::of(kind).ok_or_else(|| {
+            let kind = kind.escape_ascii();
+            RpcError::new(ERESPONSE, format!("The response has Content-Type \"{kind}\", which is no message"))
         })?;
         reply.body = transcode::reply(method, content, body)?;
         Ok(())
@@ -110,14 +103,14 @@ fn raw<'a>(request: &OutgoingRequest<'a>) -> Option<&'a RawRequest> {
 }
 
 /// What a status that is not 2xx makes of a call. A server's own number counts if it sent one, and if the user wants it.
-fn failure(parts: &ResponseParts, body: IoBuf) -> RpcError {
+fn failure(head: &ResponseHead, body: IoBuf) -> RpcError {
     let mut shown = vec![0; body.len().min(ERROR_BODY_MAX)];
     body.copy_to(&mut shown, 0);
-    let (status, shown) = (parts.status, String::from_utf8_lossy(&shown));
+    let (status, shown) = (head.status, String::from_utf8_lossy(&shown));
     let reason = status.canonical_reason().unwrap_or("Unknown");
     let separator = if shown.is_empty() { "" } else { ": " };
-    let text = format!("{:?} {} {reason}{separator}{shown}", parts.version, status.as_u16());
-    let sent = || parts.headers.get("x-bd-error-code")?.to_str().ok()?.trim().parse().ok();
+    let text = format!("{:?} {} {reason}{separator}{shown}", head.version, status.as_u16());
+    let sent = || str::from_utf8(head.fields.get("x-bd-error-code")?).ok()?.trim().parse().ok();
     let code = if flags::USE_HTTP_ERROR_CODE.get() { sent().filter(|code| *code != 0) } else { None };
     RpcError::new(code.map_or(EHTTP, ErrorCode::new), text)
 }
@@ -126,14 +119,14 @@ fn failure(parts: &ResponseParts, body: IoBuf) -> RpcError {
 fn write_call(request: &OutgoingRequest<'_>, out: &mut IoBuf) -> Result<(), RpcError> {
     let method = request.method;
     let kind = match request.parameter {
-        "" => "application/json".to_owned(),
-        parameter if parameter.contains('/') => parameter.to_owned(),
-        parameter => format!("application/{parameter}"),
+        "" => Cow::Borrowed("application/json"),
+        parameter if parameter.contains('/') => Cow::Borrowed(parameter),
+        parameter => Cow::Owned(format!("application/{parameter}")),
     };
     let content = Content::of(kind.as_bytes()).ok_or_else(|| {
         RpcError::new(EREQUEST, format!("A request message cannot be sent as Content-Type {kind}"))
     })?;
-    let kind = HeaderValue::try_from(&kind)
+    let kind = HeaderValue::from_str(&kind)
         .map_err(|_| RpcError::new(EREQUEST, format!("Content-Type {kind:?} cannot be sent")))?;
     if request.reads_progressively {
         return Err(RpcError::new(EREQUEST, "A response with a message is not read as it arrives: fetch it"));

@@ -16,9 +16,8 @@ pub(super) enum Content {
 impl Content {
     /// Of the value of `Content-Type`. `None`: a type that is not known, or none.
     pub(super) fn of(value: &[u8]) -> Option<Self> {
-        let essence = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
         let prefix = b"application/";
-        let (start, kind) = essence.split_at_checked(prefix.len())?;
+        let (start, kind) = essence(value).split_at_checked(prefix.len())?;
         if !start.eq_ignore_ascii_case(prefix) {
             return None;
         }
@@ -43,10 +42,14 @@ impl Content {
     }
 }
 
+/// The type without its parameters.
+fn essence(value: &[u8]) -> &[u8] {
+    value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii()
+}
+
 /// Whether this is a form that a browser has sent.
 pub(super) fn is_form(value: &[u8]) -> bool {
-    let essence = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+    essence(value).eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use rpc::schema::Schema;
 use rpc::{BodyReader, CallOptions, Channel, DefaultRegistry, MethodDescriptor, Reply};
 
 use super::HTTP;
-use super::client::ResponseParts;
+use super::codec::ResponseHead;
 
 /// What stands for a method where none is called.
 static NO_METHOD: MethodDescriptor = MethodDescriptor {
@@ -175,11 +175,11 @@ fn send<P: DefaultRegistry>(
     let (parts, body) = request.into_parts();
     let options = options.protocol_options(RawRequest::new(parts)?).request_attachment(body);
     let mut reply: Reply<()> = channel.call(&NO_METHOD, options, &())?;
-    let parts = reply.extra.take().and_then(|extra| extra.downcast::<ResponseParts>().ok());
-    let parts = parts.ok_or_else(|| RpcError::internal("A reply without the head of a response"))?;
-    let mut head = http::Response::new(());
-    *head.status_mut() = parts.status;
-    *head.version_mut() = parts.version;
-    *head.headers_mut() = parts.headers;
-    Ok((head, reply))
+    let head = reply.extra.take().and_then(|extra| extra.downcast::<ResponseHead>().ok());
+    let head = head.ok_or_else(|| RpcError::internal("A reply without the head of a response"))?;
+    let mut response = http::Response::new(());
+    *response.status_mut() = head.status;
+    *response.version_mut() = head.version;
+    *response.headers_mut() = head.fields.to_header_map();
+    Ok((response, reply))
 }

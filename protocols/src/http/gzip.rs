@@ -54,6 +54,11 @@ pub(super) fn deflate(body: &IoBuf) -> IoBuf {
     }
 }
 
+/// Whether a content coding is gzip, by either of its names (RFC 9110 §8.4.1.3).
+pub(super) fn is_named(coding: &[u8]) -> bool {
+    coding.eq_ignore_ascii_case(b"gzip") || coding.eq_ignore_ascii_case(b"x-gzip")
+}
+
 /// Whether an `Accept-Encoding` lets a body be gzip.
 pub(super) fn is_accepted(accept_encoding: &[u8]) -> bool {
     let mut any = None;
@@ -61,7 +66,7 @@ pub(super) fn is_accepted(accept_encoding: &[u8]) -> bool {
         let mut parts = element.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
         let coding = parts.next().unwrap_or_default();
         let is_wanted = parts.all(|parameter| !is_zero_quality(parameter));
-        if coding.eq_ignore_ascii_case(b"gzip") || coding.eq_ignore_ascii_case(b"x-gzip") {
+        if is_named(coding) {
             return is_wanted;
         }
         if coding == b"*" {

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use iobuf::IoBuf;
 use rpc::protocol::AfterReply;
 
-use super::codec::{HeadWriter, RequestHead, elements};
+use super::codec::{HeadWriter, RequestHead, elements, may_have_body};
 use super::gzip::{self, COMPRESS_THRESHOLD};
 use super::progressive::Framing;
 
@@ -42,7 +42,7 @@ impl Response<'_> {
         let is_head = request.method == Method::HEAD;
         let status = self.status;
         // Interim responses and those that have no body have no fields about one either.
-        let has_body = !(status.is_informational() || matches!(status.as_u16(), 204 | 304));
+        let has_body = may_have_body(status);
         let (mut body, framing) = match std::mem::replace(&mut self.body, Body::Parts(Framing::None)) {
             Body::Whole(body) => (body, None),
             Body::Parts(framing) => (IoBuf::new(), Some(framing)),

@@ -1,7 +1,5 @@
 //! The server's half: head to request, answer to bytes.
 
-use std::borrow::Cow;
-
 use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
 use iobuf::IoBuf;
@@ -15,6 +13,7 @@ use rpc::protocol::{
 use rpc::server::{MethodId, Routes, Target};
 
 use super::Http;
+use super::codec::number;
 use super::content::{self, Content};
 use super::reply::{Body, Response};
 use super::state::HttpState;
@@ -81,8 +80,7 @@ impl ServerSide for Http {
         if body.is_empty() {
             return Ok(body);
         }
-        let encoding = state.head.fields.get("content-encoding").unwrap_or_default();
-        if encoding.eq_ignore_ascii_case(b"gzip") || encoding.eq_ignore_ascii_case(b"x-gzip") {
+        if state.head.fields.get("content-encoding").is_some_and(gzip::is_named) {
             body = gzip::inflate(&body, state.max_body_size)?;
         }
         transcode::request(method, state.content.unwrap_or(Content::Json), state.options, body)
@@ -165,7 +163,7 @@ fn read_fields(state: &mut HttpState) -> RequestInfo {
     let (mut w3c, mut trace_id, mut span_id) = (None, None, None);
     for (name, value) in state.head.fields.iter() {
         match name.len() {
-            6 if name.eq_ignore_ascii_case(b"log-id") => info.log_id = trace::number(value),
+            6 if name.eq_ignore_ascii_case(b"log-id") => info.log_id = number(value),
             11 if name.eq_ignore_ascii_case(b"traceparent") => w3c = trace::read_w3c(value),
             12 if name.eq_ignore_ascii_case(b"content-type") => state.content = Content::of(value),
             12 if name.eq_ignore_ascii_case(b"x-request-id") => {
@@ -188,8 +186,7 @@ fn find(state: &mut HttpState, routes: &Routes<'_>) -> Result<Target, RpcError> 
         return Err(RpcError::new(ENOMETHOD, "OPTIONS of the server"));
     }
     let (target, unresolved) = match routes.find_path(state.head.path()) {
-        Ok(found) if found.unresolved.is_empty() => (found.target, Cow::Borrowed("")),
-        Ok(found) => (found.target, Cow::Owned(found.unresolved.into_owned())),
+        Ok(found) => (found.target, found.unresolved.into_owned()),
         Err(_) => {
             let path = state.head.path();
             // Targets are ASCII, so it is cut between characters.

@@ -1,10 +1,10 @@
 //! One request and its answer to be, as a call carries them from the codec to the reply.
 
-use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use http::{request, response};
 use rpc::builtin::Query;
+use rpc::json::JsonOptions;
 
 use super::codec::RequestHead;
 use super::content::Content;
@@ -17,10 +17,11 @@ pub(crate) struct HttpState {
     /// The most bytes that a body may be inflated to.
     pub(super) max_body_size: usize,
     /// What is left of the path behind the names of service and method, undecoded.
-    pub(super) unresolved: Cow<'static, str>,
+    pub(super) unresolved: String,
     /// What the body is; `None`: not said, or not known.
     pub(super) content: Option<Content>,
-    pub(super) options: BodyOptions,
+    /// What was decided about JSON in bodies, by the service or the call.
+    pub(super) options: JsonOptions,
     /// How the body of the response is framed that goes on after the call.
     pub(super) progressive: Option<Framing>,
     /// The response is to be compressed if the client takes it.
@@ -36,34 +37,14 @@ pub(crate) struct HttpState {
     query: OnceLock<Box<Query>>,
 }
 
-/// What was decided about messages in bodies, by the service or the call.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct BodyOptions {
-    pub(super) bytes_to_base64: bool,
-    pub(super) single_repeated_to_array: bool,
-    pub(super) jsonify_empty_array: bool,
-    pub(super) always_print_primitive_fields: bool,
-}
-
-impl Default for BodyOptions {
-    fn default() -> Self {
-        BodyOptions {
-            bytes_to_base64: true,
-            single_repeated_to_array: false,
-            jsonify_empty_array: false,
-            always_print_primitive_fields: false,
-        }
-    }
-}
-
 impl HttpState {
     pub(super) fn new(head: RequestHead, max_body_size: usize) -> Self {
         HttpState {
             head,
             max_body_size,
-            unresolved: Cow::Borrowed(""),
+            unresolved: String::new(),
             content: None,
-            options: BodyOptions::default(),
+            options: JsonOptions::default(),
             progressive: None,
             compress: false,
             keep_error_body: false,

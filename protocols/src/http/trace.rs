@@ -2,7 +2,7 @@
 
 use rpc::span::{SpanId, TraceContext};
 
-use super::codec::HeadWriter;
+use super::codec::{HeadWriter, number};
 
 /// Reads `traceparent`; what is none begins no trace.
 pub(super) fn read_w3c(value: &[u8]) -> Option<TraceContext> {
@@ -26,11 +26,6 @@ pub(super) fn write(context: &TraceContext, head: &mut HeadWriter) {
             head.field(name, decimal(id.map_or(0, SpanId::to_u64)).as_bytes());
         }
     }
-}
-
-/// A decimal number that fits.
-pub(super) fn number(value: &[u8]) -> Option<u64> {
-    str::from_utf8(value).ok().filter(|text| !text.starts_with('+'))?.parse().ok()
 }
 
 #[cfg(test)]

@@ -5,23 +5,13 @@ use std::borrow::Cow;
 use iobuf::IoBuf;
 use rpc::MethodDescriptor;
 use rpc::error::{EREQUEST, ERESPONSE, ErrorCode, RpcError};
-use rpc::json::{self, JsonOptions};
+use rpc::json::{self, JsonError, JsonOptions};
 use rpc::schema::Schema;
 
 use super::content::Content;
-use super::state::BodyOptions;
 
 /// Messages up to this size are copied rather than shared.
 const COPIED_MAX: usize = 512;
-
-fn options(chosen: BodyOptions) -> JsonOptions {
-    let mut options = JsonOptions::default();
-    options.bytes_to_base64 = chosen.bytes_to_base64;
-    options.single_repeated_to_array = chosen.single_repeated_to_array;
-    options.jsonify_empty_array = chosen.jsonify_empty_array;
-    options.always_print_primitive_fields = chosen.always_print_primitive_fields;
-    options
-}
 
 /// The bytes in one slice.
 fn contiguous(body: &IoBuf) -> Cow<'_, [u8]> {
@@ -38,29 +28,29 @@ fn buffer(bytes: Vec<u8>) -> IoBuf {
 pub(super) fn request(
     method: &MethodDescriptor,
     content: Content,
-    chosen: BodyOptions,
+    options: JsonOptions,
     body: IoBuf,
 ) -> Result<IoBuf, RpcError> {
-    read(method.schema, method.request_type, content, chosen, body, EREQUEST)
+    read(method.schema, method.request_type, content, options, body, EREQUEST)
 }
 
 /// Makes protobuf of the response message in `body`, at the client.
 pub(super) fn reply(method: &MethodDescriptor, content: Content, body: IoBuf) -> Result<IoBuf, RpcError> {
-    read(method.schema, method.response_type, content, BodyOptions::default(), body, ERESPONSE)
+    read(method.schema, method.response_type, content, JsonOptions::default(), body, ERESPONSE)
 }
 
 fn read(
     schema: &Schema,
     message: &str,
     content: Content,
-    chosen: BodyOptions,
+    options: JsonOptions,
     body: IoBuf,
     code: ErrorCode,
 ) -> Result<IoBuf, RpcError> {
     let wire = match content {
         Content::Proto => return Ok(body),
         Content::Json => {
-            json::json_to_proto(schema, message, &contiguous(&body), &options(chosen)).map(|(wire, _)| wire)
+            json::json_to_proto(schema, message, &contiguous(&body), &options).map(|(wire, _)| wire)
         }
         Content::ProtoJson => json::proto_json_to_proto(schema, message, &contiguous(&body)),
         Content::ProtoText => json::text_to_proto(schema, message, &contiguous(&body)),
@@ -75,34 +65,36 @@ fn read(
 pub(super) fn response(
     method: &MethodDescriptor,
     content: Content,
-    chosen: BodyOptions,
+    options: JsonOptions,
     wire: IoBuf,
 ) -> Result<IoBuf, RpcError> {
-    write(method.schema, method.response_type, content, chosen, wire, ERESPONSE)
+    write(method.schema, method.response_type, content, options, wire, ERESPONSE)
 }
 
 /// Makes a body of the request message in `wire`, at the client.
 pub(super) fn call(method: &MethodDescriptor, content: Content, wire: IoBuf) -> Result<IoBuf, RpcError> {
-    write(method.schema, method.request_type, content, BodyOptions::default(), wire, EREQUEST)
+    write(method.schema, method.request_type, content, JsonOptions::default(), wire, EREQUEST)
 }
 
 fn write(
     schema: &Schema,
     message: &str,
     content: Content,
-    chosen: BodyOptions,
+    options: JsonOptions,
     wire: IoBuf,
     code: ErrorCode,
 ) -> Result<IoBuf, RpcError> {
-    let bytes = contiguous(&wire);
-    let mut out = Vec::with_capacity(bytes.len() * 2);
+    let text = |print: &dyn Fn(&[u8], &mut Vec<u8>) -> Result<(), JsonError>| {
+        let mut out = Vec::with_capacity(wire.len() * 2);
+        print(&contiguous(&wire), &mut out).map(|()| out)
+    };
     let written = match content {
         Content::Proto => return Ok(wire),
-        Content::Json => json::proto_to_json(schema, message, &bytes, &options(chosen), &mut out),
-        Content::ProtoJson => json::proto_to_proto_json(schema, message, &bytes, &mut out),
-        Content::ProtoText => json::proto_to_text(schema, message, &bytes, &mut out),
+        Content::Json => text(&|bytes, out| json::proto_to_json(schema, message, bytes, &options, out)),
+        Content::ProtoJson => text(&|bytes, out| json::proto_to_proto_json(schema, message, bytes, out)),
+        Content::ProtoText => text(&|bytes, out| json::proto_to_text(schema, message, bytes, out)),
     };
-    written.map(|()| buffer(out)).map_err(|error| {
+    written.map(buffer).map_err(|error| {
         RpcError::new(code, format!("Fail to write {message} as {}: {error}", content.name()))
     })
 }

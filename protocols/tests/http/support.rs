@@ -174,7 +174,7 @@ impl Service for PlainService {
         let name = self.0.methods[method].name;
         rpc::unary(call, body, |call, _: Empty| {
             let text = answer(name, call);
-            if !matches!(name, "Status" | "Bare") {
+            if name != "Status" {
                 let response = call.http_response().unwrap();
                 response.headers.insert("content-type", "text/plain".parse().unwrap());
             }

@@ -153,15 +153,9 @@ fn split_line(line: &[u8]) -> Result<(u64, &[u8]), Refusal> {
     if !is_extension || !is_text || (!extension.is_empty() && extension.trim_ascii_start().is_empty()) {
         return Err(Refusal::bad("What follows a chunk's size is no extension"));
     }
-    let size = size.iter().fold(0, |size, byte| size << 4 | u64::from(hex(*byte)));
+    let value = |digit: u8| char::from(digit).to_digit(16).map_or(0, u64::from);
+    let size = size.iter().fold(0, |size, digit| size << 4 | value(*digit));
     Ok((size, extension))
-}
-
-fn hex(digit: u8) -> u8 {
-    match digit {
-        b'0'..=b'9' => digit - b'0',
-        _ => (digit | 0x20) - b'a' + 10,
-    }
 }
 
 /// Trailers have to be fields; which ones does not matter, as nobody is told of them: merged into the head's they

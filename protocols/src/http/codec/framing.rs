@@ -35,7 +35,7 @@ impl Declared {
         for (name, value) in fields.iter() {
             match name.len() {
                 14 if name.eq_ignore_ascii_case(b"content-length") => {
-                    let length = length(value).ok_or(Refusal::bad("Content-Length is no number"))?;
+                    let length = number(value).ok_or(Refusal::bad("Content-Length is no number"))?;
                     match declared.length {
                         Some(before) if !same_lengths || before != length => {
                             return Err(Refusal::bad("More than one Content-Length"));
@@ -114,14 +114,14 @@ impl Declared {
     }
 }
 
-/// Digits only, without sign, blank or list.
-fn length(value: &[u8]) -> Option<u64> {
+/// A decimal number that fits: digits only, without sign, blank or list.
+pub(crate) fn number(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
         return None;
     }
-    value.iter().try_fold(0u64, |length, byte| {
+    value.iter().try_fold(0u64, |number, byte| {
         let digit = byte.checked_sub(b'0').filter(|digit| *digit <= 9)?;
-        length.checked_mul(10)?.checked_add(digit.into())
+        number.checked_mul(10)?.checked_add(digit.into())
     })
 }
 
@@ -130,12 +130,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_are_digits() {
-        assert_eq!(length(b"0"), Some(0));
-        assert_eq!(length(b"007"), Some(7));
-        assert_eq!(length(b"18446744073709551615"), Some(u64::MAX));
+    fn numbers_are_digits() {
+        assert_eq!(number(b"0"), Some(0));
+        assert_eq!(number(b"007"), Some(7));
+        assert_eq!(number(b"18446744073709551615"), Some(u64::MAX));
         for bad in ["", "18446744073709551616", "+1", "-1", "1 ", "0x1", "1,1", "1.0", "\u{662}"] {
-            assert_eq!(length(bad.as_bytes()), None, "{bad}");
+            assert_eq!(number(bad.as_bytes()), None, "{bad}");
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, Uri, Version};
+use http::{Method, StatusCode, Uri, Version};
 
 use super::fields::{FIELDS_MAX, Fields, elements};
 use super::framing::{BodyLength, Declared};
@@ -153,7 +153,7 @@ impl ResponseHead {
         let fields = Fields::new(bytes, places);
         let options = Options::read(&fields, version)?;
         let declared = Declared::read(&fields, true)?;
-        let has_body = !(to_head || status.is_informational() || matches!(status.as_u16(), 204 | 304));
+        let has_body = !to_head && may_have_body(status);
         let body = match has_body {
             true => declared.of_response(version, lenience.both_lengths)?,
             false => BodyLength::Sized(0),
@@ -161,11 +161,11 @@ impl ResponseHead {
         let is_persistent = options.is_persistent && body != BodyLength::UntilEof;
         Ok(ResponseHead { version, status, fields, body, is_persistent })
     }
+}
 
-    /// Headers as the `http` crate has them.
-    pub(crate) fn to_header_map(&self) -> HeaderMap {
-        self.fields.to_header_map()
-    }
+/// Whether a response of this status has a body; fields about one mean nothing where it has none (RFC 9112 §6.3).
+pub(crate) fn may_have_body(status: StatusCode) -> bool {
+    !(status.is_informational() || matches!(status.as_u16(), 204 | 304))
 }
 
 /// What the fields say about the connection and the request as a whole.

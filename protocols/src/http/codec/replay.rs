@@ -124,7 +124,7 @@ fn describe(frame: &Frame) -> String {
         (format!("{method} {path} ?{query} @{} {:?} {keep}", head.host(), head.version), &head.fields)
     } else {
         let head = head.downcast_ref::<ResponseHead>().expect("there are two kinds of heads");
-        assert_eq!(head.to_header_map().len(), head.fields.iter().count());
+        assert_eq!(head.fields.to_header_map().len(), head.fields.iter().count());
         (format!("{} {:?} {}", head.status, head.version, head.is_persistent), &head.fields)
     };
     fields

@@ -128,7 +128,7 @@ impl RequestCodec {
         self.is_established = true;
         self.empty_lines = 0;
         let length = head.body;
-        let waits = head.expects_continue && head.version == Version::HTTP_11 && input.is_empty();
+        let waits = head.expects_continue && input.is_empty();
         let mut frame = Frame::new(IoBuf::new(), 0);
         frame.head = Some(Box::new(HttpState::new(head, self.max_body_size)));
         match length {

@@ -1,4 +1,4 @@
-//! Writes the heads of responses: one line after the other into a buffer on the stack, and from there into the
+//! Writes heads, of responses and of requests: one line after the other into a buffer on the stack, and from there into the
 //! connection's. Which lines there are is not decided here.
 
 use http::{HeaderName, Method, StatusCode, Version};
@@ -10,7 +10,7 @@ use super::date;
 /// Heads up to this size need no allocation on the way.
 const ON_STACK: usize = 512;
 
-/// A head in the making. Every method but the first writes one line.
+/// A head in the making. What does not begin or end it writes one line.
 #[derive(Debug)]
 pub(crate) struct HeadWriter {
     bytes: SmallVec<[u8; ON_STACK]>,
