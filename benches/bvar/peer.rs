@@ -20,7 +20,7 @@ pub(crate) fn figure(peer: &str, key: &str, count: usize, threads: usize) -> Opt
     }
 }
 
-/// Calls with 1, 2, 3, … latencies.
+/// Calls `n` times, with each of the latencies in turn.
 fn each_latency(latencies: &[u64], n: usize, record: impl Fn(u64)) {
     let latencies: &[u64; LATENCIES] = latencies.try_into().expect("so many");
     (0..n).for_each(|i| record(black_box(latencies[i % LATENCIES])));

@@ -22,6 +22,8 @@
 mod exchange;
 mod figures;
 mod load;
+#[path = "../machine.rs"]
+mod machine;
 mod nginx;
 mod peer;
 mod table;
@@ -110,13 +112,13 @@ fn main() {
         "Server on core {}, client on core {}, 50 connections, median of {} rounds of {} s (in brackets: times {}'s)\n",
         cores[0], cores[1], options.rounds, options.secs, options.peers[0].name
     );
-    let cpus_before = figures::cpus_to_be_had(cores.len());
+    let cpus_before = machine::cpus_to_be_had(cores.len());
     for kind in [Kind::Echo, Kind::Get] {
         let keys = [kind.key().to_owned(), format!("{}-half", kind.key())];
         if keys.iter().any(|key| options.wants(key)) {
             table::print(&options, kind, options.wants(&keys[1]));
         }
     }
-    let cpus_after = figures::cpus_to_be_had(cores.len());
+    let cpus_after = machine::cpus_to_be_had(cores.len());
     println!("CPUs that {} busy threads got: {cpus_before:.2} before, {cpus_after:.2} after", cores.len());
 }

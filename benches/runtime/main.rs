@@ -15,6 +15,8 @@
 mod bobbin;
 mod held;
 mod idle;
+#[path = "../machine.rs"]
+mod machine;
 mod may;
 mod measures;
 mod peer;

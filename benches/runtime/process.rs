@@ -28,14 +28,6 @@ pub(crate) fn cpu_time() -> Duration {
     time(usage.ru_utime) + time(usage.ru_stime)
 }
 
-/// CPU time of the calling thread so far.
-pub(crate) fn thread_cpu_time() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the pointer is good for the call.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
 /// Makes the calling thread's sleeps as exact as the system can.
 pub(crate) fn sleep_exactly() {
     // SAFETY: changes a number of this thread. 1 ns is the least; 0 would mean the default.
@@ -123,21 +115,4 @@ pub(crate) fn sleepers(n: usize, run: impl FnOnce(Duration)) -> Vec<f64> {
     run(SLEEP);
     let per = |time: Duration| time.as_nanos() as f64 / n as f64;
     vec![per(start.elapsed().saturating_sub(SLEEP)), per(cpu_time() - cpu)]
-}
-
-/// How many CPUs so many busy threads get between them: less than there are if others use the machine.
-pub(crate) fn cpus_to_be_had(threads: usize) -> f64 {
-    const TIME: Duration = Duration::from_millis(300);
-    let start = Instant::now();
-    let burn = || {
-        while start.elapsed() < TIME {
-            std::hint::spin_loop();
-        }
-        thread_cpu_time()
-    };
-    let used = thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(burn)).collect();
-        threads.into_iter().map(|thread| thread.join().expect("no panic")).sum::<Duration>()
-    });
-    used.as_secs_f64() / start.elapsed().as_secs_f64()
 }

@@ -1,8 +1,8 @@
 //! The table: each figure beside those of the peers and beside its target.
 
 use crate::Options;
+use crate::machine;
 use crate::measures::{MEASURES, Measure, Row, Target};
-use crate::process;
 use crate::run::Outcome;
 
 pub(crate) fn print(options: &Options) {
@@ -11,7 +11,7 @@ pub(crate) fn print(options: &Options) {
         options.workers, options.rounds
     );
     let names: Vec<&str> = options.peers.iter().map(|peer| peer.name.as_str()).collect();
-    let cpus = || process::cpus_to_be_had(options.workers);
+    let cpus = || machine::cpus_to_be_had(options.workers);
     let cpus_before = cpus();
     println!();
     let mut head = vec!["", "target", names[0], "met"];

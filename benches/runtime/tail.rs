@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::peer::Peer;
-use crate::process;
+use crate::{machine, process};
 
 /// One task in so many is long.
 const LONG_ONE_IN: u64 = 100;
@@ -66,8 +66,8 @@ fn nanos_since(due: Instant) -> u64 {
 
 /// Uses the CPU for so long; time in which the thread does not run does not count.
 fn burn(time: Duration) {
-    let end = process::thread_cpu_time() + time;
-    while process::thread_cpu_time() < end {
+    let end = machine::thread_cpu_time() + time;
+    while machine::thread_cpu_time() < end {
         (0..100).for_each(|_| std::hint::spin_loop());
     }
 }

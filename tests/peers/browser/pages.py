@@ -49,10 +49,8 @@ TABS = ["status", "vars", "connections", "flags", "rpcz", "fibers", "blocked", "
 HEADING = "main h1"
 TAB = "header nav a"
 CURRENT_TAB = "header nav a[aria-current=page]"
-# A variable that opens to a chart; the chart inside it.
+# A variable that opens to a chart.
 VARIABLE = "details.var"
-VARIABLE_NAME = "summary .name"
-CHART = ".chart"
 VARIABLES = "#vars .var"
 VARIABLES_SEARCH = "input[data-live=vars]"
 FLAGS_FILTER = "input[data-filter=flags]"

@@ -10,7 +10,6 @@ import http.client
 import os
 import re
 import sys
-import traceback
 import urllib.parse
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -18,7 +17,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "support"))
 
 import pages  # noqa: E402
 from load import LightLoad  # noqa: E402
-from server import Checks, parser, started  # noqa: E402
+from server import Checks, chosen, parser, started  # noqa: E402
 from webdriver import Browser  # noqa: E402
 
 # Sets something that can be looked for, if it ever runs.
@@ -71,8 +70,6 @@ class Session:
             for level, text in self.browser.console()
             if level in ("SEVERE", "WARNING") and not any(expected in text for expected in self.expected_messages)
         ]
-        # The suite reads canvases to see that something is drawn.
-        self.expected_messages = ["willReadFrequently"]
         self.checks.that(not bad, f"{name}: the console keeps no error", "\n".join(bad))
         elsewhere = []
         for address in self.browser.requests():
@@ -341,26 +338,16 @@ def test_policy_forbids_foreign_code(session):
 
 
 def main():
-    options = parser("The debug pages in a browser")
-    options.add_argument("--only", help="names of tests, without test_, with commas between")
-    options = options.parse_args()
-    only = options.only.split(",") if options.only else []
-    tests = [(name, test) for name, test in globals().items() if name.startswith("test_")]
-    tests = [(name, test) for name, test in tests if not only or name.removeprefix("test_") in only]
-    if not tests:
-        raise SystemExit(f"no test is named {options.only}")
+    options = parser("The debug pages in a browser").parse_args()
+    tests = chosen(options, globals())
     checks = Checks()
     with started(options) as server, LightLoad(server) as load, Browser() as browser:
         load.wait_for_calls(200)
         browser.go("about:blank")
         browser.console(), browser.requests()
-        for name, test in tests:
-            print(f"-- {name}", flush=True)
+        for name, test in tests.items():
             session = Session(browser, server, load, checks)
-            try:
-                test(session)
-            except Exception:
-                checks.that(False, f"{name}: ends", traceback.format_exc())
+            checks.run(name, test, session)
             session.finish(name)
         checks.that(not load.failures, "the load got its answers", load.failures[:3])
     checks.finish()

@@ -115,10 +115,6 @@ class Browser:
     def url(self):
         return self._do("GET", "url")
 
-    @property
-    def title(self):
-        return self._do("GET", "title")
-
     def run(self, script, *args):
         """The value that the body of a JavaScript function returns. Works under a page's content-security policy."""
         return self._do("POST", "execute/sync", {"script": script, "args": list(args)})
@@ -201,9 +197,6 @@ class Element:
     @property
     def is_shown(self):
         return self._do("GET", "displayed")
-
-    def attribute(self, name):
-        return self._do("GET", f"attribute/{name}")
 
     def click(self):
         self._do("POST", "click")

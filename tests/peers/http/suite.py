@@ -12,7 +12,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[0:0] = [HERE, os.path.join(HERE, "..", "support")]
@@ -20,7 +19,7 @@ sys.path[0:0] = [HERE, os.path.join(HERE, "..", "support")]
 from ask import Wire, curl  # noqa: E402
 from load import LightLoad  # noqa: E402
 from proxy import Proxy  # noqa: E402
-from server import Checks, parser, started  # noqa: E402
+from server import Checks, chosen, parser, started  # noqa: E402
 
 ECHO = "/EchoService/Echo"
 JSON = ["-H", "Content-Type: application/json"]
@@ -330,22 +329,13 @@ def test_metrics(suite):
 
 
 def main():
-    options = parser("curl, nginx and promtool at the HTTP server")
-    options.add_argument("--only", help="names of tests, without test_, with commas between")
-    options = options.parse_args()
-    only = options.only.split(",") if options.only else []
-    tests = [(name, test) for name, test in globals().items() if name.startswith("test_")]
+    options = parser("curl, nginx and promtool at the HTTP server").parse_args()
+    tests = chosen(options, globals())
     checks = Checks()
     with started(options) as server, LightLoad(server) as load:
         load.wait_for_calls(200)
-        for name, test in tests:
-            if only and name.removeprefix("test_") not in only:
-                continue
-            print(f"-- {name}", flush=True)
-            try:
-                test(Suite(server, checks))
-            except Exception:
-                checks.that(False, f"{name}: ends", traceback.format_exc())
+        for name, test in tests.items():
+            checks.run(name, test, Suite(server, checks))
         checks.that(not load.failures, "the load got its answers", load.failures[:3])
     checks.finish()
 

@@ -1,6 +1,6 @@
 """What an operator's scripts for brpc read with curl, looked for in ours.
 
-    suite.py SAMPLES --server COMMAND | --at HOST:PORT
+    suite.py SAMPLES --server COMMAND | --at HOST:PORT [--only NAME,NAME]
 
 SAMPLES is the folder with pages of a real brpc. Names are taken from them (labels, variables, metrics, flags, columns,
 steps of a trace) and must be found in what curl gets here, in the same form, unless `exceptions.py` says why not.
@@ -19,7 +19,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "support"))
 
 import exceptions  # noqa: E402
 from load import LightLoad  # noqa: E402
-from server import Checks, parser, started  # noqa: E402
+from server import Checks, chosen, parser, started  # noqa: E402
 
 # The port in the names of the samples.
 SAMPLE_PORT = 8002
@@ -307,18 +307,14 @@ def test_small_pages(suite):
 def main():
     options = parser("Names that operators' scripts for brpc look for")
     options.add_argument("samples", help="folder with pages of a real brpc")
-    options.add_argument("--only", help="names of tests, without test_, with commas between")
     options = options.parse_args()
-    only = options.only.split(",") if options.only else []
-    tests = [(name, test) for name, test in globals().items() if name.startswith("test_")]
+    tests = chosen(options, globals())
     checks = Checks()
     with started(options) as server, LightLoad(server) as load:
         load.wait_for_calls(300)
         suite = Suite(options.samples, server, load, checks)
-        for name, test in tests:
-            if not only or name.removeprefix("test_") in only:
-                print(f"-- {name}", flush=True)
-                test(suite)
+        for name, test in tests.items():
+            checks.run(name, test, suite)
         checks.that(not load.failures, "the load got its answers", load.failures[:3])
     checks.finish()
 

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 
 READY_SECONDS = 30
 STOP_SECONDS = 30
@@ -75,7 +76,21 @@ def parser(description):
     which = options.add_mutually_exclusive_group(required=True)
     which.add_argument("--server", help="command that starts the server and says `listening on HOST:PORT`")
     which.add_argument("--at", help="HOST:PORT of one that runs already")
+    options.add_argument("--only", help="names of tests, without test_, with commas between")
     return options
+
+
+def chosen(options, module):
+    """The functions `test_*` of a module's globals, by name: those that `--only` names, or all of them."""
+    tests = {name: test for name, test in module.items() if name.startswith("test_")}
+    if options.only is None:
+        return tests
+    wanted = options.only.split(",")
+    there = [name.removeprefix("test_") for name in tests]
+    unknown = [name for name in wanted if name not in there]
+    if unknown:
+        raise SystemExit(f"--only: no test is named {', '.join(map(repr, unknown))}; there are {', '.join(there)}")
+    return {name: test for name, test in tests.items() if name.removeprefix("test_") in wanted}
 
 
 def started(options):
@@ -99,6 +114,14 @@ class Checks:
 
     def equal(self, found, wanted, what):
         return self.that(found == wanted, what, f"{found!r}, not {wanted!r}")
+
+    def run(self, name, test, *arguments):
+        """Runs a test; one that raises has failed, and those after it are run all the same."""
+        print(f"-- {name}", flush=True)
+        try:
+            test(*arguments)
+        except Exception:
+            self.that(False, f"{name}: ends", traceback.format_exc())
 
     def finish(self):
         print(f"{self.count} checks, {len(self.failures)} failed")
