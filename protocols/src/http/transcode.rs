@@ -84,17 +84,24 @@ fn write(
     wire: IoBuf,
     code: ErrorCode,
 ) -> Result<IoBuf, RpcError> {
-    let text = |print: &dyn Fn(&[u8], &mut Vec<u8>) -> Result<(), JsonError>| {
-        let mut out = Vec::with_capacity(wire.len() * 2);
-        print(&contiguous(&wire), &mut out).map(|()| out)
-    };
     let written = match content {
         Content::Proto => return Ok(wire),
-        Content::Json => text(&|bytes, out| json::proto_to_json(schema, message, bytes, &options, out)),
-        Content::ProtoJson => text(&|bytes, out| json::proto_to_proto_json(schema, message, bytes, out)),
-        Content::ProtoText => text(&|bytes, out| json::proto_to_text(schema, message, bytes, out)),
+        Content::Json => text(&wire, |bytes, out| json::proto_to_json(schema, message, bytes, &options, out)),
+        Content::ProtoJson => {
+            text(&wire, |bytes, out| json::proto_to_proto_json(schema, message, bytes, out))
+        }
+        Content::ProtoText => text(&wire, |bytes, out| json::proto_to_text(schema, message, bytes, out)),
     };
     written.map(buffer).map_err(|error| {
         RpcError::new(code, format!("Fail to write {message} as {}: {error}", content.name()))
     })
+}
+
+/// What `print` makes of the message.
+fn text(
+    wire: &IoBuf,
+    print: impl FnOnce(&[u8], &mut Vec<u8>) -> Result<(), JsonError>,
+) -> Result<Vec<u8>, JsonError> {
+    let mut out = Vec::with_capacity(wire.len() * 2);
+    print(&contiguous(wire), &mut out).map(|()| out)
 }
