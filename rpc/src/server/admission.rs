@@ -224,7 +224,7 @@ pub(super) fn error_reply(
     let code = if error.code() == 0 { ENOCODE } else { error.code() };
     let text = text_on_the_wire(&identity(server, socket), &RpcError::new(code, error.text()));
     let fields = UserFields::default();
-    let reply = OutgoingReply { method, outcome: Err((code, &text)), attachment, user_fields: &fields };
+    let reply = OutgoingReply { attachment, ..OutgoingReply::new(method, Err((code, &text)), &fields) };
     let mut out = IoBuf::new();
     let after = side.write_reply(token, reply, &mut out);
     (out, after)

@@ -19,7 +19,9 @@ use super::tail::{Tail, TailState};
 use crate::body::BodyReader;
 use crate::error::{ECLOSE, EINTERNAL, EREQUEST, ErrorCode, RpcError};
 use crate::message::{Body, MessageBody, ProtoMessage};
-use crate::protocol::{AfterReply, IncomingRequest, OutgoingReply, RareRequestInfo, ReplyToken, RequestInfo};
+use crate::protocol::{
+    AfterReply, BodyContext, IncomingRequest, OutgoingReply, RareRequestInfo, ReplyToken, RequestInfo,
+};
 use crate::service::MethodDescriptor;
 use crate::socket::{Overcrowded, Socket};
 use crate::span::{Point, Span, SpanRef};
@@ -40,7 +42,6 @@ pub struct ServerCall {
     tail: Option<Arc<TailState>>,
     body: Option<BodyReader>,
     deadline: Option<Instant>,
-    is_readable: bool,
     close: bool,
     info: RequestInfo,
     request_attachment: IoBuf,
@@ -70,7 +71,6 @@ impl ServerCall {
             tail: None,
             body: request.body,
             deadline: request.timeout.and_then(|timeout| origin.received.checked_add(timeout)),
-            is_readable: request.is_readable,
             close: false,
             info: request.info,
             request_attachment: request.payload,
@@ -232,12 +232,10 @@ impl ServerCall {
         };
         let side = self.origin.side;
         let size = body.len();
-        let read = if self.is_readable {
-            let body = side.decode_request(token, method, body)?;
-            crate::message::decode(&body).ok()
-        } else {
-            None
-        };
+        let context =
+            BodyContext { method, attachment: &self.request_attachment, limits: self.socket.limits() };
+        let body = side.decode_request(token, body, &context)?;
+        let read = crate::message::decode(&body).ok();
         if let Some(span) = &self.span {
             span.reach(Point::Entered);
         }
@@ -282,7 +280,7 @@ impl ServerCall {
         let (out, after) = match outcome {
             Ok(body) => {
                 let user_fields = &self.response_user_fields;
-                let reply = OutgoingReply { method, outcome: Ok(body), attachment, user_fields };
+                let reply = OutgoingReply { attachment, ..OutgoingReply::new(method, Ok(body), user_fields) };
                 let mut out = IoBuf::new();
                 let after = self.origin.side.write_reply(token, reply, &mut out);
                 (out, after)
