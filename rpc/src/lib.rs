@@ -6,6 +6,7 @@
 //! All code here runs on `bthread`: what is said to block parks the bthread, or blocks the thread outside of bthreads.
 #![forbid(unsafe_code)]
 
+pub mod auth;
 pub mod body;
 pub mod builtin;
 pub mod client;
@@ -28,6 +29,7 @@ mod socket;
 mod starting;
 mod user_fields;
 
+pub use auth::{AuthContext, Authenticator};
 pub use body::BodyReader;
 pub use builtin::{Health, PageOptions};
 pub use client::{Call, CallOptions, Channel, ChannelBuilder, Reply};
