@@ -10,6 +10,7 @@ pub mod auth;
 pub mod body;
 pub mod builtin;
 pub mod client;
+pub mod context;
 pub mod error;
 pub mod json;
 pub mod limit;
@@ -32,7 +33,10 @@ mod user_fields;
 pub use auth::{AuthContext, Authenticator};
 pub use body::BodyReader;
 pub use builtin::{Health, PageOptions};
-pub use client::{Call, CallOptions, Channel, ChannelBuilder, Reply};
+pub use client::{
+    Call, CallHandle, CallOptions, CancelToken, Channel, ChannelBuilder, Reply, RetryBudget, RetryPolicy,
+};
+pub use context::CallContext;
 pub use error::{ErrorCode, RpcError};
 pub use limits::Limits;
 pub use message::{MessageSchema, NestedField, ProtoMessage, RequiredField};

@@ -10,7 +10,7 @@ use profile::Kind;
 
 use crate::protocol::{Protocol, Role};
 use crate::socket::Socket;
-use crate::{builtin, limits, span};
+use crate::{builtin, client, limits, span};
 
 /// Servers that run.
 pub(crate) static SERVERS: AtomicUsize = AtomicUsize::new(0);
@@ -23,6 +23,7 @@ pub fn register_flags() {
     limits::register_flags();
     builtin::register_flags();
     span::register();
+    client::register_flags();
 }
 
 /// As [`register_flags`], and exposes the variables. The first server or channel tells which protocols there are.
@@ -42,6 +43,9 @@ pub(crate) fn show(protocols: &[&'static dyn Protocol]) {
             variable("rpc_server_count", || SERVERS.load(Ordering::Relaxed)), // a statistic
             variable("rpc_channel_connection_count", || {
                 Socket::all().filter(|socket| socket.role() == Role::Client).count()
+            }),
+            variable("rpc_channel_retries_denied", || {
+                client::RETRIES_DENIED.load(Ordering::Relaxed) // a statistic
             }),
             variable("iobuf_block_count", || iobuf::stats().block_count),
             variable("iobuf_block_count_hit_tls_threshold", || iobuf::stats().cache_hit_threshold),

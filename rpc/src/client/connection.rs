@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
 use super::call_table::{CALLS_MAX, CallTable, Refused};
+use super::greeting::Greeting;
 use super::outcome::{Failure, Outcome, PendingCall};
 use super::pool::Pool;
 use crate::error::{ECANCELED, EFAILEDSOCKET, EOVERCROWDED, EUNUSED, RpcError};
@@ -17,6 +18,7 @@ pub(super) struct ClientConnection {
     calls: CallTable,
     failed_at: OnceLock<Instant>,
     use_: Use,
+    greeting: Greeting,
 }
 
 /// How calls use a connection.
@@ -30,12 +32,22 @@ enum Use {
 
 impl ClientConnection {
     pub(super) fn shared() -> Self {
-        ClientConnection { calls: CallTable::new(), failed_at: OnceLock::new(), use_: Use::Shared }
+        ClientConnection {
+            calls: CallTable::new(),
+            failed_at: OnceLock::new(),
+            use_: Use::Shared,
+            greeting: Greeting::new(),
+        }
     }
 
     pub(super) fn exclusive(pool: Option<Weak<Pool>>) -> Self {
         let use_ = Use::Exclusive { current: AtomicU64::new(0), closes: AtomicBool::new(false), pool };
-        ClientConnection { calls: CallTable::new(), failed_at: OnceLock::new(), use_ }
+        ClientConnection {
+            calls: CallTable::new(),
+            failed_at: OnceLock::new(),
+            use_,
+            greeting: Greeting::new(),
+        }
     }
 
     /// The id of the one call, where there is one at a time.
@@ -148,6 +160,11 @@ pub(super) fn expect_reply(socket: &Socket, call: Arc<dyn PendingCall>) -> Resul
             None => RpcError::new(EFAILEDSOCKET, format!("The connection to {} has failed", socket.remote())),
         }),
     })
+}
+
+/// Who says the credential on a connection.
+pub(super) fn greeting(socket: &Socket) -> &Greeting {
+    &socket.owner::<ClientConnection>().greeting
 }
 
 /// Takes a call out again: true if that makes the caller the one to end it. A connection of its own is closed, since

@@ -55,8 +55,10 @@ pub(super) fn admit(
     let body = request.payload.cut(body_size);
     let running = span.as_ref().map(Span::run);
     let call = ServerCall::new(socket.clone(), origin, method, request, span);
+    let context = call.enter_context();
     let method = server.methods.method(method);
     method.service.call(method.index, call, body);
+    drop(context);
     drop(running);
 }
 
