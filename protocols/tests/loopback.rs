@@ -235,7 +235,7 @@ fn a_server_that_comes_back_is_found_again() {
 #[test]
 fn calls_in_flight_fail_with_their_connection() {
     let (server, held) = held_server();
-    let channel = connect(&server);
+    let channel = Channel::builder().timeout(LONG).max_retry(0).connect(server.local_addr()).unwrap();
     let waiting = start_call(&channel, "slow");
     let responder = held.recv_timeout(LONG).unwrap();
     let closing = start_call(&channel, "close");

@@ -11,7 +11,7 @@ use super::backup::BackupRequestPolicy;
 use super::builder::ChannelBuilder;
 use super::call::Call;
 use super::cancel::CallHandle;
-use super::flags::DELIVER_TIMEOUT;
+use super::deadline_flag::DELIVER_TIMEOUT;
 use super::held::{Callback, HeldCall};
 use super::options::{CallOptions, Reply};
 use super::request::Request;

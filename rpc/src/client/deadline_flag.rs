@@ -1,4 +1,4 @@
-//! The settings of channels: names of brpc where the meaning is the same (`spec/rpc-core.md` §27).
+//! Whether deadlines travel: the flag has brpc's name (`spec/rpc-core.md` §27).
 
 use bvar::flag::{self, Flag};
 
