@@ -7,6 +7,7 @@ mod acceptor;
 mod admission;
 mod builder;
 mod call;
+mod congestion;
 mod connection;
 mod dummy;
 mod method;

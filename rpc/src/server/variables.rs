@@ -47,6 +47,7 @@ impl Variables {
         for why in Rejection::ALL {
             self.share(why.name(), server.rejections.adder(why).clone());
         }
+        self.ask("congested", |server| usize::from(server.congestion.is_congested()));
         self.ask("concurrency", |server| server.methods.concurrency());
         self.ask("connection_count", |server| server.connection_count());
         self.ask("service_count", |server| server.methods.service_count());
