@@ -150,7 +150,7 @@ pub(super) fn answered(socket: &Arc<Socket>, origin: Origin, after: AfterReply) 
 
 fn method_of(server: &ServerState, request: &IncomingRequest) -> Option<&'static MethodDescriptor> {
     match request.target {
-        Ok(Target::Method(id)) => Some(server.methods.method(id).descriptor),
+        Ok(Target::Method(id) | Target::Master(id)) => Some(server.methods.method(id).descriptor),
         _ => None,
     }
 }
@@ -178,7 +178,7 @@ fn check_with_permit(
         let text = format!("attachment_size={attachment_size} is larger than request_size={size}");
         return Err(RpcError::new(EREQUEST, text));
     }
-    let Target::Method(id) = request.target.clone()? else {
+    let (Target::Method(id) | Target::Master(id)) = request.target.clone()? else {
         return Err(RpcError::internal("A page was taken for a method"));
     };
     let method = server.methods.method(id);
@@ -187,7 +187,7 @@ fn check_with_permit(
 }
 
 fn check_method(socket: &Socket, server: &ServerState, method: &Method) -> Result<(), RpcError> {
-    if socket.is_overcrowded() {
+    if socket.is_overcrowded() && !method.ignores_eovercrowded {
         return Err(RpcError::new(EOVERCROWDED, format!("Connection to {} is overcrowded", socket.remote())));
     }
     method.status.enter();
