@@ -144,6 +144,9 @@ fn any_form() -> impl Strategy<Value = Encoding> {
 }
 
 proptest! {
+    // Two of the content types go by way of another bthread.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn any_message_in_any_form_comes_back(
         message in any::<String>(),
