@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::Server;
 use super::acceptor::Acceptor;
+use super::master::{BaiduMasterService, Master, MasterOptions};
 use super::method::MethodTable;
 use super::options::ServiceOptions;
 use super::state::{Decided, ServerState};
@@ -29,6 +30,7 @@ pub struct ServerBuilder<P> {
     services: Vec<(Arc<dyn Service>, ServiceOptions)>,
     limiters: HashMap<String, Box<dyn ConcurrencyLimiter>>,
     default_limiter: String,
+    master: Option<(Arc<dyn Service>, MasterOptions)>,
     registry: Registry,
     limits: Limits,
     max_concurrency: usize,
@@ -46,6 +48,7 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
             services: Vec::new(),
             limiters: HashMap::new(),
             default_limiter: UNLIMITED.to_owned(),
+            master: None,
             registry: P::registry(),
             limits: Limits::default(),
             max_concurrency: 0,
@@ -72,6 +75,22 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
     /// paths of an `HttpService` are among them.
     pub fn add_with(mut self, service: impl Service, options: ServiceOptions) -> Self {
         self.services.push((Arc::new(service), options));
+        self
+    }
+
+    /// Hands all baidu_std requests to `service`, undecoded; services are reached by other protocols alone then. With
+    /// the options by default: see [`baidu_master_service_with`](Self::baidu_master_service_with).
+    pub fn baidu_master_service(self, service: impl BaiduMasterService) -> Self {
+        self.baidu_master_service_with(service, MasterOptions::default())
+    }
+
+    /// As [`baidu_master_service`](Self::baidu_master_service), with these options.
+    pub fn baidu_master_service_with(
+        mut self,
+        service: impl BaiduMasterService,
+        options: MasterOptions,
+    ) -> Self {
+        self.master = Some((Arc::new(Master(service)), options));
         self
     }
 
@@ -152,8 +171,11 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
         crate::process::show(self.registry.protocols());
         let endpoint = Endpoint::resolve(&address.to_string())?;
         let internal = self.internal.as_deref().map(Endpoint::resolve).transpose()?;
-        let methods =
+        let mut methods =
             MethodTable::new(self.services, self.limiters, &self.default_limiter, !self.pages.is_off())?;
+        if let Some((master, options)) = self.master {
+            methods.add_master(master, options);
+        }
         let protocols: Arc<[_]> = self
             .registry
             .protocols()
@@ -211,6 +233,7 @@ impl<P> fmt::Debug for ServerBuilder<P> {
         f.debug_struct("ServerBuilder")
             .field("services", &names)
             .field("protocols", &self.registry.protocols())
+            .field("has_master", &self.master.is_some())
             .field("limits", &self.limits)
             .field("max_concurrency", &self.max_concurrency)
             .field("max_connections", &self.max_connections)
