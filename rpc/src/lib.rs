@@ -9,6 +9,7 @@
 pub mod body;
 pub mod builtin;
 pub mod client;
+pub mod compress;
 pub mod error;
 pub mod json;
 pub mod limit;

@@ -2,11 +2,14 @@
 
 use iobuf::IoBuf;
 use rpc::error::{EREQUEST, ERESPONSE, RpcError};
+use rpc::message::Encoding;
 use rpc::protocol::{ClientSide, Frame, IncomingReply, OutgoingRequest, WireError};
 use rpc::span::SpanId;
 
 use super::BaiduStd;
-use super::codec::{Aux, Encoding, Kind, Meta, MetaToWrite, description, text, write_frame};
+use super::codec::{
+    Aux, Form, FormToWrite, Kind, Meta, MetaToWrite, Numbers, description, is_readable, text, write_frame,
+};
 
 impl ClientSide for BaiduStd {
     fn write_request(&self, request: OutgoingRequest<'_>, out: &mut IoBuf) -> Result<(), RpcError> {
@@ -28,7 +31,9 @@ impl ClientSide for BaiduStd {
             },
             correlation_id: request.correlation_id,
             user_fields: request.user_fields,
-            checksum_value: &[],
+            credential: request.credential,
+            streams: request.streams,
+            form: FormToWrite::Whole(Numbers::default(), &[]),
         };
         write_frame(&meta, Some(request.body), request.attachment, out)
             .map_err(|_| RpcError::new(EREQUEST, "The request is larger than a frame can be"))
@@ -40,7 +45,7 @@ impl ClientSide for BaiduStd {
         description(&frame.bytes, meta_size, &mut aux)
             .and_then(|bytes| meta.merge(bytes))
             .map_err(|_| WireError::Malformed("RpcMeta cannot be parsed"))?;
-        let (mut reply, attachment_size) = reply(&meta);
+        let (mut reply, attachment_size) = reply(&mut meta);
         frame.bytes.pop_front(meta_size);
         let size = frame.bytes.len();
         match size.checked_sub(attachment_size) {
@@ -58,7 +63,7 @@ impl ClientSide for BaiduStd {
 
     /// EREQUEST rather than ERESPONSE, as in brpc (§2.7).
     fn unreadable_reply(&self, response_type: &str, response_size: usize) -> RpcError {
-        let encoding = Encoding::default();
+        let encoding = Form(Encoding::default());
         let text =
             format!("Fail to parse response={response_type}, {encoding}, response_size={response_size}");
         RpcError::new(EREQUEST, text)
@@ -66,16 +71,18 @@ impl ClientSide for BaiduStd {
 }
 
 /// Everything of a reply but its payload, and the size of the attachment.
-fn reply(meta: &Meta<'_>) -> (IncomingReply, usize) {
+fn reply(meta: &mut Meta<'_>) -> (IncomingReply, usize) {
     let response = meta.response.unwrap_or_default();
     let error = if response.error_code != 0 {
         Some(RpcError::new(response.error_code, text(response.error_text)))
-    } else if !meta.encoding.is_readable() {
-        Some(RpcError::new(EREQUEST, format!("Fail to parse response, {}", meta.encoding)))
+    } else if !is_readable(meta.encoding) {
+        Some(RpcError::new(EREQUEST, format!("Fail to parse response, {}", Form(meta.encoding))))
     } else {
         None
     };
     let user_fields = meta.user_fields();
-    let reply = IncomingReply { error, user_fields, ..IncomingReply::new(meta.correlation_id) };
+    let (encoding, streams) = (meta.encoding, meta.streams.take());
+    let reply =
+        IncomingReply { error, user_fields, encoding, streams, ..IncomingReply::new(meta.correlation_id) };
     (reply, usize::try_from(meta.attachment_size).unwrap_or(0))
 }

@@ -6,15 +6,16 @@ use iobuf::IoBuf;
 use rpc::UserFields;
 use rpc::error::{EINTERNAL, ENOCODE, ENOMETHOD, ENOSERVICE, EREQUEST, ERESPONSE, ErrorCode, RpcError};
 use rpc::protocol::{
-    AfterReply, BodyContext, Frame, IncomingRequest, OutgoingReply, RareRequestInfo, ReplyToken, RequestInfo,
-    ServerSide, WireError,
+    AfterReply, BodyContext, Frame, IncomingRequest, OutgoingReply, RareRequestInfo, ReplyToken,
+    RequestExtras, RequestInfo, ServerSide, WireError,
 };
 use rpc::server::{MethodId, NoRoute, Routes, Target};
 use rpc::span::TraceContext;
 
 use super::BaiduStd;
 use super::codec::{
-    Aux, Encoding, Kind, Meta, MetaToWrite, Request, TooLarge, description, text, write_frame,
+    Aux, Form, FormToWrite, Kind, Meta, MetaToWrite, Numbers, Request, TooLarge, description, from_bits,
+    is_readable, text, to_bits, write_frame,
 };
 
 /// Bytes of a name that an error text shows: a request of one long name must not make a reply, and its copies on the
@@ -40,12 +41,14 @@ impl ServerSide for BaiduStd {
         } else {
             Some(Box::new(meta.checksum_value.to_vec()) as _)
         };
-        let token = ReplyToken { id: meta.correlation_id, bits: encoding.to_bits(), extra };
+        let token = ReplyToken { id: meta.correlation_id, bits: to_bits(encoding), extra };
+        let extras = extras(&mut meta);
         frame.bytes.pop_front(meta_size);
         Ok(IncomingRequest {
             attachment_size,
             timeout,
             info,
+            extras,
             ..IncomingRequest::new(method.map(Target::Method), frame.bytes, token)
         })
     }
@@ -56,7 +59,7 @@ impl ServerSide for BaiduStd {
         body: IoBuf,
         context: &BodyContext<'_>,
     ) -> Result<IoBuf, RpcError> {
-        if Encoding::from_bits(token.bits).is_readable() {
+        if is_readable(from_bits(token.bits)) {
             return Ok(body);
         }
         let text = self.unreadable_request(token, context.method.request_type, body.len());
@@ -65,11 +68,17 @@ impl ServerSide for BaiduStd {
 
     fn write_reply(&self, mut token: ReplyToken, reply: OutgoingReply<'_>, out: &mut IoBuf) -> AfterReply {
         let checksum_value = token.extra.take().and_then(|extra| extra.downcast::<Vec<u8>>().ok());
+        let checksum_value = checksum_value.as_ref().map_or(&[][..], |value| value);
+        if let (true, Err((code, error_text))) = (reply.is_auth_failure, reply.outcome) {
+            return write_not_let_in(token.id, code, error_text, out);
+        }
         let meta = |kind, user_fields| MetaToWrite {
             kind,
             correlation_id: token.id,
             user_fields,
-            checksum_value: checksum_value.as_ref().map_or(&[], |value| value),
+            credential: None,
+            streams: reply.streams,
+            form: FormToWrite::Whole(Numbers::default(), checksum_value),
         };
         let written = match reply.outcome {
             Ok(body) => {
@@ -91,9 +100,34 @@ impl ServerSide for BaiduStd {
     }
 
     fn unreadable_request(&self, token: &ReplyToken, request_type: &str, request_size: usize) -> String {
-        let encoding = Encoding::from_bits(token.bits);
+        let encoding = Form(from_bits(token.bits));
         format!("Fail to parse request={request_type}, {encoding}, request_size={request_size}")
     }
+}
+
+/// The answer to those who are not let in: number, text and correlation id alone (§2.4). Nothing follows it.
+fn write_not_let_in(id: u64, code: ErrorCode, error_text: &str, out: &mut IoBuf) -> AfterReply {
+    let meta = MetaToWrite {
+        kind: Kind::Response { error_code: code_on_the_wire(code), error_text },
+        correlation_id: id,
+        user_fields: &UserFields::default(),
+        credential: None,
+        streams: None,
+        form: FormToWrite::Unsaid,
+    };
+    // A text that does not fit in a frame is none.
+    let _ = write_frame(&meta, None, IoBuf::new(), out);
+    AfterReply::Close
+}
+
+/// What fewer requests have still.
+fn extras(meta: &mut Meta<'_>) -> Option<Box<RequestExtras>> {
+    if meta.authentication_data.is_none() && meta.streams.is_none() {
+        return None;
+    }
+    let credential = meta.authentication_data.map(<[u8]>::to_vec);
+    let streams = meta.streams.take().map(|streams| *streams);
+    Some(Box::new(RequestExtras { credential, streams, generic: None }))
 }
 
 /// What few requests have.

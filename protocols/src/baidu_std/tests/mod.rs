@@ -1,5 +1,7 @@
 //! Captured bytes of brpc, both ways, and what is not to be accepted.
 
+mod identity;
+
 use iobuf::IoBuf;
 use proptest::prelude::*;
 use prost::Message;
@@ -22,8 +24,8 @@ macro_rules! vectors {
         /// Name, request bytes, response bytes.
         const VECTORS: &[(&str, &[u8], &[u8])] = &[$((
             stringify!($name),
-            include_bytes!(concat!("testdata/", stringify!($name), ".req.bin")),
-            include_bytes!(concat!("testdata/", stringify!($name), ".resp.bin")),
+            include_bytes!(concat!("../testdata/", stringify!($name), ".req.bin")),
+            include_bytes!(concat!("../testdata/", stringify!($name), ".resp.bin")),
         )),*];
     };
 }
@@ -344,9 +346,25 @@ fn any_meta() -> impl Strategy<Value = RpcMeta> {
         number(),
         number(),
         bytes(),
+        bytes(),
+        proptest::option::of((
+            id(),
+            proptest::option::of(any::<bool>()),
+            proptest::collection::vec(any::<i64>(), 0..4),
+        )),
     )
         .prop_map(
-            |(request, response, compress_type, id, content_type, checksum_type, checksum_value)| RpcMeta {
+            |(
+                request,
+                response,
+                compress_type,
+                id,
+                content_type,
+                checksum_type,
+                checksum_value,
+                authentication_data,
+                streams,
+            )| RpcMeta {
                 request: request.map(|(service_name, method_name, log_id, trace, request_id, timeout_ms)| {
                     let (trace_id, span_id, parent_span_id) = trace;
                     super::codec::reference::RpcRequestMeta {
@@ -369,6 +387,15 @@ fn any_meta() -> impl Strategy<Value = RpcMeta> {
                 content_type,
                 checksum_type,
                 checksum_value,
+                authentication_data,
+                stream_settings: streams.map(|(stream_id, writable, extra_stream_ids)| {
+                    super::codec::reference::StreamSettings {
+                        stream_id,
+                        need_feedback: Some(true),
+                        writable,
+                        extra_stream_ids,
+                    }
+                }),
                 ..RpcMeta::default()
             },
         )
