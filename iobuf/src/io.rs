@@ -21,13 +21,14 @@ use smallvec::SmallVec;
 
 use crate::block::Block;
 use crate::buf::IoBuf;
-use crate::cache;
 use crate::writer::Writer;
+use crate::{cache, stats};
 
 /// Pieces that one write takes at most.
 pub const IOV_WRITE_MAX: usize = 256;
 
-/// Blocks that one read fills at most (512 KiB together).
+/// Blocks that one read fills at most: 512 KiB together, or 4 MiB where they are
+/// [large ones](crate::LARGE_BLOCK_SIZE).
 pub const IOV_READ_MAX: usize = 64;
 
 /// Blocks that an [`IoPortal`] keeps without an allocation.
@@ -204,6 +205,8 @@ pub struct IoPortal {
     buf: IoBuf,
     /// Blocks with room, at most [`IOV_READ_MAX`]; only the first is partly filled.
     blocks: SmallVec<[Block; PORTAL_INLINE]>,
+    /// Their bytes, as [`Stats::read_ahead_bytes`](crate::Stats::read_ahead_bytes) has them.
+    counted: usize,
 }
 
 impl IoPortal {
@@ -214,7 +217,9 @@ impl IoPortal {
     }
 
     /// Reads with one `readv` at most `max` bytes, into at most [`IOV_READ_MAX`] blocks, and appends them. Returns
-    /// how many those were, 0 at the end of the stream.
+    /// how many those were, 0 at the end of the stream. A `max` for which room of
+    /// [`LARGE_BLOCK_PAYLOAD`](crate::LARGE_BLOCK_PAYLOAD) or more is missing takes large blocks: whoever
+    /// expects a large message asks for much at once.
     ///
     /// Blocks that were not needed stay here for the next read. When nothing was read, they go back to the thread,
     /// but for the one that the last bytes are in, if any are left.
@@ -275,6 +280,7 @@ impl IoPortal {
             Ok(n) if n > 0 => {
                 assert!(n <= max - left, "the kernel returns no more than it was given room for");
                 self.commit(n);
+                self.count_blocks();
                 Ok(n)
             }
             nothing => {
@@ -307,6 +313,15 @@ impl IoPortal {
     fn keep_blocks(&mut self, n: usize) {
         if self.blocks.len() > n {
             cache::release(self.blocks.drain(n..));
+        }
+        self.count_blocks();
+    }
+
+    fn count_blocks(&mut self) {
+        let bytes = self.blocks.iter().map(|block| block.size().bytes()).sum();
+        if bytes != self.counted {
+            stats::add_read_ahead(bytes as isize - self.counted as isize);
+            self.counted = bytes;
         }
     }
 

@@ -31,20 +31,25 @@
 //! Only `block.rs` (memory, counting) and `io.rs` (system calls, spare room lent to encoders) hold any.
 #![deny(unsafe_code)]
 
+mod allocator;
 mod block;
 mod buf;
 mod cache;
+mod depot;
 mod io;
 mod reader;
 mod refs;
 mod search;
+mod shelf;
 mod stats;
 mod view;
 mod writer;
 
-pub use block::{BLOCK_PAYLOAD, BLOCK_SIZE, USER_BLOCK_MAX};
+pub use allocator::{BlockAllocator, BlocksInUse, set_block_allocator};
+pub use block::{BLOCK_PAYLOAD, BLOCK_SIZE, LARGE_BLOCK_PAYLOAD, LARGE_BLOCK_SIZE, USER_BLOCK_MAX};
 pub use buf::{Area, COPY_MAX, IoBuf};
-pub use cache::{FREE_BLOCKS_MAX, PARTIAL_BLOCKS_MAX};
+pub use cache::{FREE_BLOCKS_MAX, FREE_LARGE_BLOCKS_MAX, PARTIAL_BLOCKS_MAX};
+pub use depot::{SHARED_BYTES_MAX, trim};
 pub use io::{IOV_READ_MAX, IOV_WRITE_MAX, IoPortal, write_many};
 pub use reader::Reader;
 pub use stats::{Stats, stats};
