@@ -240,8 +240,9 @@ pub(crate) fn acquire() -> Block {
     with_cache(Cache::acquire)
 }
 
-/// Adds blocks with room until together they have room for `bytes` or `blocks` has `count_max` elements: large empty
-/// ones if that many bytes fill one, else as [`acquire`] gives them.
+/// Adds blocks with room until together they have room for `bytes` or `blocks` has `count_max` elements: as [`acquire`]
+/// gives them, but for large ones behind the first if so many bytes fill one. The first is never large, so that a few
+/// bytes, where many were asked for, do not pin it.
 #[inline(never)]
 pub(crate) fn acquire_room<const N: usize>(
     blocks: &mut SmallVec<[Block; N]>,
@@ -252,7 +253,8 @@ pub(crate) fn acquire_room<const N: usize>(
     with_cache(|cache| {
         let mut left = bytes;
         while left > 0 && blocks.len() < count_max {
-            let block = if is_long { cache.take_empty(Size::Large) } else { cache.acquire() };
+            let block =
+                if is_long && !blocks.is_empty() { cache.take_empty(Size::Large) } else { cache.acquire() };
             left = left.saturating_sub(block.spare());
             blocks.push(block);
         }

@@ -159,10 +159,8 @@ pub fn stats() -> Stats {
         }
     }
     stats.read_ahead_bytes = usize::try_from(read_ahead).unwrap_or(0); // a sum that others change meanwhile
-    let waiting = stats.read_ahead_bytes
-        + stats.partial_bytes
-        + stats.thread_cache_bytes
-        + stats.shared_cache_bytes;
+    let waiting =
+        stats.read_ahead_bytes + stats.partial_bytes + stats.thread_cache_bytes + stats.shared_cache_bytes;
     stats.referenced_bytes = stats.block_memory.saturating_sub(waiting);
     stats
 }

@@ -7,7 +7,7 @@
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 
-use super::{Header, Kind, REFS_MAX, USER_BLOCK_MAX, release_pooled};
+use super::{Header, Kind, REFS_MAX, Size, USER_BLOCK_MAX, release_pooled};
 use crate::stats;
 
 /// A header and the owner of the memory it stands for.
@@ -161,6 +161,13 @@ impl BlockRef {
             let data = (*self.block.as_ptr()).data;
             std::slice::from_raw_parts(data.add(self.range.offset()), self.range.len())
         }
+    }
+
+    /// Whether it keeps one of the larger blocks.
+    #[inline]
+    pub(crate) fn is_large(&self) -> bool {
+        // SAFETY: `kind` does not change.
+        matches!(unsafe { (*self.block.as_ptr()).kind }, Kind::Pooled(Size::Large))
     }
 
     /// The value that the user attached to this memory.
