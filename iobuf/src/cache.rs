@@ -129,13 +129,17 @@ impl Cache {
         depot::put(size, blocks);
     }
 
+    fn give_idle_back(&mut self) {
+        self.empty.iter_mut().flat_map(Shelf::take_idle).for_each(Block::destroy);
+    }
+
     /// Brings the counts of the thread up to date, and gives idle blocks back if that is due.
     fn settle(&mut self) {
         self.changed = false;
         let trims = depot::trims();
         if self.trims != trims {
             self.trims = trims;
-            self.empty.iter_mut().flat_map(Shelf::take_idle).for_each(Block::destroy);
+            self.give_idle_back();
         }
         let cached = Size::ALL.into_iter().map(|size| self.empty[size.index()].len() * size.bytes()).sum();
         let partial = self.partial.len() * Size::Small.bytes();
@@ -268,6 +272,19 @@ pub(crate) fn release(blocks: impl IntoIterator<Item = Block>) {
     with_cache(|cache| {
         // A block that is refused and not referenced either is freed: the cache, being in use, cannot take it again.
         blocks.by_ref().filter_map(|block| cache.release(block)).for_each(drop);
+    });
+}
+
+/// Gives back to the allocator what the calling thread's cache did not need since the last call (or since its first use of
+/// blocks after a [`trim`](crate::trim)): for threads that have nothing to do and keep what they had to do something
+/// with. Neither parks nor blocks.
+#[inline(never)]
+pub fn trim_thread() {
+    // Nothing to do for a thread without a cache, or inside of an allocator.
+    let _ = CACHE.try_with(|cache| {
+        let Ok(mut cache) = cache.try_borrow_mut() else { return };
+        cache.give_idle_back();
+        cache.settle();
     });
 }
 

@@ -52,7 +52,7 @@ pub use aligned::{ALIGN_MAX, ALIGNED_PIECE_MAX, AlignedRoom, InvalidAlignment};
 pub use allocator::{BlockAllocator, BlocksInUse, set_block_allocator};
 pub use block::{BLOCK_PAYLOAD, BLOCK_SIZE, LARGE_BLOCK_PAYLOAD, LARGE_BLOCK_SIZE, USER_BLOCK_MAX};
 pub use buf::{Area, COPY_MAX, IoBuf};
-pub use cache::{FREE_BLOCKS_MAX, FREE_LARGE_BLOCKS_MAX, PARTIAL_BLOCKS_MAX};
+pub use cache::{FREE_BLOCKS_MAX, FREE_LARGE_BLOCKS_MAX, PARTIAL_BLOCKS_MAX, trim_thread};
 pub use depot::{SHARED_BYTES_MAX, trim};
 pub use io::{IOV_READ_MAX, IOV_WRITE_MAX, IoPortal, REPACK_MAX, write_many};
 pub use reader::Reader;

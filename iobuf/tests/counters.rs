@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 
 use iobuf::{
     BLOCK_PAYLOAD, BLOCK_SIZE, FREE_BLOCKS_MAX, FREE_LARGE_BLOCKS_MAX, IoBuf, IoPortal, LARGE_BLOCK_PAYLOAD,
-    LARGE_BLOCK_SIZE, PARTIAL_BLOCKS_MAX, SHARED_BYTES_MAX, Stats, Writer, stats, trim,
+    LARGE_BLOCK_SIZE, PARTIAL_BLOCKS_MAX, SHARED_BYTES_MAX, Stats, Writer, stats, trim, trim_thread,
 };
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -143,6 +143,20 @@ fn idle_memory_is_given_back() {
         let idle = stats();
         assert_eq!((idle.shared_cache_bytes, idle.thread_cache_bytes), (0, 0));
         assert_eq!(idle.block_memory, idle.partial_bytes);
+    });
+}
+
+#[test]
+fn an_idle_thread_gives_its_own_back() {
+    leaves_nothing(|| {
+        let mut buf = IoBuf::new();
+        buf.append_fill(0, BLOCK_PAYLOAD * 20);
+        drop(buf);
+        assert_eq!(stats().thread_cache_bytes, 20 * BLOCK_SIZE);
+        trim_thread();
+        assert_eq!(stats().thread_cache_bytes, 20 * BLOCK_SIZE, "all of them were in use just now");
+        trim_thread();
+        assert_eq!(stats().block_memory, stats().partial_bytes);
     });
 }
 
