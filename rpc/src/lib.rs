@@ -23,6 +23,7 @@ pub mod service;
 pub mod span;
 pub mod transport;
 
+mod buffers;
 mod messenger;
 mod process;
 mod socket;
