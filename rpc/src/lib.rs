@@ -10,6 +10,7 @@ pub mod auth;
 pub mod body;
 pub mod builtin;
 pub mod client;
+pub mod compress;
 pub mod context;
 pub mod error;
 pub mod json;
@@ -24,6 +25,7 @@ pub mod service;
 pub mod span;
 pub mod transport;
 
+mod buffers;
 mod messenger;
 mod process;
 mod socket;

@@ -6,6 +6,7 @@ use iobuf::IoBuf;
 use rpc::MethodDescriptor;
 use rpc::builtin::{Form, PageReply, PageRequest, Query, Verb, is_cross_site};
 use rpc::error::{ENOMETHOD, ErrorCode, RpcError};
+use rpc::message::CompressType;
 use rpc::protocol::{
     AfterReply, BodyContext, Frame, IncomingRequest, OutgoingReply, RareRequestInfo, ReplyToken, RequestInfo,
     ServerSide, WireError,
@@ -46,7 +47,7 @@ impl ServerSide for Http {
                 }
                 None
             }
-            Err(_) => None,
+            Ok(Target::Master(_)) | Err(_) => None,
         };
         let token = ReplyToken { id: 0, bits: 0, extra: Some(state) };
         Ok(IncomingRequest {
@@ -84,9 +85,12 @@ impl ServerSide for Http {
     }
 
     fn write_reply(&self, mut token: ReplyToken, reply: OutgoingReply<'_>, out: &mut IoBuf) -> AfterReply {
-        let Some(state) = token.extra.take().and_then(|extra| extra.downcast::<HttpState>().ok()) else {
+        let Some(mut state) = token.extra.take().and_then(|extra| extra.downcast::<HttpState>().ok()) else {
             return AfterReply::Close;
         };
+        if reply.encoding.compress == CompressType::GZIP {
+            state.compress = true;
+        }
         if state.is_for_server {
             return write_options(&state, out);
         }

@@ -35,7 +35,7 @@ use crate::transport::Endpoint;
 ///
 /// `P` names the protocols that it chooses from by default; users of the facade never see the parameter.
 pub struct Channel<P: DefaultRegistry> {
-    state: Arc<ChannelState>,
+    pub(super) state: Arc<ChannelState>,
     default: PhantomData<fn() -> P>,
 }
 
@@ -103,13 +103,19 @@ impl<P: DefaultRegistry> Channel<P> {
         options: CallOptions,
         request: &Req,
     ) -> Result<Reply<Resp>, RpcError> {
-        let call = Request::new(&self.state, method, options);
+        let mut call = Request::new(&self.state, method, options);
         if call.is_to_be_held(&self.state) {
             return Call::new(self.hold(call, request, None)).join_reply();
         }
-        match waiting::call(&self.state, &call, &MessageBody(request)) {
-            (Ok(answer), progress) => call.read(&self.state, answer, progress),
-            (Err(error), progress) => Err(call.fail(&self.state, progress, error)),
+        let message = MessageBody(request);
+        let (result, progress) = match call.encode(&self.state, &message) {
+            Ok(None) => waiting::call(&self.state, &call, &message),
+            Ok(Some(body)) => waiting::call(&self.state, &call, &body),
+            Err(error) => waiting::not_begun(&call, error),
+        };
+        match result {
+            Ok(answer) => call.read(&self.state, answer, progress),
+            Err(error) => Err(call.fail(&self.state, progress, error)),
         }
     }
 
@@ -139,12 +145,18 @@ impl<P: DefaultRegistry> Channel<P> {
 
     fn hold<Req: ProtoMessage>(
         &self,
-        call: Request,
+        mut call: Request,
         request: &Req,
         callback: Option<Callback>,
     ) -> Arc<HeldCall> {
-        let mut body = IoBuf::new();
-        MessageBody(request).append_to(&mut body);
+        let message = MessageBody(request);
+        let body = call.encode(&self.state, &message).map(|encoded| {
+            encoded.unwrap_or_else(|| {
+                let mut body = IoBuf::new();
+                message.append_to(&mut body);
+                body
+            })
+        });
         HeldCall::start(self.state.clone(), call, body, callback)
     }
 }

@@ -42,6 +42,14 @@ impl Ended {
             Err(error) => Err(call.request.fail(&call.channel, self.progress, error)),
         }
     }
+
+    /// The response as it came.
+    pub(super) fn read_raw(self, call: &HeldCall) -> Result<Reply<IoBuf>, RpcError> {
+        match self.result {
+            Ok(answer) => Ok(Request::read_raw(answer, self.progress)),
+            Err(error) => Err(call.request.fail(&call.channel, self.progress, error)),
+        }
+    }
 }
 
 /// Gets the end of a call, in a bthread of its own.
@@ -92,11 +100,11 @@ impl UnderWay {
 }
 
 impl HeldCall {
-    /// Starts a call. Never blocks.
+    /// Starts a call, or ends it at once if there is no body to send. Never blocks.
     pub(super) fn start(
         channel: Arc<ChannelState>,
         request: Request,
-        body: IoBuf,
+        body: Result<IoBuf, RpcError>,
         callback: Option<Callback>,
     ) -> Arc<Self> {
         let state = State {
@@ -111,8 +119,16 @@ impl HeldCall {
             ended: None,
         };
         let backup_at = request.backup_request_at(&channel);
+        let (body, error) = match body {
+            Ok(body) => (body, None),
+            Err(error) => (IoBuf::new(), Some(error)),
+        };
         let (done, state) = (Butex::new(0), Mutex::new(state));
         let call = Arc::new(HeldCall { channel, request, body, backup_at, done, state });
+        if let Some(error) = error {
+            call.finish(Err(error));
+            return call;
+        }
         if call.request.is_late() {
             call.time_out();
             return call;

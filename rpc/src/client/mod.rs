@@ -12,6 +12,7 @@ mod cancel;
 mod channel;
 mod connection;
 mod deadline_flag;
+mod generic;
 mod greeting;
 mod held;
 mod options;

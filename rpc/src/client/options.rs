@@ -12,6 +12,7 @@ use super::cancel::CancelToken;
 use super::retry::RetryPolicy;
 use crate::body::BodyReader;
 use crate::context::CallContext;
+use crate::message::{ChecksumType, CompressType, ContentType, Encoding};
 use crate::transport::Endpoint;
 use crate::user_fields::UserFields;
 
@@ -34,6 +35,7 @@ pub struct CallOptions {
     pub(super) reads_progressively: bool,
     pub(super) ignores_eovercrowded: bool,
     pub(super) is_detached: bool,
+    pub(super) encoding: Encoding,
     rare: Option<Box<Rare>>,
 }
 
@@ -124,6 +126,28 @@ impl CallOptions {
         self
     }
 
+    /// How the request message is compressed; HTTP knows [`CompressType::GZIP`] alone. A type that is not registered
+    /// ends the call with [`EREQUEST`](crate::error::EREQUEST) before anything is sent. Default:
+    /// [`CompressType::NONE`].
+    pub fn request_compress_type(mut self, compress: CompressType) -> Self {
+        self.encoding.compress = compress;
+        self
+    }
+
+    /// What the server is to check the request by. Protocols without checksums end the call with
+    /// [`EREQUEST`](crate::error::EREQUEST). Default: nothing.
+    pub fn request_checksum_type(mut self, checksum: ChecksumType) -> Self {
+        self.encoding.checksum = checksum;
+        self
+    }
+
+    /// How the request message is serialised, on protocols that say so with each message; others end the call with
+    /// [`EREQUEST`](crate::error::EREQUEST). Default: protobuf.
+    pub fn request_content_type(mut self, content: ContentType) -> Self {
+        self.encoding.content = content;
+        self
+    }
+
     /// A free value for the server, on protocols that carry them.
     pub fn user_field(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.user_fields.set(key, value);
@@ -199,6 +223,8 @@ pub struct Reply<T> {
     pub attachment: IoBuf,
     /// Free values from the server.
     pub user_fields: UserFields,
+    /// The form in which the message travelled.
+    pub encoding: Encoding,
     /// From the beginning of the call until its reply was read.
     pub latency: Duration,
     /// Who answered.

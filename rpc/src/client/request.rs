@@ -9,6 +9,7 @@ use super::backup::BackupRequestPolicy;
 use super::cancel::CancelToken;
 use super::channel::ChannelState;
 use super::connection;
+use super::generic::GENERIC;
 use super::greeting::Turn;
 use super::options::{CallOptions, Reply};
 use super::outcome::{Failure, PendingCall};
@@ -17,7 +18,7 @@ use super::retry::{Attempt, RetryPolicy};
 use crate::auth::{Authenticator, CREDENTIAL_BYTES_MAX};
 use crate::context::{self, CallContext};
 use crate::error::{ECANCELED, EFAILEDSOCKET, ERPCAUTH, ERPCTIMEDOUT, RpcError};
-use crate::message::{self, Body, ProtoMessage};
+use crate::message::{self, Body, Encoding, ProtoMessage};
 use crate::protocol::{IncomingReply, OutgoingRequest};
 use crate::service::MethodDescriptor;
 use crate::socket::{FailOnUnwind, Overcrowded, Socket};
@@ -33,6 +34,10 @@ pub(super) struct Request {
     /// The deadline is that of the request which is being served.
     has_inherited_deadline: bool,
     pub(super) max_retry: u32,
+    /// The body is in the form that the options say already.
+    is_encoded: bool,
+    /// Service and method, where no descriptor names them.
+    generic: Option<Box<(String, String)>>,
     /// If it is recorded.
     pub(super) span: Option<Span>,
 }
@@ -50,6 +55,8 @@ pub(super) struct Answer {
     pub(super) socket: Arc<Socket>,
     /// The body is that of the message: [`ClientSide::decode_reply`](crate::protocol::ClientSide) has seen it.
     pub(super) is_decoded: bool,
+    /// Bytes of the body as it came.
+    size: usize,
 }
 
 /// How far a call has got when it ends.
@@ -103,7 +110,17 @@ impl Request {
         if let Some(purse) = &channel.purse {
             purse.put_aside();
         }
-        Request { method, options, started, deadline, has_inherited_deadline, max_retry, span }
+        Request {
+            method,
+            options,
+            started,
+            deadline,
+            has_inherited_deadline,
+            max_retry,
+            is_encoded: false,
+            generic: None,
+            span,
+        }
     }
 
     /// Whether it has no time from the beginning.
@@ -150,6 +167,35 @@ impl Request {
         };
         let at = self.started.checked_add(after)?;
         self.deadline.is_none_or(|deadline| at < deadline).then_some(at)
+    }
+
+    /// A call of what a caller names, with a body that is in its form already.
+    pub(super) fn generic(
+        channel: &ChannelState,
+        service: &str,
+        method: &str,
+        encoding: Encoding,
+        mut options: CallOptions,
+    ) -> Self {
+        options.encoding = encoding;
+        let mut request = Request::new(channel, &GENERIC, options);
+        request.is_encoded = true;
+        request.generic = Some(Box::new((service.to_owned(), method.to_owned())));
+        request
+    }
+
+    /// The body in the form that the options say, once for all attempts. `None`: it stays as it is.
+    pub(super) fn encode(
+        &mut self,
+        channel: &ChannelState,
+        body: &dyn Body,
+    ) -> Result<Option<IoBuf>, RpcError> {
+        if self.options.encoding == Encoding::default() || self.is_encoded {
+            return Ok(None);
+        }
+        let encoded = channel.side.encode_request(self.method, body, self.options.encoding)?;
+        self.is_encoded = encoded.is_some();
+        Ok(encoded)
     }
 
     /// Puts `call` in a connection's table. Nothing is written yet.
@@ -252,6 +298,9 @@ impl Request {
             trace: self.span.as_ref().map(Span::context),
             reads_progressively: self.options.reads_progressively,
             credential,
+            encoding: self.options.encoding,
+            is_encoded: self.is_encoded,
+            generic: self.generic.as_ref().map(|named| (&*named.0, &*named.1)),
             ..OutgoingRequest::new(self.method, place.id, body, &self.options.user_fields)
         };
         if let Some(hint) = channel.side.reply_hint(&outgoing) {
@@ -357,29 +406,43 @@ impl Request {
         progress: Progress,
     ) -> Result<Reply<T>, RpcError> {
         answer.decode(channel, self.method).map_err(|error| self.fail(channel, progress, error))?;
-        let Answer { reply, socket, .. } = answer;
+        let reply = &mut answer.reply;
         let message = message::decode(&reply.body).map_err(|_| {
-            let error = channel.side.unreadable_reply(self.method.response_type, reply.body.len());
+            let kind = self.method.response_type;
+            let error = channel.side.unreadable_reply(kind, reply.encoding, answer.size);
             self.fail(channel, progress, error)
         })?;
-        Ok(Reply {
-            message,
-            attachment: reply.attachment,
-            user_fields: reply.user_fields,
-            latency: progress.latency,
-            remote_side: socket.remote().clone(),
-            local_side: socket.local().clone(),
-            retried_count: progress.retried_count,
-            has_backup_request: progress.has_backup_request,
-            stream: reply.stream,
-            extra: reply.extra,
-        })
+        Ok(reply_of(message, answer, progress))
+    }
+
+    /// The response as it came, in the form that it came in.
+    pub(super) fn read_raw(mut answer: Answer, progress: Progress) -> Reply<IoBuf> {
+        answer.reply.extra = None; // is for reading the message, which nobody does
+        let body = std::mem::take(&mut answer.reply.body);
+        reply_of(body, answer, progress)
+    }
+}
+
+fn reply_of<T>(message: T, answer: Answer, progress: Progress) -> Reply<T> {
+    let Answer { reply, socket, .. } = answer;
+    Reply {
+        message,
+        attachment: reply.attachment,
+        user_fields: reply.user_fields,
+        encoding: reply.encoding,
+        latency: progress.latency,
+        remote_side: socket.remote().clone(),
+        local_side: socket.local().clone(),
+        retried_count: progress.retried_count,
+        has_backup_request: progress.has_backup_request,
+        stream: reply.stream,
+        extra: reply.extra,
     }
 }
 
 impl Answer {
     pub(super) fn new(reply: IncomingReply, socket: Arc<Socket>) -> Self {
-        Answer { reply, socket, is_decoded: false }
+        Answer { size: reply.body.len(), reply, socket, is_decoded: false }
     }
 
     /// Makes the body that of the message; once.

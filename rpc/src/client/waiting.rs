@@ -31,6 +31,13 @@ pub(super) fn call(
     (result, Progress { latency, retried_count, has_backup_request: false })
 }
 
+/// A call that cannot begin.
+pub(super) fn not_begun(request: &Request, error: RpcError) -> (Result<Answer, RpcError>, Progress) {
+    request.note_end(Some(&error));
+    let latency = request.started.elapsed();
+    (Err(error), Progress { latency, retried_count: 0, has_backup_request: false })
+}
+
 fn attempts(channel: &ChannelState, request: &Request, body: &dyn Body) -> (Result<Answer, RpcError>, u32) {
     if request.is_late() {
         return (Err(request.timed_out(channel)), 0);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::Server;
 use super::acceptor::Acceptor;
+use super::master::{BaiduMasterService, Master, MasterOptions};
 use super::method::MethodTable;
 use super::options::ServiceOptions;
 use super::state::{Decided, ServerState};
@@ -20,11 +21,16 @@ use crate::service::Service;
 use crate::socket::SOCKETS_MAX;
 use crate::transport::{Endpoint, Listener};
 
+/// As [`from_specification`](crate::limit::from_specification) has it.
+const UNLIMITED: &str = "unlimited";
+
 /// What a server is to be. Made by [`Server::builder`].
 #[must_use = "a server serves once it is started"]
 pub struct ServerBuilder<P> {
     services: Vec<(Arc<dyn Service>, ServiceOptions)>,
     limiters: HashMap<String, Box<dyn ConcurrencyLimiter>>,
+    default_limiter: String,
+    master: Option<(Arc<dyn Service>, MasterOptions)>,
     registry: Registry,
     limits: Limits,
     max_concurrency: usize,
@@ -41,6 +47,8 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
         ServerBuilder {
             services: Vec::new(),
             limiters: HashMap::new(),
+            default_limiter: UNLIMITED.to_owned(),
+            master: None,
             registry: P::registry(),
             limits: Limits::default(),
             max_concurrency: 0,
@@ -67,6 +75,22 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
     /// paths of an `HttpService` are among them.
     pub fn add_with(mut self, service: impl Service, options: ServiceOptions) -> Self {
         self.services.push((Arc::new(service), options));
+        self
+    }
+
+    /// Hands all baidu_std requests to `service`, undecoded; services are reached by other protocols alone then. With
+    /// the options by default: see [`baidu_master_service_with`](Self::baidu_master_service_with).
+    pub fn baidu_master_service(self, service: impl BaiduMasterService) -> Self {
+        self.baidu_master_service_with(service, MasterOptions::default())
+    }
+
+    /// As [`baidu_master_service`](Self::baidu_master_service), with these options.
+    pub fn baidu_master_service_with(
+        mut self,
+        service: impl BaiduMasterService,
+        options: MasterOptions,
+    ) -> Self {
+        self.master = Some((Arc::new(Master(service)), options));
         self
     }
 
@@ -115,6 +139,14 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
         self
     }
 
+    /// Limits the concurrency of each method that [`limit_method`](Self::limit_method) does not name, each by itself, as
+    /// [`from_specification`](crate::limit::from_specification) understands it: `unlimited`, a number, `auto`,
+    /// `timeout`. Default: `unlimited`.
+    pub fn method_max_concurrency(mut self, specification: impl fmt::Display) -> Self {
+        self.default_limiter = specification.to_string();
+        self
+    }
+
     /// The most connections open at a time; more are closed when they come. Default: as many as a process can have,
     /// 2^20.
     pub fn max_connections(mut self, max: usize) -> Self {
@@ -134,12 +166,16 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
     ///
     /// # Errors
     /// [`EINVAL`] for an address that is none, services whose full or short names are the same, a limiter for a method
-    /// that does not exist, or a registry without a protocol for servers; the system's error if it cannot listen.
+    /// that does not exist, a limit that is none, or a registry without a protocol for servers; the system's error if it cannot listen.
     pub fn start(self, address: impl fmt::Display) -> Result<Server<P>, RpcError> {
         crate::process::show(self.registry.protocols());
         let endpoint = Endpoint::resolve(&address.to_string())?;
         let internal = self.internal.as_deref().map(Endpoint::resolve).transpose()?;
-        let methods = MethodTable::new(self.services, self.limiters, !self.pages.is_off())?;
+        let mut methods =
+            MethodTable::new(self.services, self.limiters, &self.default_limiter, !self.pages.is_off())?;
+        if let Some((master, options)) = self.master {
+            methods.add_master(master, options);
+        }
         let protocols: Arc<[_]> = self
             .registry
             .protocols()
@@ -197,6 +233,7 @@ impl<P> fmt::Debug for ServerBuilder<P> {
         f.debug_struct("ServerBuilder")
             .field("services", &names)
             .field("protocols", &self.registry.protocols())
+            .field("has_master", &self.master.is_some())
             .field("limits", &self.limits)
             .field("max_concurrency", &self.max_concurrency)
             .field("max_connections", &self.max_connections)

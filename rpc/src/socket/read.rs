@@ -205,7 +205,12 @@ impl Socket {
 
     /// Whether bytes were read that are no message yet. No, while somebody is reading.
     pub(crate) fn has_unread_bytes(&self) -> bool {
-        self.input.buffered().is_some_and(|bytes| bytes > 0)
+        self.unread().is_some_and(|bytes| bytes > 0)
+    }
+
+    /// The bytes that were read and are no message yet, if nobody is reading right now.
+    pub(crate) fn unread(&self) -> Option<usize> {
+        self.input.buffered()
     }
 
     /// The reader.
