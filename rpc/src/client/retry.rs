@@ -18,7 +18,7 @@ use crate::user_fields::UserFields;
 /// Decides whether a call is tried again, for a channel ([`retry_policy`](super::ChannelBuilder::retry_policy)) or a
 /// call ([`retry_policy`](super::CallOptions::retry_policy)) (brpc: `RetryPolicy`).
 ///
-/// It is asked after each attempt that has ended before the deadline, also a successful one, in the bthread or thread
+/// It is asked after each attempt that another one may follow, also a successful one, in the bthread or thread
 /// that waits for the call, or in a bthread of its own where nobody does; so it may wait, on the time of the call.
 /// Without one a call is tried again if its error [is retriable](RpcError::is_retriable), with no pause. **That includes
 /// calls that the server may have run**, if their connection broke before the reply: as in brpc. For methods that must
@@ -87,7 +87,7 @@ impl<'a> Attempt<'a> {
         self.error().is_some_and(RpcError::is_retriable)
     }
 
-    /// Whether no byte of the request has left, so that the server cannot have run it.
+    /// Whether no byte of the request can have left, so that the server cannot have run it.
     pub fn never_sent(&self) -> bool {
         !self.sent
     }
