@@ -3,6 +3,7 @@
 //! A transport moves bytes without waiting and says when it could move more. It must never keep bytes, retry, or
 //! know what they mean.
 
+mod listen;
 mod tcp;
 mod unix;
 
@@ -17,6 +18,9 @@ use bthread::poller::{EventHandler, Registration};
 use iobuf::{IoBuf, IoPortal};
 
 use crate::error::{EINVAL, RpcError};
+
+pub use listen::BoundListener;
+pub(crate) use listen::{Address, ListenOptions, cannot_listen};
 
 /// Marks the address of a Unix socket: `unix:/run/echo.sock`.
 const UNIX_PREFIX: &str = "unix:";
@@ -111,10 +115,10 @@ impl Endpoint {
     }
 
     /// Listens.
-    pub(crate) fn listen(&self) -> io::Result<Box<dyn Listener>> {
+    pub(crate) fn listen(&self, options: ListenOptions) -> io::Result<Box<dyn Listener>> {
         match self {
-            Endpoint::Tcp(address) => Ok(Box::new(tcp::listen(*address)?)),
-            Endpoint::Unix(path) => Ok(Box::new(unix::listen(path)?)),
+            Endpoint::Tcp(address) => Ok(Box::new(listen::tcp(*address, options)?)),
+            Endpoint::Unix(path) => Ok(Box::new(unix::listen(path, options.reuse_path)?)),
         }
     }
 }
@@ -147,6 +151,17 @@ pub(crate) trait Listener: Send + Sync + 'static {
 
     /// The address, with the port that the system chose where it was to choose one.
     fn local(&self) -> io::Result<Endpoint>;
+
+    /// The socket, to be handed to another process.
+    fn descriptor(&self) -> BorrowedFd<'_>;
+
+    /// Whether its path is removed with it.
+    fn owns_path(&self) -> bool {
+        false
+    }
+
+    /// Somebody else listens at its path from now on.
+    fn leave_path(&self) {}
 }
 
 #[cfg(test)]

@@ -18,6 +18,9 @@ pub(super) const READ_ROOM_SURE: usize = 48 * BLOCK_PAYLOAD;
 /// The most bytes that one write is given.
 pub(super) const WRITE_MAX: usize = 2 << 20;
 
+/// Connections that wait to be accepted: as many as the system allows (`net.core.somaxconn`).
+pub(super) const BACKLOG: i32 = 65535;
+
 /// A TCP connection, or one in the making.
 pub(super) struct Tcp(TcpStream);
 
@@ -73,11 +76,6 @@ impl Transport for Tcp {
     }
 }
 
-/// A listener whose address may be taken again at once after it is closed.
-pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(address)
-}
-
 impl Listener for TcpListener {
     fn accept(&self) -> io::Result<(Box<dyn Transport>, Endpoint)> {
         let (stream, peer) = TcpListener::accept(self)?;
@@ -90,5 +88,9 @@ impl Listener for TcpListener {
 
     fn local(&self) -> io::Result<Endpoint> {
         self.local_addr().map(Endpoint::Tcp)
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.as_fd()
     }
 }

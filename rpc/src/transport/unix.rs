@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bthread::poller::{self, EventHandler, Registration};
 use iobuf::{IoBuf, IoPortal};
@@ -63,25 +64,42 @@ impl Transport for Unix {
     }
 }
 
-/// Listens at a path. A socket that is there already is replaced, as it outlives the process that made it; any other
-/// file is not.
-pub(super) fn listen(path: &Path) -> io::Result<UnixSocketFile> {
-    if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+/// Listens at a path. A socket that nobody listens at any more is replaced, as it outlives the process that made it,
+/// and with `reuse_path` one that somebody listens at too; any other file is not.
+pub(super) fn listen(path: &Path, reuse_path: bool) -> io::Result<UnixSocketFile> {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    if is_socket && (reuse_path || is_abandoned(path)) {
         fs::remove_file(path)?;
     }
-    Ok(UnixSocketFile { listener: UnixListener::bind(path)?, path: path.to_owned() })
+    let listener = UnixListener::bind(path)?;
+    Ok(UnixSocketFile { listener, path: path.to_owned(), owns_path: AtomicBool::new(true) })
 }
 
-/// A listener that takes its path with it.
+/// Whether nobody listens at a socket.
+fn is_abandoned(path: &Path) -> bool {
+    UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// A listener that was made elsewhere.
+pub(super) fn bound(listener: std::os::unix::net::UnixListener, owns_path: bool) -> io::Result<UnixSocketFile> {
+    let path = listener.local_addr()?.as_pathname().unwrap_or(Path::new("")).to_owned();
+    let listener = UnixListener::from_std(listener);
+    Ok(UnixSocketFile { listener, path, owns_path: AtomicBool::new(owns_path) })
+}
+
+/// A listener that takes its path with it, if that is its own.
 pub(super) struct UnixSocketFile {
     listener: UnixListener,
     path: PathBuf,
+    owns_path: AtomicBool,
 }
 
 impl Drop for UnixSocketFile {
     fn drop(&mut self) {
-        // Somebody else may have removed it; that is the state wanted.
-        let _ = fs::remove_file(&self.path);
+        if *self.owns_path.get_mut() {
+            // Somebody else may have removed it; that is the state wanted.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -97,6 +115,18 @@ impl Listener for UnixSocketFile {
 
     fn local(&self) -> io::Result<Endpoint> {
         Ok(Endpoint::Unix(self.path.clone()))
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+
+    fn owns_path(&self) -> bool {
+        self.owns_path.load(Ordering::Relaxed) // the listener's lock orders it
+    }
+
+    fn leave_path(&self) {
+        self.owns_path.store(false, Ordering::Relaxed); // as above
     }
 }
 
