@@ -8,7 +8,9 @@ use iobuf::IoBuf;
 use super::call::ServerCall;
 use super::connection::{Origin, ServerConnection};
 use super::method::{Limit, Method, MethodId, Target};
-use super::state::ServerState;
+use super::state::{Phase, ServerState};
+use super::{interceptor, runs_on};
+use crate::auth::AuthContext;
 use crate::builtin::{self, PageContext, PageId, PageReply};
 use crate::error::{ELIMIT, ELOGOFF, ENOCODE, ENOMETHOD, EOVERCROWDED, EREQUEST, RpcError};
 use crate::protocol::{AfterReply, IncomingRequest, OutgoingReply, ReplyToken, ServerSide};
@@ -25,6 +27,7 @@ pub(super) fn admit(
     origin: Origin,
     mut request: IncomingRequest,
     span: Option<Span>,
+    identity: Option<AuthContext>,
 ) {
     if let Ok(Target::Page(page)) = request.target {
         return serve_page(socket, server, origin, page, request);
@@ -53,11 +56,26 @@ pub(super) fn admit(
     };
     let body_size = request.payload.len() - attachment_size(&request);
     let body = request.payload.cut(body_size);
-    let running = span.as_ref().map(Span::run);
-    let call = ServerCall::new(socket.clone(), origin, method, request, span);
-    let method = server.methods.method(method);
-    method.service.call(method.index, call, body);
-    drop(running);
+    let mut call = ServerCall::new(socket.clone(), origin, method, request, span);
+    if let Some(identity) = identity {
+        call.extras_mut().auth_context = Some(identity);
+    }
+    match interceptor::ask(&server.interceptors, &call) {
+        Ok(()) => runs_on::run(server, method, call, body),
+        Err(error) => call.fail(error),
+    }
+}
+
+/// Answers a request of a peer that is not let in, and ends its connection.
+pub(super) fn refuse_peer(socket: &Arc<Socket>, origin: Origin, token: ReplyToken, error: &RpcError) {
+    let fields = UserFields::default();
+    let outcome = Err((error.code(), error.text()));
+    let reply = OutgoingReply { is_auth_failure: true, ..OutgoingReply::new(None, outcome, &fields) };
+    let mut out = IoBuf::new();
+    let _guard = FailOnUnwind(socket);
+    let _ = origin.side.write_reply(token, reply, &mut out); // it ends here, whatever the protocol would do
+    socket.write_refusal(out);
+    socket.close_when_written();
 }
 
 /// What the span of a request begins with.
@@ -157,8 +175,10 @@ fn method_of(server: &ServerState, request: &IncomingRequest) -> Option<&'static
 
 /// Rows 1 to 8. With `Ok`, the call counts as running.
 fn check(socket: &Socket, server: &ServerState, request: &IncomingRequest) -> Result<MethodId, RpcError> {
-    if server.is_stopping() {
-        return Err(stopping());
+    match server.phase() {
+        Phase::Serving => {}
+        Phase::Starting => return Err(RpcError::new(ELOGOFF, "Server is not ready")),
+        Phase::Stopping => return Err(stopping()),
     }
     if !server.take_permit() {
         let text = format!("Reached server's max_concurrency={}", server.max_concurrency);
@@ -187,7 +207,7 @@ fn check_with_permit(
 }
 
 fn check_method(socket: &Socket, server: &ServerState, method: &Method) -> Result<(), RpcError> {
-    if socket.is_overcrowded() {
+    if socket.is_overcrowded() && !method.ignores_eovercrowded {
         return Err(RpcError::new(EOVERCROWDED, format!("Connection to {} is overcrowded", socket.remote())));
     }
     method.status.enter();
@@ -240,11 +260,15 @@ fn stopping() -> RpcError {
 
 /// Which server speaks: the address that the peer has reached, with the port that the server listens on.
 fn identity(server: &ServerState, socket: &Socket) -> Endpoint {
+    let is_internal = socket.owner::<ServerConnection>().is_internal;
     match (&server.local, socket.local()) {
-        (Endpoint::Tcp(listening), Endpoint::Tcp(reached)) => {
+        // Pages lead people to the port for everybody.
+        (Endpoint::Tcp(listening), Endpoint::Tcp(reached)) if is_internal => {
             Endpoint::Tcp((reached.ip().to_canonical(), listening.port()).into())
         }
-        (listening, _) => listening.clone(),
+        (listening, _) if is_internal => listening.clone(),
+        (_, Endpoint::Tcp(reached)) => Endpoint::Tcp((reached.ip().to_canonical(), reached.port()).into()),
+        (_, reached) => reached.clone(),
     }
 }
 

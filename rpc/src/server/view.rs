@@ -41,6 +41,10 @@ impl ServerView for ServerState {
         self.is_stopping()
     }
 
+    fn is_ready(&self) -> bool {
+        self.is_ready()
+    }
+
     fn connection_count(&self) -> usize {
         self.connection_count()
     }
