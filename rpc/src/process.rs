@@ -10,7 +10,7 @@ use profile::Kind;
 
 use crate::protocol::{Protocol, Role};
 use crate::socket::Socket;
-use crate::{builtin, limits, server, span};
+use crate::{builtin, limit, limits, server, span};
 
 /// Servers that run.
 pub(crate) static SERVERS: AtomicUsize = AtomicUsize::new(0);
@@ -22,6 +22,7 @@ pub fn register_flags() {
     bthread::register_flags();
     limits::register_flags();
     server::register_flags();
+    limit::register_flags();
     builtin::register_flags();
     span::register();
 }

@@ -26,11 +26,15 @@ use crate::transport::ListenOptions;
 #[cfg(doc)]
 use super::{RunsOn, Server};
 
+/// As [`from_specification`](crate::limit::from_specification) has it.
+const UNLIMITED: &str = "unlimited";
+
 /// What a server is to be. Made by [`Server::builder`].
 #[must_use = "a server serves once it is started"]
 pub struct ServerBuilder<P> {
     pub(super) services: Vec<(Arc<dyn Service>, ServiceOptions)>,
     pub(super) limiters: HashMap<String, Box<dyn ConcurrencyLimiter>>,
+    pub(super) default_limiter: String,
     pub(super) registry: Registry,
     pub(super) limits: Limits,
     pub(super) max_concurrency: usize,
@@ -64,6 +68,7 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
         ServerBuilder {
             services: Vec::new(),
             limiters: HashMap::new(),
+            default_limiter: UNLIMITED.to_owned(),
             registry: P::registry(),
             limits: Limits::default(),
             max_concurrency: 0,
@@ -151,6 +156,14 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
     /// [`ELIMIT`](crate::error::ELIMIT). Default: no limit.
     pub fn limit_method(mut self, full_name: impl Into<String>, limiter: impl ConcurrencyLimiter) -> Self {
         self.limiters.insert(full_name.into(), Box::new(limiter));
+        self
+    }
+
+    /// Limits the concurrency of each method that [`limit_method`](Self::limit_method) does not name, each by itself, as
+    /// [`from_specification`](crate::limit::from_specification) understands it: `unlimited`, a number, `auto`,
+    /// `timeout`. Default: `unlimited`.
+    pub fn method_max_concurrency(mut self, specification: impl fmt::Display) -> Self {
+        self.default_limiter = specification.to_string();
         self
     }
 

@@ -87,7 +87,10 @@ impl ServerCall {
     ///
     /// # Errors
     /// There is no timer left for the deadline; `notify` is dropped then.
-    pub fn notify_on_cancel(&mut self, notify: impl FnOnce(CancelReason) + Send + 'static) -> Result<(), RpcError> {
+    pub fn notify_on_cancel(
+        &mut self,
+        notify: impl FnOnce(CancelReason) + Send + 'static,
+    ) -> Result<(), RpcError> {
         let watch = Watch::new(Box::new(notify), self.deadline())?;
         let socket = self.socket().clone();
         socket.owner::<ServerConnection>().watches.add(&watch);

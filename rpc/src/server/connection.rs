@@ -106,7 +106,9 @@ impl SocketOwner for ServerConnection {
         };
         match read {
             Ok(mut request) => {
-                let Ok(identity) = self.verify(socket, origin, &mut request, message.is_first) else { return };
+                let Ok(identity) = self.verify(socket, origin, &mut request, message.is_first) else {
+                    return;
+                };
                 let upstream = request.info.trace.as_deref().copied();
                 // What looks at the process is no part of its work.
                 let is_call = !matches!(request.target, Ok(Target::Page(_) | Target::NoMethod(_)));

@@ -4,10 +4,16 @@ use bvar::flag::{self, Flag};
 
 use crate::transport::ListenOptions;
 
-static REUSE_ADDR: Flag<bool> =
-    Flag::new("reuse_addr", true, "Listen on ports though connections of their last user linger (SO_REUSEADDR)");
-static REUSE_PORT: Flag<bool> =
-    Flag::new("reuse_port", false, "Let others listen on the ports of servers at the same time (SO_REUSEPORT)");
+static REUSE_ADDR: Flag<bool> = Flag::new(
+    "reuse_addr",
+    true,
+    "Listen on ports though connections of their last user linger (SO_REUSEADDR)",
+);
+static REUSE_PORT: Flag<bool> = Flag::new(
+    "reuse_port",
+    false,
+    "Let others listen on the ports of servers at the same time (SO_REUSEPORT)",
+);
 static REUSE_UDS_PATH: Flag<bool> =
     Flag::new("reuse_uds_path", false, "Take over paths of Unix sockets though somebody may listen there");
 static USERCODE_IN_PTHREAD: Flag<bool> =

@@ -32,7 +32,8 @@ pub fn watch_quit_signals() -> io::Result<()> {
         return Ok(());
     }
     let impatient = Arc::new(AtomicBool::new(false));
-    let asked_for = [(SIGINT, true), (SIGTERM, flags::quits_on_sigterm()), (SIGHUP, flags::quits_on_sighup())];
+    let asked_for =
+        [(SIGINT, true), (SIGTERM, flags::quits_on_sigterm()), (SIGHUP, flags::quits_on_sighup())];
     let watched = || asked_for.iter().filter(|(_, is)| *is).map(|(signal, _)| *signal);
     for signal in watched() {
         flag::register_conditional_default(signal, impatient.clone())?;

@@ -5,14 +5,16 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use bthread::BLOCKING_THREADS_MAX;
 use iobuf::IoBuf;
 
 use super::call::ServerCall;
 use super::method::{Method, MethodId};
+use super::rejections::Rejection;
 use super::state::ServerState;
-use crate::error::{ELIMIT, RpcError};
+use crate::error::{ELIMIT, ERPCTIMEDOUT, RpcError};
 use crate::socket::lock;
 use crate::span::Span;
 
@@ -94,6 +96,11 @@ impl Parcel {
         let taken = lock(&self.call).take();
         if let Some((call, body)) = taken {
             let server = call.server().clone();
+            // Dead work is not begun, however long it has waited here.
+            if call.deadline().is_some_and(|deadline| Instant::now() >= deadline) {
+                server.rejections.count(Rejection::Expired);
+                return call.fail(RpcError::new(ERPCTIMEDOUT, "Not run: its time is over"));
+            }
             run_here(&server, server.methods.method(self.method), call, body);
         }
     }

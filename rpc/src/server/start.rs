@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bthread::Runtime;
 
+use super::Server;
 use super::acceptor::Acceptor;
 use super::builder::ServerBuilder;
 use super::method::MethodTable;
@@ -17,7 +18,6 @@ use super::state::{Decided, ServerState};
 use super::variables::Variables;
 use super::verification::Verification;
 use super::worker_data::{Init, WorkerData};
-use super::Server;
 use crate::error::{EINTERNAL, EINVAL, RpcError};
 use crate::protocol::Protocol;
 use crate::registry::{DefaultRegistry, Registry};
@@ -72,7 +72,7 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
             .into_iter()
             .map(|(service, options)| (service, options.or_server(default, ignores)))
             .collect();
-        let methods = MethodTable::new(services, self.limiters, !self.pages.is_off())?;
+        let methods = MethodTable::new(services, self.limiters, &self.default_limiter, !self.pages.is_off())?;
         let runtime = self.bthread_tag.map(runtime_of).transpose()?;
 
         let addresses = address.iter().chain(&self.others).map(|text| Address::resolve(text));
@@ -87,7 +87,7 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
         for address in &addresses {
             opened.push(at(address.listen(self.listening)?, false)?);
         }
-        for address in &internal {
+        if let Some(address) = &internal {
             opened.push(at(address.listen(self.listening)?, true)?);
         }
         let local = |internal| {

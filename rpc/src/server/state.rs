@@ -13,6 +13,7 @@ use bvar::Adder;
 use super::connection::ServerConnection;
 use super::interceptor::Interceptor;
 use super::method::{Method, MethodTable};
+use super::rejections::Rejections;
 use super::session_data::SessionDataPool;
 use super::verification::Verification;
 use super::worker_data::WorkerData;
@@ -31,7 +32,7 @@ pub(crate) struct Decided {
     pub(super) methods: MethodTable,
     pub(super) protocols: Arc<[&'static dyn Protocol]>,
     pub(super) limits: Limits,
-    /// 0: no limit.
+    /// 0: no limit. What it is at the start.
     pub(super) max_concurrency: usize,
     pub(super) max_connections: usize,
     /// Where it listens.
@@ -53,13 +54,24 @@ pub(crate) struct Decided {
     pub(super) info_name: Option<String>,
 }
 
+/// The right to run, of one call. Given back with [`ServerState::return_permit`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Permit {
+    /// The server had a limit when it was taken.
+    is_counted: bool,
+}
+
 /// A running server.
 pub(crate) struct ServerState {
     decided: Decided,
     pub(super) started: SystemTime,
     /// Requests that failed before they belonged to a method.
     pub(super) non_service_errors: Arc<Adder<i64>>,
-    /// Calls that run or are about to; counted only where there is a limit.
+    /// Requests that were not run.
+    pub(super) rejections: Rejections,
+    /// The most calls at a time; 0: no limit.
+    max_concurrency: AtomicUsize,
+    /// Calls that run or are about to and have a permit; none is taken where there is no limit.
     concurrency: AtomicUsize,
     /// A [`Phase`].
     phase: AtomicU8,
@@ -96,9 +108,11 @@ impl ServerState {
         ServerState {
             phase: AtomicU8::new(phase as u8),
             ready: AtomicBool::new(decided.starts_ready),
+            max_concurrency: AtomicUsize::new(decided.max_concurrency),
             decided,
             started: SystemTime::now(),
             non_service_errors: Arc::new(Adder::new()),
+            rejections: Rejections::new(),
             concurrency: AtomicUsize::new(0),
             less_to_do: Butex::new(0),
             connections: Mutex::default(),
@@ -146,21 +160,32 @@ impl ServerState {
         });
     }
 
-    /// Takes one of the server's permits, if it has a limit: false if there are none left.
-    pub(super) fn take_permit(&self) -> bool {
-        if self.max_concurrency == 0 {
-            return true;
-        }
-        // Relaxed: a count of its own, nothing is published through it.
-        let admitted = self.concurrency.fetch_add(1, Ordering::Relaxed) < self.max_concurrency;
-        if !admitted {
-            self.return_permit();
-        }
-        admitted
+    /// The most calls at a time; 0: no limit.
+    pub(super) fn max_concurrency(&self) -> usize {
+        self.max_concurrency.load(Ordering::Relaxed) // a setting, nothing is published with it
     }
 
-    pub(super) fn return_permit(&self) {
-        if self.max_concurrency != 0 {
+    pub(super) fn set_max_concurrency(&self, max: usize) {
+        self.max_concurrency.store(max, Ordering::Relaxed); // as above
+    }
+
+    /// Takes one of the server's permits, if it has a limit; with an error there are none left.
+    pub(super) fn take_permit(&self) -> Result<Permit, usize> {
+        let max = self.max_concurrency();
+        if max == 0 {
+            return Ok(Permit { is_counted: false });
+        }
+        let permit = Permit { is_counted: true };
+        // Relaxed: a count of its own, nothing is published through it.
+        if self.concurrency.fetch_add(1, Ordering::Relaxed) < max {
+            return Ok(permit);
+        }
+        self.return_permit(permit);
+        Err(max)
+    }
+
+    pub(super) fn return_permit(&self, permit: Permit) {
+        if permit.is_counted {
             self.concurrency.fetch_sub(1, Ordering::Relaxed); // as in `take_permit`
         }
     }

@@ -38,7 +38,8 @@ impl WorkerData {
     /// There are no keys left.
     pub(super) fn new(factory: Option<Factory>) -> Result<Self, RpcError> {
         let no_key = |error| RpcError::new(EINTERNAL, format!("No key for thread_local_data: {error:?}"));
-        let data = factory.map(|make| Key::create().map(|key| Data { make, key }).map_err(no_key)).transpose()?;
+        let data =
+            factory.map(|make| Key::create().map(|key| Data { make, key }).map_err(no_key)).transpose()?;
         Ok(WorkerData { pool: LocalPool::new(), data })
     }
 

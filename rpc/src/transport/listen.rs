@@ -168,7 +168,9 @@ impl TryFrom<OwnedFd> for BoundListener {
     /// `InvalidInput` for what is no stream socket of TCP or in the file system that listens; the system's.
     fn try_from(descriptor: OwnedFd) -> io::Result<Self> {
         let other = || io::Error::new(io::ErrorKind::InvalidInput, "not a socket that listens");
-        if !sockopt::socket_acceptconn(&descriptor)? || sockopt::socket_type(&descriptor)? != SocketType::STREAM {
+        if !sockopt::socket_acceptconn(&descriptor)?
+            || sockopt::socket_type(&descriptor)? != SocketType::STREAM
+        {
             return Err(other());
         }
         match rustix::net::getsockname(&descriptor)?.address_family() {
@@ -205,7 +207,9 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for text in ["", "-", "8000-", "-8000", "8010-8000", "127.0.0.1:80000", "127.0.0.1:1-65536", "h:1-2-3"] {
+        for text in
+            ["", "-", "8000-", "-8000", "8010-8000", "127.0.0.1:80000", "127.0.0.1:1-65536", "h:1-2-3"]
+        {
             assert_eq!(Address::resolve(text).unwrap_err().code(), EINVAL, "{text}");
         }
         for text in ["127.0.0.1:8000:junk", "nowhere.invalid:80", "127.0.0.1", "unix:"] {

@@ -81,7 +81,10 @@ fn is_abandoned(path: &Path) -> bool {
 }
 
 /// A listener that was made elsewhere.
-pub(super) fn bound(listener: std::os::unix::net::UnixListener, owns_path: bool) -> io::Result<UnixSocketFile> {
+pub(super) fn bound(
+    listener: std::os::unix::net::UnixListener,
+    owns_path: bool,
+) -> io::Result<UnixSocketFile> {
     let path = listener.local_addr()?.as_pathname().unwrap_or(Path::new("")).to_owned();
     let listener = UnixListener::from_std(listener);
     Ok(UnixSocketFile { listener, path, owns_path: AtomicBool::new(owns_path) })

@@ -222,7 +222,8 @@ impl Offered {
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
         wire::read_hello(&mut stream)?;
-        let handed = self.acceptors.iter().map(|acceptor| acceptor.share()).collect::<io::Result<Vec<_>>>()?;
+        let handed =
+            self.acceptors.iter().map(|acceptor| acceptor.share()).collect::<io::Result<Vec<_>>>()?;
         wire::send(&mut stream, &handed)?;
         drop(handed);
         stream.set_read_timeout(Some(READY_TIMEOUT))?;
