@@ -10,6 +10,7 @@ pub mod auth;
 pub mod body;
 pub mod builtin;
 pub mod client;
+pub mod compress;
 pub mod error;
 pub mod json;
 pub mod limit;

@@ -9,6 +9,7 @@ mod call;
 mod call_table;
 mod channel;
 mod connection;
+mod generic;
 mod options;
 mod outcome;
 mod pool;

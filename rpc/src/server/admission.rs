@@ -59,11 +59,14 @@ pub(super) fn admit(
     let body_size = request.payload.len() - attachment_size(&request);
     let body = request.payload.cut(body_size);
     let method = admitted.method;
+    let is_master = matches!(request.target, Ok(Target::Master(_)));
     let mut call = ServerCall::new(socket.clone(), origin, request, admitted, span);
     if let Some(identity) = identity {
-        call.extras_mut().auth_context = Some(identity);
+        call.call_extras_mut().auth_context = Some(identity);
     }
-    match interceptor::ask(&server.interceptors, &call) {
+    // As with brpc, the service that takes everything is not asked about.
+    let interceptors = if is_master { &[][..] } else { &server.interceptors };
+    match interceptor::ask(interceptors, &call) {
         Ok(()) => runs_on::run(server, method, call, body),
         Err(error) => call.fail(error),
     }
@@ -171,7 +174,7 @@ pub(super) fn answered(socket: &Arc<Socket>, origin: Origin, after: AfterReply) 
 
 fn method_of(server: &ServerState, request: &IncomingRequest) -> Option<&'static MethodDescriptor> {
     match request.target {
-        Ok(Target::Method(id)) => Some(server.methods.method(id).descriptor),
+        Ok(Target::Method(id) | Target::Master(id)) => Some(server.methods.method(id).descriptor),
         _ => None,
     }
 }
@@ -244,7 +247,7 @@ fn check_with_permit(
         let text = format!("attachment_size={attachment_size} is larger than request_size={size}");
         return Err(RpcError::new(EREQUEST, text).into());
     }
-    let Target::Method(id) = request.target.clone()? else {
+    let (Target::Method(id) | Target::Master(id)) = request.target.clone()? else {
         return Err(RpcError::internal("A page was taken for a method").into());
     };
     let method = server.methods.method(id);

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::flags;
 use super::interceptor::Interceptor;
+use super::master::{BaiduMasterService, Master, MasterOptions};
 use super::options::ServiceOptions;
 use super::session_data::SessionDataPool;
 use super::worker_data::{Factory, Init};
@@ -35,6 +36,7 @@ pub struct ServerBuilder<P> {
     pub(super) services: Vec<(Arc<dyn Service>, ServiceOptions)>,
     pub(super) limiters: HashMap<String, Box<dyn ConcurrencyLimiter>>,
     pub(super) default_limiter: String,
+    pub(super) master: Option<(Arc<dyn Service>, MasterOptions)>,
     pub(super) registry: Registry,
     pub(super) limits: Limits,
     pub(super) max_concurrency: usize,
@@ -69,6 +71,7 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
             services: Vec::new(),
             limiters: HashMap::new(),
             default_limiter: UNLIMITED.to_owned(),
+            master: None,
             registry: P::registry(),
             limits: Limits::default(),
             max_concurrency: 0,
@@ -111,6 +114,22 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
     /// paths of an `HttpService` are among them.
     pub fn add_with(mut self, service: impl Service, options: ServiceOptions) -> Self {
         self.services.push((Arc::new(service), options));
+        self
+    }
+
+    /// Hands all baidu_std requests to `service`, undecoded; services are reached by other protocols alone then. With
+    /// the options by default: see [`baidu_master_service_with`](Self::baidu_master_service_with).
+    pub fn baidu_master_service(self, service: impl BaiduMasterService) -> Self {
+        self.baidu_master_service_with(service, MasterOptions::default())
+    }
+
+    /// As [`baidu_master_service`](Self::baidu_master_service), with these options.
+    pub fn baidu_master_service_with(
+        mut self,
+        service: impl BaiduMasterService,
+        options: MasterOptions,
+    ) -> Self {
+        self.master = Some((Arc::new(Master(service)), options));
         self
     }
 
@@ -328,6 +347,7 @@ impl<P> fmt::Debug for ServerBuilder<P> {
         f.debug_struct("ServerBuilder")
             .field("services", &names)
             .field("protocols", &self.registry.protocols())
+            .field("has_master", &self.master.is_some())
             .field("limits", &self.limits)
             .field("max_concurrency", &self.max_concurrency)
             .field("max_connections", &self.max_connections)

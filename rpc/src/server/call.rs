@@ -20,9 +20,10 @@ use super::tail::{Tail, TailState};
 use crate::body::BodyReader;
 use crate::error::{ECLOSE, EINTERNAL, EREQUEST, ErrorCode, RpcError};
 use crate::limit::Ended;
-use crate::message::{Body, MessageBody, ProtoMessage};
+use crate::message::{Body, ChecksumType, CompressType, ContentType, Encoding, MessageBody, ProtoMessage};
 use crate::protocol::{
-    AfterReply, BodyContext, IncomingRequest, OutgoingReply, RareRequestInfo, ReplyToken, RequestInfo,
+    AfterReply, BodyContext, GenericRequest, IncomingRequest, OutgoingReply, RareRequestInfo, ReplyToken,
+    RequestExtras, RequestInfo,
 };
 use crate::service::MethodDescriptor;
 use crate::socket::{Overcrowded, Socket};
@@ -52,10 +53,15 @@ pub struct ServerCall {
     request_attachment: IoBuf,
     response_attachment: IoBuf,
     response_user_fields: UserFields,
+    response_encoding: Encoding,
+    /// The response is in that form already.
+    response_is_encoded: bool,
+    /// What came with the request that few requests have.
+    extras: Option<Box<RequestExtras>>,
     /// If the request is recorded.
     span: Option<Span>,
     /// What few calls have.
-    extras: Option<Box<CallExtras>>,
+    call_extras: Option<Box<CallExtras>>,
 }
 
 impl ServerCall {
@@ -85,17 +91,20 @@ impl ServerCall {
             request_attachment: request.payload,
             response_attachment: IoBuf::new(),
             response_user_fields: UserFields::default(),
+            response_encoding: Encoding::default(),
+            response_is_encoded: false,
+            extras: request.extras,
             span,
-            extras: None,
+            call_extras: None,
         }
     }
 
-    pub(super) fn extras(&self) -> Option<&CallExtras> {
-        self.extras.as_deref()
+    pub(super) fn call_extras(&self) -> Option<&CallExtras> {
+        self.call_extras.as_deref()
     }
 
-    pub(super) fn extras_mut(&mut self) -> &mut CallExtras {
-        self.extras.get_or_insert_default()
+    pub(super) fn call_extras_mut(&mut self) -> &mut CallExtras {
+        self.call_extras.get_or_insert_default()
     }
 
     /// The span, as the server runs the call with it.
@@ -154,6 +163,30 @@ impl ServerCall {
     /// Free values to send with the response.
     pub fn response_user_fields(&mut self) -> &mut UserFields {
         &mut self.response_user_fields
+    }
+
+    /// The form in which the request message came; the default on protocols that have one alone.
+    pub fn request_encoding(&self) -> Encoding {
+        self.token.as_ref().map(|token| self.origin.side.request_encoding(token)).unwrap_or_default()
+    }
+
+    /// How the response message is to be compressed. HTTP knows gzip alone, for callers that accept it, and compresses
+    /// nothing else. A type that is not registered makes the call fail with [`ERESPONSE`](crate::error::ERESPONSE).
+    /// Default: [`CompressType::NONE`], whatever the request's was.
+    pub fn set_response_compress_type(&mut self, compress: CompressType) {
+        self.response_encoding.compress = compress;
+    }
+
+    /// What the response is to be checked by, on protocols that have checksums. Default: nothing, whatever the request
+    /// was checked by.
+    pub fn set_response_checksum_type(&mut self, checksum: ChecksumType) {
+        self.response_encoding.checksum = checksum;
+    }
+
+    /// How the response message is to be serialised, on protocols that say so with each message; HTTP has its
+    /// `Content-Type`. Default: protobuf, whatever the request's was.
+    pub fn set_response_content_type(&mut self, content: ContentType) {
+        self.response_encoding.content = content;
     }
 
     fn rare(&self) -> Option<&RareRequestInfo> {
@@ -243,6 +276,13 @@ impl ServerCall {
         self.answer(Ok(response));
     }
 
+    /// Answers with a body that is in this form already.
+    pub(super) fn succeed_raw(mut self, body: &IoBuf, encoding: Encoding) {
+        self.response_encoding = encoding;
+        self.response_is_encoded = true;
+        self.answer(Ok(body));
+    }
+
     /// Answers with an error, and nothing else. Never blocks.
     pub fn fail(mut self, error: RpcError) {
         self.answer(Err(&error));
@@ -266,11 +306,37 @@ impl ServerCall {
         read.ok_or_else(|| RpcError::new(EREQUEST, side.unreadable_request(token, M::FULL_NAME, size)))
     }
 
+    /// What the caller has named, if its request goes to a service that takes everything.
+    pub(super) fn take_generic(&mut self) -> Option<GenericRequest> {
+        self.extras.as_mut()?.generic.take()
+    }
+
+    /// Whether the body of a request that was not decoded is what its caller has summed up.
+    pub(super) fn check_body(&self, body: &IoBuf) -> bool {
+        let token = self.token.as_ref();
+        token.is_none_or(|token| self.origin.side.is_intact(token, body, &self.request_attachment))
+    }
+
     pub(super) fn socket(&self) -> &Arc<Socket> {
         &self.socket
     }
 
     fn answer(&mut self, outcome: Result<&dyn Body, &RpcError>) {
+        let body = match outcome {
+            Ok(body) if self.response_encoding != Encoding::default() && !self.response_is_encoded => body,
+            outcome => return self.answer_encoded(outcome),
+        };
+        match self.origin.side.encode_reply(self.method(), body, self.response_encoding) {
+            Ok(Some(encoded)) => {
+                self.response_is_encoded = true;
+                self.answer_encoded(Ok(&encoded));
+            }
+            Ok(None) => self.answer_encoded(Ok(body)),
+            Err(error) => self.answer_encoded(Err(&error)),
+        }
+    }
+
+    fn answer_encoded(&mut self, outcome: Result<&dyn Body, &RpcError>) {
         let Some(token) = self.token.take() else { return };
         if let Some(span) = &self.span {
             span.reach(Point::Answered);
@@ -288,7 +354,7 @@ impl ServerCall {
                 AfterReply::Close
             })
         };
-        if let Some(extras) = self.extras.take() {
+        if let Some(extras) = self.call_extras.take() {
             extras.end(&self.socket, outcome.err());
         }
         match (self.tail.take(), outcome) {
@@ -307,7 +373,12 @@ impl ServerCall {
         let (out, after) = match outcome {
             Ok(body) => {
                 let user_fields = &self.response_user_fields;
-                let reply = OutgoingReply { attachment, ..OutgoingReply::new(method, Ok(body), user_fields) };
+                let reply = OutgoingReply {
+                    attachment,
+                    encoding: self.response_encoding,
+                    is_encoded: self.response_is_encoded,
+                    ..OutgoingReply::new(method, Ok(body), user_fields)
+                };
                 let mut out = IoBuf::new();
                 let after = self.origin.side.write_reply(token, reply, &mut out);
                 (out, after)

@@ -53,11 +53,11 @@ impl ServerCall {
     /// it: taken from the server's pool when it is first asked for, and given back when the call is answered. `None` if
     /// there is no factory, or its objects are no `T`.
     pub fn session_local_data<T: Any + Send>(&mut self) -> Option<&mut T> {
-        if self.extras().is_none_or(|extras| extras.session_data.is_none()) {
+        if self.call_extras().is_none_or(|extras| extras.session_data.is_none()) {
             let object = self.server().session_data.as_ref()?.take();
-            self.extras_mut().session_data = Some(Mutex::new(object));
+            self.call_extras_mut().session_data = Some(Mutex::new(object));
         }
-        let object = self.extras_mut().session_data.as_mut()?;
+        let object = self.call_extras_mut().session_data.as_mut()?;
         object.get_mut().unwrap_or_else(PoisonError::into_inner).downcast_mut()
     }
 
@@ -73,7 +73,7 @@ impl ServerCall {
     /// Who the caller is, as the server's [`Authenticator`](crate::Authenticator) has found; `None` on servers without
     /// one.
     pub fn auth_context(&self) -> Option<&AuthContext> {
-        let own = self.extras().and_then(|extras| extras.auth_context.as_ref());
+        let own = self.call_extras().and_then(|extras| extras.auth_context.as_ref());
         own.or_else(|| self.socket().owner::<ServerConnection>().auth_context())
     }
 
@@ -98,7 +98,7 @@ impl ServerCall {
         if let Some(error) = socket.error() {
             watch.cancel(CancelReason::ConnectionFailed(error.clone()));
         }
-        self.extras_mut().watches.push(watch);
+        self.call_extras_mut().watches.push(watch);
         Ok(())
     }
 
@@ -106,6 +106,6 @@ impl ServerCall {
     /// error that the call was answered with. Functions are called in the order in which they came; they should not
     /// block (brpc: `set_after_rpc_resp_fn`).
     pub fn set_after_rpc_resp_fn(&mut self, then: impl FnOnce(Option<&RpcError>) + Send + 'static) {
-        self.extras_mut().after_reply.push(Mutex::new(Box::new(then)));
+        self.call_extras_mut().after_reply.push(Mutex::new(Box::new(then)));
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use bthread::sync::OnceLock;
 use bvar::{Adder, LatencyRecorder, LatencySnapshot, LatencyUnit};
 
+use super::master::MasterOptions;
 use super::options::ServiceOptions;
 use super::restful::{self, PathMap};
 use super::runs_on::RunsOn;
@@ -29,6 +30,8 @@ pub struct MethodId(usize);
 pub enum Target {
     /// To a method of a service.
     Method(MethodId),
+    /// To the service that takes everything, under this id.
+    Master(MethodId),
     /// To a debug page.
     Page(PageId),
     /// To the service of this method, which has none of the name that was asked for: it is answered with a page that
@@ -71,6 +74,8 @@ pub(crate) struct MethodTable {
     global_paths: PathMap,
     /// Whether there are debug pages.
     has_pages: bool,
+    /// The method of the service that takes everything, if there is one.
+    master: Option<MethodId>,
     /// All paths that lead to a method and leave nothing: the short way for most requests.
     whole_paths: HashMap<String, MethodId>,
 }
@@ -83,11 +88,11 @@ pub(crate) struct Method {
     pub(crate) descriptor: &'static MethodDescriptor,
     pub(crate) status: MethodStatus,
     pub(crate) limit: Option<Limit>,
+    /// Calls run also while their connection has more than enough to write.
+    pub(crate) ignores_eovercrowded: bool,
     pub(crate) options: Arc<ServiceOptions>,
     /// Where its code runs.
     pub(crate) runs_on: RunsOn,
-    /// It is called though the answers to its connection pile up.
-    pub(crate) ignores_eovercrowded: bool,
     /// The paths that were mapped to it.
     pub(crate) paths: Vec<String>,
     /// Whether its request message has fields; looked up when somebody asks, who may wait for the descriptors.
@@ -136,6 +141,7 @@ impl MethodTable {
             virtual_services: HashMap::new(),
             global_paths: PathMap::default(),
             has_pages,
+            master: None,
             whole_paths: HashMap::new(),
         };
         let mut mappings = Vec::new();
@@ -229,6 +235,24 @@ impl MethodTable {
             }
         }
         Ok(())
+    }
+
+    /// Adds the service that takes everything. No name leads to it.
+    pub(super) fn add_master(&mut self, service: Arc<dyn Service>, options: MasterOptions) {
+        self.master = Some(MethodId(self.methods.len()));
+        self.methods.push(Method {
+            descriptor: &service.descriptor().methods[0],
+            service_name: "",
+            service,
+            index: 0,
+            status: MethodStatus::new(),
+            limit: options.limiter.map(|limiter| Limit { limiter, running: AtomicUsize::new(0) }),
+            ignores_eovercrowded: options.ignore_eovercrowded,
+            runs_on: RunsOn::default(),
+            options: Arc::default(),
+            paths: Vec::new(),
+            takes_message: OnceLock::new(),
+        });
     }
 
     pub(crate) fn method(&self, id: MethodId) -> &Method {
@@ -399,6 +423,11 @@ impl Routes<'_> {
             let message = method.descriptor.request_descriptor();
             message.is_none_or(|message| message.fields().len() > 0)
         })
+    }
+
+    /// The service that takes everything, whatever it names, if the server has one.
+    pub fn master(&self) -> Option<Target> {
+        self.table.master.map(Target::Master)
     }
 
     /// The names of a method.

@@ -72,7 +72,11 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
             .into_iter()
             .map(|(service, options)| (service, options.or_server(default, ignores)))
             .collect();
-        let methods = MethodTable::new(services, self.limiters, &self.default_limiter, !self.pages.is_off())?;
+        let mut methods =
+            MethodTable::new(services, self.limiters, &self.default_limiter, !self.pages.is_off())?;
+        if let Some((master, options)) = self.master {
+            methods.add_master(master, options);
+        }
         let runtime = self.bthread_tag.map(runtime_of).transpose()?;
 
         let addresses = address.iter().chain(&self.others).map(|text| Address::resolve(text));
