@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use iobuf::IoBuf;
 
 use super::call::ServerCall;
+use super::congestion::Congestion;
 use super::connection::{Origin, ServerConnection};
 use super::method::{Method, MethodId, MethodStatus, Target};
 use super::rejections::Rejection;
@@ -185,7 +186,7 @@ pub(super) struct Admitted {
     pub(super) permit: Permit,
     /// When its caller stops waiting, if it said so.
     pub(super) deadline: Option<Instant>,
-    /// When it began to run; looked at where there is a deadline.
+    /// When it began to run; looked at where there is a deadline or a limit.
     pub(super) started: Option<Instant>,
 }
 
@@ -269,7 +270,11 @@ fn check_method(
         let error = RpcError::new(EOVERCROWDED, format!("Connection to {} is overcrowded", socket.remote()));
         return Err(Refused(error, Some(Rejection::Overcrowded)));
     }
-    let started = timeout.map(|timeout| check_time(origin.received, &method.status, timeout)).transpose()?;
+    // Who says nothing of how long he waits, and calls a method without a limit, gets his answer whenever that is.
+    let is_timed = timeout.is_some() || method.limit.is_some();
+    let started = is_timed
+        .then(|| check_wait(origin.received, &server.congestion, &method.status, timeout))
+        .transpose()?;
     method.status.enter();
     let refusal = if server.is_stopping() {
         // Once more, now that whoever waits for running calls would wait for this one.
@@ -288,16 +293,32 @@ fn check_method(
 
 /// Dead work is not begun: the answer to a request that has waited here for so long would come too late. Under more load
 /// than there is time for, all that is run would be late otherwise.
-fn check_time(received: Instant, status: &MethodStatus, timeout: Duration) -> Result<Instant, Refused> {
+fn check_wait(
+    received: Instant,
+    congestion: &Congestion,
+    status: &MethodStatus,
+    timeout: Option<Duration>,
+) -> Result<Instant, Refused> {
     let now = Instant::now();
     let waited = now.saturating_duration_since(received);
-    let left = timeout.saturating_sub(waited);
-    // One that has hardly waited is run whatever the estimate says, so that a wrong one is mended.
-    if left > status.fast_run() || (!left.is_zero() && waited < timeout / 2) {
-        return Ok(now);
+    congestion.note(waited, now);
+    let run = status.fast_run();
+    if let Some(timeout) = timeout {
+        let left = timeout.saturating_sub(waited);
+        // One that has hardly waited is run whatever the estimate says, so that a wrong one is mended.
+        if left.is_zero() || (left <= run && waited >= timeout / 2) {
+            let text =
+                format!("Not run: {}us of timeout={}us are over", waited.as_micros(), timeout.as_micros());
+            return Err(Refused(RpcError::new(ERPCTIMEDOUT, text), Some(Rejection::Expired)));
+        }
     }
-    let text = format!("Not run: {}us of timeout={}us are over", waited.as_micros(), timeout.as_micros());
-    Err(Refused(RpcError::new(ERPCTIMEDOUT, text), Some(Rejection::Expired)))
+    if let Some(max) = congestion.wait_max(run, timeout)
+        && waited > max
+    {
+        let text = format!("Server is congested: waited {}us, max={}us", waited.as_micros(), max.as_micros());
+        return Err(Refused(RpcError::new(ELIMIT, text), Some(Rejection::Congestion)));
+    }
+    Ok(now)
 }
 
 /// A call of this method runs no more; its answer is queued.
@@ -363,7 +384,10 @@ mod tests {
     #[test]
     fn work_that_would_be_late_is_not_begun() {
         let (status, ms) = (MethodStatus::new(), Duration::from_millis);
-        let check = |waited, timeout| check_time(Instant::now() - waited, &status, timeout).is_ok();
+        let check = |waited, timeout| {
+            check_wait(Instant::now() - waited, &Congestion::new(Instant::now()), &status, Some(timeout))
+                .is_ok()
+        };
         assert!(check(ms(0), ms(60_000)) && check(ms(30_000), ms(60_000)));
         assert!(!check(ms(100), ms(100)) && !check(ms(200), ms(100)), "late already");
         status.measure_run(ms(20_000));

@@ -9,6 +9,7 @@ mod builder;
 mod call;
 mod call_extras;
 mod cancellation;
+mod congestion;
 mod connection;
 mod dummy;
 mod flags;

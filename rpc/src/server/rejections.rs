@@ -15,13 +15,21 @@ pub(crate) enum Rejection {
     MethodLimit,
     /// Too much is not written to its connection.
     Overcrowded,
+    /// It has waited for long while requests come faster than they are run.
+    Congestion,
     /// Its caller had stopped waiting, or would have before the answer.
     Expired,
 }
 
 impl Rejection {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Stopping, Self::ServerLimit, Self::MethodLimit, Self::Overcrowded, Self::Expired];
+    pub(super) const ALL: [Self; 6] = [
+        Self::Stopping,
+        Self::ServerLimit,
+        Self::MethodLimit,
+        Self::Overcrowded,
+        Self::Congestion,
+        Self::Expired,
+    ];
 
     /// What its variable is called behind the name of the server.
     pub(crate) fn name(self) -> &'static str {
@@ -30,6 +38,7 @@ impl Rejection {
             Self::ServerLimit => "rejected_server_limit",
             Self::MethodLimit => "rejected_method_limit",
             Self::Overcrowded => "rejected_overcrowded",
+            Self::Congestion => "rejected_congestion",
             Self::Expired => "rejected_expired",
         }
     }

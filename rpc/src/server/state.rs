@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bthread::{Butex, WaitResult};
 use bvar::Adder;
 
+use super::congestion::Congestion;
 use super::connection::ServerConnection;
 use super::interceptor::Interceptor;
 use super::method::{Method, MethodTable};
@@ -67,6 +68,7 @@ pub(crate) struct ServerState {
     pub(super) started: SystemTime,
     /// Requests that failed before they belonged to a method.
     pub(super) non_service_errors: Arc<Adder<i64>>,
+    pub(super) congestion: Congestion,
     /// Requests that were not run.
     pub(super) rejections: Rejections,
     /// The most calls at a time; 0: no limit.
@@ -112,6 +114,7 @@ impl ServerState {
             decided,
             started: SystemTime::now(),
             non_service_errors: Arc::new(Adder::new()),
+            congestion: Congestion::new(Instant::now()),
             rejections: Rejections::new(),
             concurrency: AtomicUsize::new(0),
             less_to_do: Butex::new(0),

@@ -46,6 +46,7 @@ impl Variables {
         for why in Rejection::ALL {
             self.share(why.name(), server.rejections.adder(why).clone());
         }
+        self.ask("congested", |server| usize::from(server.congestion.is_congested()));
         self.ask("concurrency", |server| server.methods.concurrency());
         self.ask("connection_count", |server| server.connection_count());
         if server.session_data.is_some() {
