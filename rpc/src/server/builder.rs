@@ -18,7 +18,7 @@ use crate::limits::Limits;
 use crate::registry::{DefaultRegistry, Registry};
 use crate::service::Service;
 use crate::socket::SOCKETS_MAX;
-use crate::transport::{Endpoint, Listener};
+use crate::transport::{self, Endpoint, Listener, SocketOptions};
 
 /// What a server is to be. Made by [`Server::builder`].
 #[must_use = "a server serves once it is started"]
@@ -27,6 +27,8 @@ pub struct ServerBuilder<P> {
     limiters: HashMap<String, Box<dyn ConcurrencyLimiter>>,
     registry: Registry,
     limits: Limits,
+    socket_options: SocketOptions,
+    listeners: Vec<Box<dyn Listener>>,
     max_concurrency: usize,
     max_connections: usize,
     internal: Option<String>,
@@ -43,6 +45,8 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
             limiters: HashMap::new(),
             registry: P::registry(),
             limits: Limits::default(),
+            socket_options: SocketOptions::default(),
+            listeners: Vec::new(),
             max_concurrency: 0,
             max_connections: SOCKETS_MAX,
             internal: None,
@@ -128,6 +132,26 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
         self
     }
 
+    /// What the system is told about its connections: keep-alive and buffers.
+    pub fn socket_options(mut self, options: SocketOptions) -> Self {
+        self.socket_options = options;
+        self
+    }
+
+    /// Also serves what comes from `listener`, as on its port. May be called again for more.
+    pub fn listen_on(mut self, listener: impl Listener) -> Self {
+        self.listeners.push(Box::new(listener));
+        self
+    }
+
+    /// Serves what comes from `listener`, and listens nowhere but there and where else the builder was told to.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), but for those of addresses.
+    pub fn start_on(self, listener: impl Listener) -> Result<Server<P>, RpcError> {
+        self.serve(|_| with_address(Box::new(listener)))
+    }
+
     /// Listens on `address` (`ip:port`, `host:port`, `unix:path`; port 0 lets the system choose) and serves.
     ///
     /// *Blocking*: blocks the thread while a host name is looked up.
@@ -138,6 +162,14 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
     pub fn start(self, address: impl fmt::Display) -> Result<Server<P>, RpcError> {
         crate::process::show(self.registry.protocols());
         let endpoint = Endpoint::resolve(&address.to_string())?;
+        self.serve(|options| listen(&endpoint, options))
+    }
+
+    fn serve(
+        self,
+        listen_first: impl FnOnce(&SocketOptions) -> Result<(Box<dyn Listener>, Endpoint), RpcError>,
+    ) -> Result<Server<P>, RpcError> {
+        crate::process::show(self.registry.protocols());
         let internal = self.internal.as_deref().map(Endpoint::resolve).transpose()?;
         let methods = MethodTable::new(self.services, self.limiters, !self.pages.is_off())?;
         let protocols: Arc<[_]> = self
@@ -150,8 +182,8 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
         if protocols.is_empty() {
             return Err(RpcError::new(EINVAL, "No protocol that a server can speak"));
         }
-        let (listener, local) = listen(&endpoint)?;
-        let internal = internal.as_ref().map(listen).transpose()?;
+        let (listener, local) = listen_first(&self.socket_options)?;
+        let internal = internal.as_ref().map(|at| listen(at, &self.socket_options)).transpose()?;
         let (internal_listener, internal) = internal.unzip();
         let state = Arc::new(ServerState::new(Decided {
             methods,
@@ -168,6 +200,9 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
         let accept = |listener, is_internal| Acceptor::start(state.clone(), listener, is_internal);
         let acceptor = accept(listener, false).map_err(|error| cannot_listen(&state.local, error))?;
         let mut acceptors = vec![acceptor];
+        for listener in self.listeners {
+            acceptors.push(accept(listener, false)?);
+        }
         if let (Some(listener), Some(internal)) = (internal_listener, &state.internal) {
             let acceptor = accept(listener, true).map_err(|error| {
                 acceptors[0].close(); // nobody has a handle to stop it with
@@ -180,9 +215,12 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
     }
 }
 
-fn listen(endpoint: &Endpoint) -> Result<(Box<dyn Listener>, Endpoint), RpcError> {
-    let listener = endpoint.listen().map_err(|error| cannot_listen(endpoint, error))?;
-    let local = listener.local().map_err(|error| cannot_listen(endpoint, error))?;
+fn listen(endpoint: &Endpoint, options: &SocketOptions) -> Result<(Box<dyn Listener>, Endpoint), RpcError> {
+    with_address(transport::listen(endpoint, options).map_err(|error| cannot_listen(endpoint, error))?)
+}
+
+fn with_address(listener: Box<dyn Listener>) -> Result<(Box<dyn Listener>, Endpoint), RpcError> {
+    let local = listener.local()?;
     Ok((listener, local))
 }
 

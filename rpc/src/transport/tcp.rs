@@ -5,11 +5,12 @@ use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-use bthread::poller::{self, EventHandler, Registration};
+use bthread::poller::{self, EventHandler};
 use iobuf::{BLOCK_PAYLOAD, IoBuf, IoPortal};
 use mio::net::{TcpListener, TcpStream};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::{Endpoint, Listener, Received, Transport};
+use super::{Endpoint, Listener, Received, Registration, SocketOptions, Transport};
 
 /// The room that a read of this many bytes or more surely has, even when some of its blocks are partly filled:
 /// fewer bytes than were asked for then mean that the kernel had no more.
@@ -22,8 +23,16 @@ pub(super) const WRITE_MAX: usize = 2 << 20;
 pub(super) struct Tcp(TcpStream);
 
 impl Tcp {
-    pub(super) fn connect(address: SocketAddr) -> io::Result<Self> {
-        TcpStream::connect(address).and_then(Self::new)
+    pub(super) fn connect(address: SocketAddr, options: &SocketOptions) -> io::Result<Self> {
+        let socket =
+            Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+        options.apply(SockRef::from(&socket), true)?;
+        options.bind(&socket)?;
+        match socket.connect(&address.into()) {
+            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        Self::new(TcpStream::from_std(socket.into()))
     }
 
     fn new(stream: TcpStream) -> io::Result<Self> {
@@ -43,7 +52,7 @@ impl Transport for Tcp {
     }
 
     fn register(&self, handler: Arc<dyn EventHandler>) -> io::Result<Registration> {
-        poller::register(&self.0, handler)
+        poller::register(&self.0, handler).map(Registration::from)
     }
 
     fn is_connected(&self) -> io::Result<bool> {
@@ -59,8 +68,8 @@ impl Transport for Tcp {
         }
     }
 
-    fn descriptor(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.0.as_fd())
     }
 
     fn shutdown(&self) {
@@ -73,22 +82,38 @@ impl Transport for Tcp {
     }
 }
 
-/// A listener whose address may be taken again at once after it is closed.
-pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(address)
+/// The most connections that wait to be accepted; the system may have a lower bound of its own.
+const BACKLOG: i32 = 4096;
+
+/// Where TCP connections come from.
+pub(super) struct TcpPort {
+    listener: TcpListener,
+    options: SocketOptions,
 }
 
-impl Listener for TcpListener {
+/// A listener whose address may be taken again at once after it is closed.
+pub(super) fn listen(address: SocketAddr, options: &SocketOptions) -> io::Result<TcpPort> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    // A receive buffer counts from the handshake on, which is over when a connection is accepted.
+    options.apply(SockRef::from(&socket), true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(TcpPort { listener: TcpListener::from_std(socket.into()), options: options.clone() })
+}
+
+impl Listener for TcpPort {
     fn accept(&self) -> io::Result<(Box<dyn Transport>, Endpoint)> {
-        let (stream, peer) = TcpListener::accept(self)?;
+        let (stream, peer) = self.listener.accept()?;
+        self.options.apply(SockRef::from(&stream), true)?;
         Ok((Box::new(Tcp::new(stream)?), Endpoint::Tcp(peer)))
     }
 
     fn register(&self, handler: Arc<dyn EventHandler>) -> io::Result<Registration> {
-        poller::register(self, handler)
+        poller::register(&self.listener, handler).map(Registration::from)
     }
 
     fn local(&self) -> io::Result<Endpoint> {
-        self.local_addr().map(Endpoint::Tcp)
+        self.listener.local_addr().map(Endpoint::Tcp)
     }
 }

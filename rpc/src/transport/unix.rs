@@ -1,27 +1,59 @@
-//! Unix stream sockets: a path instead of an address and a port.
+//! Unix stream sockets: a path, or a name in the abstract name space of Linux, instead of an address and a port.
 
 use std::fs;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bthread::poller::{self, EventHandler, Registration};
+use bthread::poller::{self, EventHandler};
+use bvar::flag::{self, Flag};
 use iobuf::{IoBuf, IoPortal};
 use mio::net::{UnixListener, UnixStream};
+use socket2::SockRef;
 
 use super::tcp::{READ_ROOM_SURE, WRITE_MAX};
-use super::{Endpoint, Listener, Received, Transport};
+use super::{Endpoint, Listener, Received, Registration, SocketOptions, Transport};
+
+static REUSE_PATH: Flag<bool> = Flag::new(
+    "reuse_uds_path",
+    false,
+    "Whether a server may take the path of a Unix socket on which somebody listens",
+);
+
+pub(super) fn register_flags() {
+    flag::register(&[&REUSE_PATH]);
+}
 
 /// A connection through a path.
 pub(super) struct Unix(UnixStream);
 
 impl Unix {
-    pub(super) fn connect(path: &Path) -> io::Result<Self> {
-        UnixStream::connect(path).map(Unix)
+    pub(super) fn connect(path: &Path, options: &SocketOptions) -> io::Result<Self> {
+        let stream = UnixStream::connect_addr(&address(path)?)?;
+        options.apply(SockRef::from(&stream), false)?;
+        Ok(Unix(stream))
     }
+}
+
+/// The name behind the `@` of a path that is no file.
+fn abstract_name(path: &Path) -> Option<&[u8]> {
+    path.as_os_str().as_bytes().strip_prefix(b"@")
+}
+
+#[cfg(target_os = "linux")]
+fn address(path: &Path) -> io::Result<SocketAddr> {
+    use std::os::linux::net::SocketAddrExt;
+    abstract_name(path).map_or_else(|| SocketAddr::from_pathname(path), SocketAddr::from_abstract_name)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn address(path: &Path) -> io::Result<SocketAddr> {
+    SocketAddr::from_pathname(path)
 }
 
 impl Transport for Unix {
@@ -35,7 +67,7 @@ impl Transport for Unix {
     }
 
     fn register(&self, handler: Arc<dyn EventHandler>) -> io::Result<Registration> {
-        poller::register(&self.0, handler)
+        poller::register(&self.0, handler).map(Registration::from)
     }
 
     fn is_connected(&self) -> io::Result<bool> {
@@ -49,8 +81,8 @@ impl Transport for Unix {
         }
     }
 
-    fn descriptor(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.0.as_fd())
     }
 
     fn shutdown(&self) {
@@ -63,36 +95,48 @@ impl Transport for Unix {
     }
 }
 
-/// Listens at a path. A socket that is there already is replaced, as it outlives the process that made it; any other
-/// file is not.
-pub(super) fn listen(path: &Path) -> io::Result<UnixSocketFile> {
-    if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+/// Listens at a path. A socket that is there already is replaced if nobody listens on it, as it outlives the process that
+/// made it, or if the flag says so; any other file is not.
+pub(super) fn listen(path: &Path, options: &SocketOptions) -> io::Result<UnixSocketFile> {
+    let is_file = !cfg!(target_os = "linux") || abstract_name(path).is_none();
+    let is_socket = || fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    if is_file && is_socket() && (REUSE_PATH.get() || is_left_over(path)) {
         fs::remove_file(path)?;
     }
-    Ok(UnixSocketFile { listener: UnixListener::bind(path)?, path: path.to_owned() })
+    let listener = UnixListener::bind_addr(&address(path)?)?;
+    Ok(UnixSocketFile { listener, path: path.to_owned(), is_file, options: options.clone() })
+}
+
+fn is_left_over(path: &Path) -> bool {
+    UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// A listener that takes its path with it.
 pub(super) struct UnixSocketFile {
     listener: UnixListener,
     path: PathBuf,
+    is_file: bool,
+    options: SocketOptions,
 }
 
 impl Drop for UnixSocketFile {
     fn drop(&mut self) {
-        // Somebody else may have removed it; that is the state wanted.
-        let _ = fs::remove_file(&self.path);
+        if self.is_file {
+            // Somebody else may have removed it; that is the state wanted.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
 impl Listener for UnixSocketFile {
     fn accept(&self) -> io::Result<(Box<dyn Transport>, Endpoint)> {
         let (stream, peer) = self.listener.accept()?;
+        self.options.apply(SockRef::from(&stream), false)?;
         Ok((Box::new(Unix(stream)), endpoint(peer.as_pathname())))
     }
 
     fn register(&self, handler: Arc<dyn EventHandler>) -> io::Result<Registration> {
-        poller::register(&self.listener, handler)
+        poller::register(&self.listener, handler).map(Registration::from)
     }
 
     fn local(&self) -> io::Result<Endpoint> {
