@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::life::{End, Generation, Life, Phase, Sharing, Wanted};
 
 /// Steps from the beginning that are tried.
-const DEPTH: usize = 11;
+const DEPTH: usize = 10;
 /// Calls that are made.
 const CALLS: u32 = 4;
 

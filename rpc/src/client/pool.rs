@@ -95,7 +95,9 @@ mod tests {
     #[test]
     fn one_is_reserved_if_asked_for() {
         let mut pool = Pool::default();
-        ["a", "b", "c"].map(|one| pool.push(one));
+        for one in ["a", "b", "c"] {
+            pool.push(one);
+        }
         let gone: Vec<_> = (0..20).flat_map(|_| pool.end_round(true)).collect();
         assert_eq!(gone, ["a", "b"]);
         assert_eq!(pool.last(), Some(&"c"));

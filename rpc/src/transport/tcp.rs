@@ -117,3 +117,50 @@ impl Listener for TcpPort {
         self.listener.local_addr().map(Endpoint::Tcp)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Keepalive;
+    use super::*;
+    use std::time::Duration;
+
+    fn is_as_told(stream: &TcpStream) {
+        let socket = SockRef::from(stream);
+        assert!(socket.keepalive().unwrap() && stream.nodelay().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(9));
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(3));
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 4);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_millis(7500)));
+        // The system takes as much again for itself.
+        assert_eq!(socket.recv_buffer_size().unwrap(), 2 * (40 << 10));
+        assert_eq!(socket.send_buffer_size().unwrap(), 2 * (50 << 10));
+    }
+
+    #[test]
+    fn both_ends_are_as_they_were_told() {
+        let times = Keepalive {
+            idle: Some(Duration::from_secs(9)),
+            interval: Some(Duration::from_secs(3)),
+            count: Some(4),
+        };
+        let options = SocketOptions {
+            keepalive: Some(times),
+            tcp_user_timeout: Some(Duration::from_millis(7500)),
+            recv_buffer_size: Some(40 << 10),
+            send_buffer_size: Some(50 << 10),
+            ..SocketOptions::default()
+        };
+        let port = listen("127.0.0.1:0".parse().unwrap(), &options).unwrap();
+        let Ok(Endpoint::Tcp(address)) = port.local() else { panic!("no address") };
+        let client = Tcp::connect(address, &options).unwrap();
+        is_as_told(&client.0);
+        let accepted = loop {
+            match port.listener.accept() {
+                Ok((stream, _)) => break stream,
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+        };
+        port.options.apply(SockRef::from(&accepted), true).unwrap();
+        is_as_told(&Tcp::new(accepted).unwrap().0);
+    }
+}
