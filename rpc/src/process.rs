@@ -10,7 +10,7 @@ use profile::Kind;
 
 use crate::protocol::{Protocol, Role};
 use crate::socket::Socket;
-use crate::{builtin, compress, limit, limits, server, span};
+use crate::{builtin, client, compress, limit, limits, server, span, transport};
 
 /// Servers that run.
 pub(crate) static SERVERS: AtomicUsize = AtomicUsize::new(0);
@@ -26,6 +26,8 @@ pub fn register_flags() {
     limits::register_flags();
     server::register_flags();
     limit::register_flags();
+    transport::register_flags();
+    client::register_flags();
     builtin::register_flags();
     span::register();
 }
@@ -50,6 +52,7 @@ pub(crate) fn show(protocols: &[&'static dyn Protocol]) {
             variable("rpc_channel_connection_count", || {
                 Socket::all().filter(|socket| socket.role() == Role::Client).count()
             }),
+            variable("rpc_health_check_count", client::checked),
             variable("iobuf_block_count", || iobuf::stats().block_count),
             variable("iobuf_block_count_hit_tls_threshold", || iobuf::stats().cache_hit_threshold),
             variable("iobuf_block_memory", || iobuf::stats().block_memory),

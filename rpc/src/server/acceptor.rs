@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bthread::poller::{EventHandler, Readiness, Registration};
+use bthread::poller::{EventHandler, Readiness};
 
 use super::state::ServerState;
 use crate::socket::lock;
 use crate::starting;
-use crate::transport::Listener;
+use crate::transport::{Listener, Registration};
 
 /// After so many connections an acceptor lets other bthreads run.
 const ACCEPTED_PER_TURN_MAX: usize = 128;

@@ -22,7 +22,7 @@ use crate::limits::Limits;
 use crate::registry::{DefaultRegistry, Registry};
 use crate::service::Service;
 use crate::socket::SOCKETS_MAX;
-use crate::transport::ListenOptions;
+use crate::transport::{ListenOptions, Listener, SocketOptions};
 
 #[cfg(doc)]
 use super::{RunsOn, Server};
@@ -44,6 +44,7 @@ pub struct ServerBuilder<P> {
     pub(super) internal: Option<String>,
     /// Where it listens beside the address that it is started with.
     pub(super) others: Vec<String>,
+    pub(super) listeners: Vec<Box<dyn Listener>>,
     pub(super) listening: ListenOptions,
     pub(super) enabled_protocols: String,
     pub(super) idle_timeout: Option<Duration>,
@@ -74,11 +75,12 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
             master: None,
             registry: P::registry(),
             limits: Limits::default(),
+            listeners: Vec::new(),
             max_concurrency: 0,
             max_connections: SOCKETS_MAX,
             internal: None,
             others: Vec::new(),
-            listening: flags::listening(),
+            listening: ListenOptions::default(),
             enabled_protocols: String::new(),
             idle_timeout: None,
             ignore_eovercrowded: false,
@@ -196,6 +198,18 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
     /// What one connection may hold.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// What the system is told about its connections: keep-alive and buffers.
+    pub fn socket_options(mut self, options: SocketOptions) -> Self {
+        self.listening.sockets = options;
+        self
+    }
+
+    /// Also serves what comes from `listener`, as on its port. May be called again for more.
+    pub fn listen_on(mut self, listener: impl Listener) -> Self {
+        self.listeners.push(Box::new(listener));
         self
     }
 

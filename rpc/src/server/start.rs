@@ -44,7 +44,18 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
     /// a range of ports), has no thread for [`num_threads`](Self::num_threads), or cannot write the `pid_file`.
     /// Whatever was opened is closed again, and another start may succeed.
     pub fn start(self, address: impl fmt::Display) -> Result<Server<P>, RpcError> {
-        self.start_on(Some(address.to_string()), Vec::new())
+        self.serve(Some(address.to_string()), Vec::new())
+    }
+
+    /// Serves what comes from `listener`, and listens nowhere but there and where else the builder was told to.
+    ///
+    /// *Blocking*: as [`start`](Self::start).
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_on(mut self, listener: impl Listener) -> Result<Server<P>, RpcError> {
+        self.listeners.insert(0, Box::new(listener));
+        self.serve(None, Vec::new())
     }
 
     /// As [`start`](Self::start), with sockets that listen already in place of an address: those of a test, of systemd
@@ -59,10 +70,10 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
         self,
         listeners: impl IntoIterator<Item = BoundListener>,
     ) -> Result<Server<P>, RpcError> {
-        self.start_on(None, listeners.into_iter().collect())
+        self.serve(None, listeners.into_iter().collect())
     }
 
-    fn start_on(self, address: Option<String>, bound: Vec<BoundListener>) -> Result<Server<P>, RpcError> {
+    fn serve(self, address: Option<String>, bound: Vec<BoundListener>) -> Result<Server<P>, RpcError> {
         crate::process::show(self.registry.protocols());
         let protocols = protocols(&self.registry, &self.enabled_protocols)?;
         let default = if self.usercode_in_pthread { RunsOn::BlockingPool } else { RunsOn::Connection };
@@ -85,14 +96,19 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
         let mut opened = Vec::new();
         for listener in bound {
             let is_internal = listener.is_internal;
-            let listener = listener.listen().map_err(|error| cannot_listen("a listener", error))?;
+            let listener = listener
+                .listen(&self.listening.sockets)
+                .map_err(|error| cannot_listen("a listener", error))?;
             opened.push(at(listener, is_internal)?);
         }
         for address in &addresses {
-            opened.push(at(address.listen(self.listening)?, false)?);
+            opened.push(at(address.listen(&self.listening)?, false)?);
+        }
+        for listener in self.listeners {
+            opened.push(at(listener, false)?);
         }
         if let Some(address) = &internal {
-            opened.push(at(address.listen(self.listening)?, true)?);
+            opened.push(at(address.listen(&self.listening)?, true)?);
         }
         let local = |internal| {
             opened.iter().filter(move |(.., is)| *is == internal).map(|(_, endpoint, _)| endpoint.clone())

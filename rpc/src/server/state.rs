@@ -274,6 +274,7 @@ impl ServerState {
             (Some(name), _) => format!("rpc_server_{name}"),
             (None, Endpoint::Tcp(address)) => format!("rpc_server_{}", address.port()),
             (None, Endpoint::Unix(path)) => format!("rpc_server_{}", path.display()),
+            (None, Endpoint::Named(name)) => format!("rpc_server_{name}"),
         }
     }
 

@@ -135,7 +135,7 @@ fn info(socket: &Socket) -> ConnectionInfo {
         is_secured: false,
         protocol: socket.protocol_name(),
         pooled: None,
-        descriptor: Some(socket.descriptor_number()),
+        descriptor: socket.descriptor_number(),
         traffic: Some(traffic(second, minute)),
         rtt: socket.tcp_info().map(|info| (info.rtt, info.rttvar)),
         breaker: None,

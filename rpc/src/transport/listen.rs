@@ -5,18 +5,36 @@ use std::io;
 use std::net;
 use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
-use std::os::unix;
+use std::os::unix::net::UnixListener;
 
-use rustix::net::{SocketType, sockopt};
+use bvar::flag::{self, Flag};
+use socket2::{Domain, SockRef, Type};
 
-use super::{Endpoint, Listener, tcp};
+use super::{Endpoint, Listener, SocketOptions, listen_with, tcp, unix};
 use crate::error::{EINVAL, RpcError};
+
+static REUSE_ADDR: Flag<bool> = Flag::new(
+    "reuse_addr",
+    true,
+    "Listen on ports though connections of their last user linger (SO_REUSEADDR)",
+);
+static REUSE_PORT: Flag<bool> = Flag::new(
+    "reuse_port",
+    false,
+    "Let others listen on the ports of servers at the same time (SO_REUSEPORT)",
+);
+static REUSE_UDS_PATH: Flag<bool> =
+    Flag::new("reuse_uds_path", false, "Take over paths of Unix sockets though somebody may listen there");
+
+pub(super) fn register_flags() {
+    flag::register(&[&REUSE_ADDR, &REUSE_PORT, &REUSE_UDS_PATH]);
+}
 
 /// The address that stands for all of IPv4, where a port is all that was given.
 const ANY: &str = "0.0.0.0";
 
 /// How sockets to listen on are made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ListenOptions {
     /// The address may be taken while connections of its last user linger.
     pub(crate) reuse_address: bool,
@@ -24,6 +42,20 @@ pub(crate) struct ListenOptions {
     pub(crate) reuse_port: bool,
     /// A socket in the file system is replaced though somebody may listen there.
     pub(crate) reuse_path: bool,
+    /// What is accepted.
+    pub(crate) sockets: SocketOptions,
+}
+
+impl Default for ListenOptions {
+    /// As the flags say at that moment.
+    fn default() -> Self {
+        ListenOptions {
+            reuse_address: REUSE_ADDR.get(),
+            reuse_port: REUSE_PORT.get(),
+            reuse_path: REUSE_UDS_PATH.get(),
+            sockets: SocketOptions::default(),
+        }
+    }
 }
 
 /// An address as a server is told it: one endpoint, or one of several ports of a host.
@@ -68,19 +100,19 @@ impl Address {
     ///
     /// # Errors
     /// The system's, for the last one that was tried.
-    pub(crate) fn listen(&self, options: ListenOptions) -> Result<Box<dyn Listener>, RpcError> {
+    pub(crate) fn listen(&self, options: &ListenOptions) -> Result<Box<dyn Listener>, RpcError> {
         let listened = match (&self.first, &self.ports) {
             (Endpoint::Tcp(address), Some(ports)) => {
                 let mut last = Err(io::ErrorKind::AddrInUse.into());
                 for port in ports.clone() {
-                    last = Endpoint::Tcp((address.ip(), port).into()).listen(options);
+                    last = listen_with(&Endpoint::Tcp((address.ip(), port).into()), options);
                     if last.is_ok() {
                         break;
                     }
                 }
                 last
             }
-            (endpoint, _) => endpoint.listen(options),
+            (endpoint, _) => listen_with(endpoint, options),
         };
         listened.map_err(|error| cannot_listen(&self.text, error))
     }
@@ -90,23 +122,6 @@ impl Address {
 pub(crate) fn cannot_listen(address: impl fmt::Display, error: io::Error) -> RpcError {
     let error = RpcError::from(error);
     RpcError::new(error.code(), format!("Fail to listen on {address}: {}", error.text()))
-}
-
-/// A TCP socket that listens.
-pub(super) fn tcp(address: net::SocketAddr, options: ListenOptions) -> io::Result<mio::net::TcpListener> {
-    let family = match address {
-        net::SocketAddr::V4(_) => rustix::net::AddressFamily::INET,
-        net::SocketAddr::V6(_) => rustix::net::AddressFamily::INET6,
-    };
-    let flags = rustix::net::SocketFlags::CLOEXEC | rustix::net::SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
-    sockopt::set_socket_reuseaddr(&socket, options.reuse_address)?;
-    if options.reuse_port {
-        sockopt::set_socket_reuseport(&socket, true)?;
-    }
-    rustix::net::bind(&socket, &address)?;
-    rustix::net::listen(&socket, tcp::BACKLOG)?;
-    Ok(mio::net::TcpListener::from_std(socket.into()))
 }
 
 /// A socket that listens already: made by the program itself, by whoever has started it, or by the process that ran
@@ -123,7 +138,7 @@ pub struct BoundListener {
 #[derive(Debug)]
 enum Bound {
     Tcp(net::TcpListener),
-    Unix(unix::net::UnixListener),
+    Unix(UnixListener),
 }
 
 impl BoundListener {
@@ -134,15 +149,15 @@ impl BoundListener {
         self
     }
 
-    pub(crate) fn listen(self) -> io::Result<Box<dyn Listener>> {
+    pub(crate) fn listen(self, options: &SocketOptions) -> io::Result<Box<dyn Listener>> {
         match self.socket {
             Bound::Tcp(listener) => {
                 listener.set_nonblocking(true)?;
-                Ok(Box::new(mio::net::TcpListener::from_std(listener)))
+                Ok(Box::new(tcp::bound(listener, options.clone())))
             }
             Bound::Unix(listener) => {
                 listener.set_nonblocking(true)?;
-                Ok(Box::new(super::unix::bound(listener, self.owns_path)?))
+                Ok(Box::new(unix::bound(listener, self.owns_path, options.clone())?))
             }
         }
     }
@@ -154,9 +169,9 @@ impl From<net::TcpListener> for BoundListener {
     }
 }
 
-impl From<unix::net::UnixListener> for BoundListener {
+impl From<UnixListener> for BoundListener {
     /// Its path stays there when the server ends.
-    fn from(listener: unix::net::UnixListener) -> Self {
+    fn from(listener: UnixListener) -> Self {
         BoundListener { socket: Bound::Unix(listener), is_internal: false, owns_path: false }
     }
 }
@@ -168,16 +183,13 @@ impl TryFrom<OwnedFd> for BoundListener {
     /// `InvalidInput` for what is no stream socket of TCP or in the file system that listens; the system's.
     fn try_from(descriptor: OwnedFd) -> io::Result<Self> {
         let other = || io::Error::new(io::ErrorKind::InvalidInput, "not a socket that listens");
-        if !sockopt::socket_acceptconn(&descriptor)?
-            || sockopt::socket_type(&descriptor)? != SocketType::STREAM
-        {
+        let socket = SockRef::from(&descriptor);
+        if !socket.is_listener()? || socket.r#type()? != Type::STREAM {
             return Err(other());
         }
-        match rustix::net::getsockname(&descriptor)?.address_family() {
-            rustix::net::AddressFamily::INET | rustix::net::AddressFamily::INET6 => {
-                Ok(net::TcpListener::from(descriptor).into())
-            }
-            rustix::net::AddressFamily::UNIX => Ok(unix::net::UnixListener::from(descriptor).into()),
+        match socket.domain()? {
+            Domain::IPV4 | Domain::IPV6 => Ok(net::TcpListener::from(descriptor).into()),
+            Domain::UNIX => Ok(UnixListener::from(descriptor).into()),
             _ => Err(other()),
         }
     }
@@ -186,9 +198,6 @@ impl TryFrom<OwnedFd> for BoundListener {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const OPTIONS: ListenOptions =
-        ListenOptions { reuse_address: true, reuse_port: false, reuse_path: false };
 
     #[test]
     fn ranges_and_bare_ports_are_read() {
@@ -232,20 +241,20 @@ mod tests {
     fn the_first_free_port_of_a_range_is_taken_until_there_is_none() {
         let (_taken, port) = half_taken();
         let address = Address::resolve(&format!("127.0.0.1:{port}-{}", port + 1)).unwrap();
-        let listener = address.listen(OPTIONS).unwrap();
+        let listener = address.listen(&ListenOptions::default()).unwrap();
         assert_eq!(listener.local().unwrap().port(), Some(port + 1));
-        let error = address.listen(OPTIONS).err().unwrap();
+        let error = address.listen(&ListenOptions::default()).err().unwrap();
         assert_eq!(error.code().get(), libc::EADDRINUSE);
         assert!(error.text().contains(&format!("127.0.0.1:{port}-{}", port + 1)), "{error}");
     }
 
     #[test]
     fn two_may_share_a_port_if_both_say_so() {
-        let options = ListenOptions { reuse_port: true, ..OPTIONS };
-        let first = Address::resolve("127.0.0.1:0").unwrap().listen(options).unwrap();
+        let options = ListenOptions { reuse_port: true, ..ListenOptions::default() };
+        let first = Address::resolve("127.0.0.1:0").unwrap().listen(&options).unwrap();
         let address = Address::resolve(&first.local().unwrap().to_string()).unwrap();
-        assert!(address.listen(OPTIONS).is_err());
-        assert!(address.listen(options).is_ok());
+        assert!(address.listen(&ListenOptions::default()).is_err());
+        assert!(address.listen(&options).is_ok());
     }
 
     #[test]

@@ -248,7 +248,9 @@ impl Acceptor {
     /// A second descriptor of the socket.
     fn share(&self) -> io::Result<Handed<OwnedFd>> {
         self.with_listener(|listener| {
-            let descriptor = listener.descriptor().try_clone_to_owned()?;
+            let of_the_program =
+                || io::Error::new(io::ErrorKind::Unsupported, "a listener that is no socket");
+            let descriptor = listener.descriptor().ok_or_else(of_the_program)?.try_clone_to_owned()?;
             Ok(Handed { descriptor, is_internal: self.is_internal(), owns_path: listener.owns_path() })
         })
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "the server has stopped"))?
