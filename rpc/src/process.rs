@@ -10,7 +10,7 @@ use profile::Kind;
 
 use crate::protocol::{Protocol, Role};
 use crate::socket::Socket;
-use crate::{buffers, builtin, compress, limit, limits, span};
+use crate::{buffers, builtin, client, compress, limit, limits, server, span, transport};
 
 /// Servers that run.
 pub(crate) static SERVERS: AtomicUsize = AtomicUsize::new(0);
@@ -24,7 +24,10 @@ const CHECKSUMS: &str = "crc32c";
 pub fn register_flags() {
     bthread::register_flags();
     limits::register_flags();
+    server::register_flags();
     limit::register_flags();
+    transport::register_flags();
+    client::register_flags();
     builtin::register_flags();
     span::register();
 }
@@ -49,6 +52,7 @@ pub(crate) fn show(protocols: &[&'static dyn Protocol]) {
             variable("rpc_channel_connection_count", || {
                 Socket::all().filter(|socket| socket.role() == Role::Client).count()
             }),
+            variable("rpc_health_check_count", client::checked),
         ]
         .into_iter()
         .flatten()
