@@ -46,9 +46,9 @@ pub use process::register_flags;
 pub use registry::{DefaultRegistry, Registry};
 pub use schema::Schema;
 pub use server::{
-    Responder, Server, ServerBuilder, ServerCall, ServiceOptions, Tail, ask_to_quit, unary, unary_async,
-    watch_quit_signals,
+    CancelReason, Interceptor, Responder, RunsOn, Server, ServerBuilder, ServerCall, ServiceOptions, Tail,
+    ask_to_quit, unary, unary_async, watch_quit_signals,
 };
 pub use service::{MethodDescriptor, Service, ServiceDescriptor};
-pub use transport::Endpoint;
+pub use transport::{BoundListener, Endpoint};
 pub use user_fields::UserFields;

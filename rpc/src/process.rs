@@ -10,7 +10,7 @@ use profile::Kind;
 
 use crate::protocol::{Protocol, Role};
 use crate::socket::Socket;
-use crate::{buffers, builtin, client, compress, limit, limits, span};
+use crate::{buffers, builtin, client, compress, limit, limits, server, span, transport};
 
 /// Servers that run.
 pub(crate) static SERVERS: AtomicUsize = AtomicUsize::new(0);
@@ -24,10 +24,12 @@ const CHECKSUMS: &str = "crc32c";
 pub fn register_flags() {
     bthread::register_flags();
     limits::register_flags();
+    server::register_flags();
     limit::register_flags();
+    transport::register_flags();
+    client::register_flags();
     builtin::register_flags();
     span::register();
-    client::register_flags();
 }
 
 /// As [`register_flags`], and exposes the variables. The first server or channel tells which protocols there are.
@@ -53,6 +55,7 @@ pub(crate) fn show(protocols: &[&'static dyn Protocol]) {
             variable("rpc_channel_retries_denied", || {
                 client::RETRIES_DENIED.load(Ordering::Relaxed) // a statistic
             }),
+            variable("rpc_health_check_count", client::checked),
         ]
         .into_iter()
         .flatten()

@@ -32,7 +32,7 @@ pub enum Role {
 }
 
 /// How calls share connections (`spec/rpc-core.md` §11).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConnectionType {
     /// One connection for all calls of a channel, many in flight at a time.
     Single,

@@ -15,7 +15,7 @@ use super::codec::{HINT_HEAD, HeadWriter, ResponseHead};
 use super::content::Content;
 use super::fetch::{self, RawRequest};
 use super::gzip::COMPRESS_THRESHOLD;
-use super::{flags, gzip, trace, transcode};
+use super::{flags, gzip, identity, trace, transcode};
 
 /// Bytes of a body that the text of an error shows (brpc: `http_max_error_length`).
 const ERROR_BODY_MAX: usize = 2048;
@@ -230,5 +230,5 @@ fn write_ids(
     {
         trace::write(&context, head);
     }
-    Ok(())
+    identity::write(request.credential, given, head)
 }

@@ -18,7 +18,7 @@ use super::codec::number;
 use super::content::{self, Content};
 use super::reply::{Body, Response};
 use super::state::HttpState;
-use super::{gzip, status, trace, transcode};
+use super::{gzip, identity, status, trace, transcode};
 
 /// Bytes of a path that an error text shows.
 const PATH_SHOWN_MAX: usize = 1024;
@@ -49,8 +49,10 @@ impl ServerSide for Http {
             }
             Ok(Target::Master(_)) | Err(_) => None,
         };
+        let extras = identity::read(&state, routes);
         let token = ReplyToken { id: 0, bits: 0, extra: Some(state) };
         Ok(IncomingRequest {
+            extras,
             page,
             body: frame.body,
             attachment_size,
@@ -90,6 +92,9 @@ impl ServerSide for Http {
         };
         if reply.encoding.compress == CompressType::GZIP {
             state.compress = true;
+        }
+        if let (true, Err((code, text))) = (reply.is_auth_failure, reply.outcome) {
+            return identity::refuse(*state, code, text, out);
         }
         if state.is_for_server {
             return write_options(&state, out);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use iobuf::IoBuf;
 
@@ -86,6 +86,20 @@ impl<P: DefaultRegistry> Channel<P> {
     /// The server's address.
     pub fn remote_side(&self) -> &Endpoint {
         self.state.connections.remote()
+    }
+
+    /// Waits until the connection that all calls share takes more requests, for those who start calls faster than the
+    /// server takes them: after one has failed with [`EOVERCROWDED`](crate::error::EOVERCROWDED), and before the next ones.
+    /// At once where there is room, no connection yet, or one for each call.
+    ///
+    /// *Blocking*: parks the bthread, or blocks the thread outside of bthreads, until half of
+    /// [`max_unwritten_bytes`](crate::Limits::max_unwritten_bytes) is free, or for `timeout`.
+    ///
+    /// # Errors
+    /// [`ERPCTIMEDOUT`](crate::error::ERPCTIMEDOUT) after `timeout`, or the connection's failure; the next call makes
+    /// another one then.
+    pub fn wait_for_room(&self, timeout: Duration) -> Result<(), RpcError> {
+        self.state.connections.wait_for_room(Instant::now().checked_add(timeout))
     }
 
     /// Calls a method and waits for the response. What the methods of a stub call.

@@ -1,8 +1,12 @@
 //! Channels and calls: connect on demand, write the request, wait for the reply, try again where that is safe.
 //!
 //! [`ChannelBuilder`] decides, [`Channel`] calls. A synchronous call (`waiting`) parks until its end; one that is held
-//! ([`Call`], or a callback), that may be cancelled or sent a second time (`held`) has a timer. Both wait in the table of their connection (`call_table`), where whoever
-//! takes a call out ends it: the reply, the deadline, or the connection's failure.
+//! ([`Call`], or a callback), or that may be cancelled or sent a second time (`held`), has a timer. Both wait in the
+//! table of their connection (`call_table`), where whoever takes a call out ends it: the reply, the deadline, or the
+//! connection's failure.
+//!
+//! A channel's [`way`](way::Way) leads to an [`entry`](entry::Entry) of the process-wide [`map`], which all channels to
+//! which it is the same share: it has the connections, and its [`life`] says who may use or make one.
 
 mod backup;
 mod builder;
@@ -12,9 +16,15 @@ mod cancel;
 mod channel;
 mod connection;
 mod deadline_flag;
+mod entry;
+mod flags;
 mod generic;
 mod greeting;
 mod held;
+mod life;
+#[cfg(test)]
+mod life_model;
+mod map;
 mod options;
 mod outcome;
 mod pool;
@@ -22,7 +32,6 @@ mod report;
 mod request;
 mod retry;
 mod retry_budget;
-mod single;
 mod waiting;
 mod way;
 
@@ -32,10 +41,16 @@ pub use call::{Call, ReplyFuture};
 pub use cancel::{CallHandle, CancelToken};
 pub use channel::Channel;
 pub use deadline_flag::DELIVER_TIMEOUT_DEFAULT;
-pub(crate) use deadline_flag::register as register_flags;
 pub use options::{CallOptions, Reply};
-pub use pool::POOLED_CONNECTIONS_MAX;
 pub use report::CallReport;
 pub use retry::{Attempt, Backoff, NeverSent, RetryPolicy};
 pub(crate) use retry_budget::RETRIES_DENIED;
 pub use retry_budget::{RETRY_RATIO_DEFAULT, RETRY_RESERVE_DEFAULT, RetryBudget};
+
+pub(crate) use map::checked;
+
+/// Makes the flags of channels known among those of the process.
+pub(crate) fn register_flags() {
+    deadline_flag::register();
+    flags::register_flags();
+}

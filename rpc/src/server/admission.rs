@@ -11,7 +11,9 @@ use super::congestion::Congestion;
 use super::connection::{Origin, ServerConnection};
 use super::method::{Method, MethodId, MethodStatus, Target};
 use super::rejections::Rejection;
-use super::state::{Permit, ServerState};
+use super::state::{Permit, Phase, ServerState};
+use super::{interceptor, runs_on};
+use crate::auth::AuthContext;
 use crate::builtin::{self, PageContext, PageId, PageReply};
 use crate::error::{ELIMIT, ELOGOFF, ENOCODE, ENOMETHOD, EOVERCROWDED, EREQUEST, ERPCTIMEDOUT, RpcError};
 use crate::protocol::{AfterReply, IncomingRequest, OutgoingReply, ReplyToken, ServerSide};
@@ -28,6 +30,7 @@ pub(super) fn admit(
     origin: Origin,
     mut request: IncomingRequest,
     span: Option<Span>,
+    identity: Option<AuthContext>,
 ) {
     if let Ok(Target::Page(page)) = request.target {
         return serve_page(socket, server, origin, page, request);
@@ -56,13 +59,30 @@ pub(super) fn admit(
     };
     let body_size = request.payload.len() - attachment_size(&request);
     let body = request.payload.cut(body_size);
-    let running = span.as_ref().map(Span::run);
-    let method = server.methods.method(admitted.method);
-    let call = ServerCall::new(socket.clone(), origin, request, admitted, span);
-    let context = call.enter_context();
-    method.service.call(method.index, call, body);
-    drop(context);
-    drop(running);
+    let method = admitted.method;
+    let is_master = matches!(request.target, Ok(Target::Master(_)));
+    let mut call = ServerCall::new(socket.clone(), origin, request, admitted, span);
+    if let Some(identity) = identity {
+        call.call_extras_mut().auth_context = Some(identity);
+    }
+    // As with brpc, the service that takes everything is not asked about.
+    let interceptors = if is_master { &[][..] } else { &server.interceptors };
+    match interceptor::ask(interceptors, &call) {
+        Ok(()) => runs_on::run(server, method, call, body),
+        Err(error) => call.fail(error),
+    }
+}
+
+/// Answers a request of a peer that is not let in, and ends its connection.
+pub(super) fn refuse_peer(socket: &Arc<Socket>, origin: Origin, token: ReplyToken, error: &RpcError) {
+    let fields = UserFields::default();
+    let outcome = Err((error.code(), error.text()));
+    let reply = OutgoingReply { is_auth_failure: true, ..OutgoingReply::new(None, outcome, &fields) };
+    let mut out = IoBuf::new();
+    let _guard = FailOnUnwind(socket);
+    let _ = origin.side.write_reply(token, reply, &mut out); // it ends here, whatever the protocol would do
+    socket.write_refusal(out);
+    socket.close_when_written();
 }
 
 /// What the span of a request begins with.
@@ -200,8 +220,13 @@ fn check_all(
     origin: Origin,
     request: &IncomingRequest,
 ) -> Result<Admitted, Refused> {
-    if server.is_stopping() {
-        return Err(stopping());
+    match server.phase() {
+        Phase::Serving => {}
+        Phase::Starting => {
+            let error = RpcError::new(ELOGOFF, "Server is not ready");
+            return Err(Refused(error, Some(Rejection::Stopping)));
+        }
+        Phase::Stopping => return Err(stopping()),
     }
     let permit = server.take_permit().map_err(|max| {
         let error = RpcError::new(ELIMIT, format!("Reached server's max_concurrency={max}"));
@@ -332,11 +357,15 @@ fn stopping() -> Refused {
 
 /// Which server speaks: the address that the peer has reached, with the port that the server listens on.
 fn identity(server: &ServerState, socket: &Socket) -> Endpoint {
+    let is_internal = socket.owner::<ServerConnection>().is_internal;
     match (&server.local, socket.local()) {
-        (Endpoint::Tcp(listening), Endpoint::Tcp(reached)) => {
+        // Pages lead people to the port for everybody.
+        (Endpoint::Tcp(listening), Endpoint::Tcp(reached)) if is_internal => {
             Endpoint::Tcp((reached.ip().to_canonical(), listening.port()).into())
         }
-        (listening, _) => listening.clone(),
+        (listening, _) if is_internal => listening.clone(),
+        (_, Endpoint::Tcp(reached)) => Endpoint::Tcp((reached.ip().to_canonical(), reached.port()).into()),
+        (_, reached) => reached.clone(),
     }
 }
 

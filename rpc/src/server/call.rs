@@ -12,6 +12,7 @@ use std::time::Instant;
 use iobuf::IoBuf;
 
 use super::admission::{self, Admitted};
+use super::call_extras::CallExtras;
 use super::connection::{Origin, ServerConnection};
 use super::method::{Method, MethodId};
 use super::state::{Permit, ServerState};
@@ -60,6 +61,8 @@ pub struct ServerCall {
     extras: Option<Box<RequestExtras>>,
     /// If the request is recorded.
     span: Option<Span>,
+    /// What few calls have.
+    call_extras: Option<Box<CallExtras>>,
 }
 
 impl ServerCall {
@@ -93,10 +96,24 @@ impl ServerCall {
             response_is_encoded: false,
             extras: request.extras,
             span,
+            call_extras: None,
         }
     }
 
-    fn server(&self) -> &Arc<ServerState> {
+    pub(super) fn call_extras(&self) -> Option<&CallExtras> {
+        self.call_extras.as_deref()
+    }
+
+    pub(super) fn call_extras_mut(&mut self) -> &mut CallExtras {
+        self.call_extras.get_or_insert_default()
+    }
+
+    /// The span, as the server runs the call with it.
+    pub(super) fn recorded(&self) -> Option<&Span> {
+        self.span.as_ref()
+    }
+
+    pub(super) fn server(&self) -> &Arc<ServerState> {
         &self.socket.owner::<ServerConnection>().server
     }
 
@@ -249,9 +266,10 @@ impl ServerCall {
         self.span.as_ref().map(Span::to_ref)
     }
 
-    /// Whether nobody waits for the answer any more: the connection is gone.
+    /// Whether nobody waits for the answer any more: the connection is gone, or the deadline has passed. See
+    /// [`notify_on_cancel`](Self::notify_on_cancel) for being told.
     pub fn is_canceled(&self) -> bool {
-        self.socket.error().is_some()
+        self.socket.error().is_some() || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
     /// Closes the connection instead of answering, as soon as the call ends. Other calls of the connection lose their
@@ -348,6 +366,9 @@ impl ServerCall {
                 AfterReply::Close
             })
         };
+        if let Some(extras) = self.call_extras.take() {
+            extras.end(&self.socket, outcome.err());
+        }
         match (self.tail.take(), outcome) {
             (Some(tail), Ok(_)) => return tail.begin(after),
             (Some(tail), Err(_)) => return tail.cancel(after),

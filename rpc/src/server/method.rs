@@ -15,6 +15,7 @@ use bvar::{Adder, LatencyRecorder, LatencySnapshot, LatencyUnit};
 use super::master::MasterOptions;
 use super::options::ServiceOptions;
 use super::restful::{self, PathMap};
+use super::runs_on::RunsOn;
 use crate::builtin::{self, PageId};
 use crate::error::{EINVAL, ErrorCode, RpcError};
 use crate::limit::{self, ConcurrencyLimiter, Ended, Entering, Exceeded};
@@ -90,6 +91,8 @@ pub(crate) struct Method {
     /// Calls run also while their connection has more than enough to write.
     pub(crate) ignores_eovercrowded: bool,
     pub(crate) options: Arc<ServiceOptions>,
+    /// Where its code runs.
+    pub(crate) runs_on: RunsOn,
     /// The paths that were mapped to it.
     pub(crate) paths: Vec<String>,
     /// Whether its request message has fields; looked up when somebody asks, who may wait for the descriptors.
@@ -203,6 +206,7 @@ impl MethodTable {
 
     fn add(&mut self, service: Arc<dyn Service>, options: Arc<ServiceOptions>) -> Result<(), RpcError> {
         let ServiceDescriptor { full_name, methods, .. } = service.descriptor();
+        options.check_methods(service.descriptor())?;
         let mut by_name = HashMap::new();
         for (index, descriptor) in methods.iter().enumerate() {
             by_name.insert(descriptor.name, self.methods.len());
@@ -212,7 +216,8 @@ impl MethodTable {
                 descriptor,
                 status: MethodStatus::new(),
                 limit: None,
-                ignores_eovercrowded: false,
+                runs_on: options.runs_on_of(descriptor.name),
+                ignores_eovercrowded: options.ignores_eovercrowded(descriptor.name),
                 options: options.clone(),
                 paths: Vec::new(),
                 takes_message: OnceLock::new(),
@@ -243,6 +248,7 @@ impl MethodTable {
             status: MethodStatus::new(),
             limit: options.limiter.map(|limiter| Limit { limiter, running: AtomicUsize::new(0) }),
             ignores_eovercrowded: options.ignore_eovercrowded,
+            runs_on: RunsOn::default(),
             options: Arc::default(),
             paths: Vec::new(),
             takes_message: OnceLock::new(),
@@ -354,12 +360,24 @@ fn path_match<'p>((index, unresolved): (usize, String)) -> PathMatch<'p> {
 pub struct Routes<'a> {
     table: &'a MethodTable,
     recent: &'a AtomicUsize,
+    wants_credential: bool,
 }
 
 impl<'a> Routes<'a> {
     /// `recent` starts at any number.
     pub(crate) fn new(table: &'a MethodTable, recent: &'a AtomicUsize) -> Self {
-        Routes { table, recent }
+        Routes { table, recent, wants_credential: false }
+    }
+
+    /// The next call is verified.
+    pub(crate) fn with_credential(self, wants_credential: bool) -> Self {
+        Routes { wants_credential, ..self }
+    }
+
+    /// Whether what the caller identifies itself with is looked at, so that a protocol need not keep it otherwise:
+    /// [`RequestExtras::credential`](crate::protocol::RequestExtras::credential).
+    pub fn wants_credential(&self) -> bool {
+        self.wants_credential
     }
 
     /// The method with this bare name of a service, named with its package or, if it has no dot, without. Names are
