@@ -421,7 +421,8 @@ fn a_stopping_server_refuses_new_requests_and_answers_the_running_ones() {
     let running = start_call(&channel, "slow");
     let responder = held.recv_timeout(LONG).unwrap();
     server.stop();
-    let error = call(&channel, "too late").unwrap_err();
+    let once = CallOptions::default().max_retry(0);
+    let error = call_with(&channel, once, &request("too late")).unwrap_err();
     assert!(error.code() == ELOGOFF && error.text().ends_with("Server is stopping"), "{error}");
     let joining = std::thread::spawn(move || server.join());
     assert!(!joining.is_finished());
