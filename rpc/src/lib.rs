@@ -39,8 +39,8 @@ pub use process::register_flags;
 pub use registry::{DefaultRegistry, Registry};
 pub use schema::Schema;
 pub use server::{
-    Responder, Server, ServerBuilder, ServerCall, ServiceOptions, Tail, ask_to_quit, unary, unary_async,
-    watch_quit_signals,
+    BaiduMasterService, MasterCall, MasterOptions, Responder, Server, ServerBuilder, ServerCall,
+    ServiceOptions, Tail, ask_to_quit, unary, unary_async, watch_quit_signals,
 };
 pub use service::{MethodDescriptor, Service, ServiceDescriptor};
 pub use transport::Endpoint;

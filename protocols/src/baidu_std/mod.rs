@@ -30,6 +30,8 @@ use rpc::Limits;
 use rpc::protocol::{ClientSide, Codec, ConnectionType, Protocol, Role, ServerSide};
 
 use codec::FrameCodec;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use server::fuzzed_token;
 
 /// The protocol as a value, for registries.
 pub static BAIDU_STD: BaiduStd = BaiduStd;
