@@ -11,13 +11,14 @@ use std::time::Instant;
 
 use iobuf::IoBuf;
 
-use super::admission;
+use super::admission::{self, Admitted};
 use super::connection::{Origin, ServerConnection};
 use super::method::{Method, MethodId};
-use super::state::ServerState;
+use super::state::{Permit, ServerState};
 use super::tail::{Tail, TailState};
 use crate::body::BodyReader;
 use crate::error::{ECLOSE, EINTERNAL, EREQUEST, ErrorCode, RpcError};
+use crate::limit::Ended;
 use crate::message::{Body, ChecksumType, CompressType, ContentType, Encoding, MessageBody, ProtoMessage};
 use crate::protocol::{
     AfterReply, BodyContext, GenericRequest, IncomingRequest, OutgoingReply, RareRequestInfo, ReplyToken,
@@ -43,6 +44,9 @@ pub struct ServerCall {
     tail: Option<Arc<TailState>>,
     body: Option<BodyReader>,
     deadline: Option<Instant>,
+    permit: Permit,
+    /// When it began to run, if that was looked at.
+    started: Option<Instant>,
     close: bool,
     info: RequestInfo,
     request_attachment: IoBuf,
@@ -62,8 +66,8 @@ impl ServerCall {
     pub(super) fn new(
         socket: Arc<Socket>,
         origin: Origin,
-        method: MethodId,
         request: IncomingRequest,
+        admitted: Admitted,
         span: Option<Span>,
     ) -> Self {
         if let Some(span) = &span {
@@ -72,11 +76,13 @@ impl ServerCall {
         ServerCall {
             socket,
             origin,
-            method,
+            method: admitted.method,
             token: Some(request.token),
             tail: None,
             body: request.body,
-            deadline: request.timeout.and_then(|timeout| origin.received.checked_add(timeout)),
+            deadline: admitted.deadline,
+            permit: admitted.permit,
+            started: admitted.started,
             close: false,
             info: request.info,
             request_attachment: request.payload,
@@ -373,13 +379,17 @@ impl ServerCall {
     fn count(&self, error: Option<ErrorCode>) {
         let server = self.server();
         let method = server.methods.method(self.method);
-        let latency = self.origin.received.elapsed();
+        let now = Instant::now();
+        let latency = now.saturating_duration_since(self.origin.received);
         method.status.count(error, latency);
+        if let Some(started) = self.started {
+            method.status.measure_run(now.saturating_duration_since(started));
+        }
         if let Some(limit) = &method.limit {
             // A user's limiter that panics must not keep the server from ever being joined.
-            let _ = catch_unwind(AssertUnwindSafe(|| limit.leave(error, latency)));
+            let _ = catch_unwind(AssertUnwindSafe(|| limit.leave(&Ended::new(error, latency, now))));
         }
-        server.return_permit();
+        server.return_permit(self.permit);
     }
 }
 
