@@ -3,12 +3,14 @@
 
 mod support;
 
+use protocols::Bundled;
+use rpc::ServerBuilder;
 use rpc::error::RpcError;
 use rpc::message::CompressType;
 use support::{Echo, Server, exchange, is_closed, raw, sorted_frames};
 
-/// The port in the error texts of the captures, and all that the one here may differ in.
-const CAPTURED_PORT: &[u8] = b":9301]";
+/// What the captures have for the port in their error texts, which is all that those here may differ in.
+const CAPTURED_PORTS: [&[u8]; 2] = [b":9301]", b":9310]"];
 
 macro_rules! vector {
     ($name:literal) => {
@@ -22,10 +24,15 @@ macro_rules! vector {
 
 /// A server on a port of four digits, as that of the captures.
 fn start() -> Server {
+    start_with(|builder| builder)
+}
+
+fn start_with(decide: impl Fn(ServerBuilder<Bundled>) -> ServerBuilder<Bundled>) -> Server {
     let first = 2000 + std::process::id() % 4000;
     (first..10_000)
         .find_map(|port| {
-            let started: Result<_, RpcError> = Server::builder().add(Echo).start(format!("127.0.0.1:{port}"));
+            let started: Result<_, RpcError> =
+                decide(Server::builder().add(Echo)).start(format!("127.0.0.1:{port}"));
             started.ok()
         })
         .expect("a free port")
@@ -33,9 +40,9 @@ fn start() -> Server {
 
 fn with_port(bytes: &[u8], port: u16) -> Vec<u8> {
     let port = format!(":{port}]").into_bytes();
-    assert_eq!(port.len(), CAPTURED_PORT.len());
+    assert_eq!(port.len(), CAPTURED_PORTS[0].len());
     let mut bytes = bytes.to_vec();
-    while let Some(at) = bytes.windows(port.len()).position(|window| window == CAPTURED_PORT) {
+    while let Some(at) = bytes.windows(port.len()).position(|window| CAPTURED_PORTS.contains(&window)) {
         bytes[at..at + port.len()].copy_from_slice(&port);
     }
     bytes
@@ -98,6 +105,28 @@ fn what_brpc_closes_is_closed() {
         assert_eq!(answer, response, "{name}");
         assert!(is_closed(&mut stream), "{name}");
     }
+}
+
+#[test]
+fn a_call_too_many_is_refused_as_brpc_does() {
+    let server = start_with(|builder| builder.max_concurrency(1));
+    let (name, request, response) = vector!("limit");
+    let expected = with_port(response, server.local_addr().port().unwrap());
+    // The first runs for a while, so that the second comes while it runs.
+    assert_eq!(exchange(&mut raw(&server), request, expected.len()), expected, "{name}");
+}
+
+#[test]
+fn a_server_without_pages_does_not_say_where_it_is() {
+    let server = start_with(|builder| builder.pages(rpc::PageOptions::new().off()));
+    let (_, request, response) = vector!("no_builtin");
+    let answer = exchange(&mut raw(&server), request, response.len());
+    // The 32 digits stand for address and port, which differ.
+    let at = response.windows(5).position(|window| window == b"[55FC").unwrap() + 1;
+    let digits = &answer[at..at + 32];
+    let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'A'..=b'F');
+    assert!(digits.iter().all(is_digit), "{}", answer.escape_ascii());
+    assert_eq!((&answer[..at], &answer[at + 32..]), (&response[..at], &response[at + 32..]));
 }
 
 /// Cuts a frame into its description and its contents.

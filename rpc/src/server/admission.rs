@@ -339,7 +339,7 @@ pub(super) fn error_reply(
     attachment: IoBuf,
 ) -> (IoBuf, AfterReply) {
     let code = if error.code() == 0 { ENOCODE } else { error.code() };
-    let text = text_on_the_wire(&identity(server, socket), &RpcError::new(code, error.text()));
+    let text = text_on_the_wire(&shown_identity(server, socket), &RpcError::new(code, error.text()));
     let fields = UserFields::default();
     let reply = OutgoingReply { attachment, ..OutgoingReply::new(method, Err((code, &text)), &fields) };
     let mut out = IoBuf::new();
@@ -369,8 +369,20 @@ fn identity(server: &ServerState, socket: &Socket) -> Endpoint {
     }
 }
 
+/// Which server speaks, as its callers are told: not by its address if those who run it are to be told alone what it
+/// shows of itself.
+fn shown_identity(server: &ServerState, socket: &Socket) -> String {
+    let identity = identity(server, socket).to_string();
+    if server.internal.is_some() || server.pages.is_off() { hidden(&identity) } else { identity }
+}
+
+/// As brpc hides an address: the MD5 of it, the low half of each byte before the high one.
+fn hidden(identity: &str) -> String {
+    md5::compute(identity).iter().map(|byte| format!("{:02X}", byte.rotate_left(4))).collect()
+}
+
 /// Puts server and number in front of a text (`spec/protocols-baidu.md` §0.9).
-fn text_on_the_wire(server: &Endpoint, error: &RpcError) -> String {
+fn text_on_the_wire(server: &str, error: &RpcError) -> String {
     match error.code() {
         ENOCODE => format!("[{server}]{}", error.text()),
         code => format!("[{server}][E{code}]{}", error.text()),
@@ -409,8 +421,9 @@ mod tests {
 
     #[test]
     fn error_texts_say_which_server_speaks() {
-        let server = Endpoint::resolve("127.0.0.1:9301").unwrap();
-        assert_eq!(text_on_the_wire(&server, &RpcError::new(1234, "boom")), "[127.0.0.1:9301][E1234]boom");
-        assert_eq!(text_on_the_wire(&server, &RpcError::uncoded("boom")), "[127.0.0.1:9301]boom");
+        let server = "127.0.0.1:9301";
+        assert_eq!(text_on_the_wire(server, &RpcError::new(1234, "boom")), "[127.0.0.1:9301][E1234]boom");
+        assert_eq!(text_on_the_wire(server, &RpcError::uncoded("boom")), "[127.0.0.1:9301]boom");
+        assert_eq!(hidden("127.0.0.1:9315"), "55FC4B1D0C8BA930BC6F40D491965C99");
     }
 }
