@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use bthread::timer;
 
+use super::connection_flags as flags;
 use super::entry::Entry;
-use super::flags;
 use super::way::{Key, Way};
 use crate::protocol::ConnectionType;
 use crate::socket::lock;

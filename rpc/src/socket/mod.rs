@@ -13,6 +13,9 @@ mod dump;
 mod event;
 mod gate;
 mod read;
+mod role;
+#[cfg(test)]
+mod role_model;
 mod watch;
 mod write;
 
