@@ -28,7 +28,7 @@ use crate::transport::Endpoint;
 ///
 /// `P` names the protocols that it chooses from by default; users of the facade never see the parameter.
 pub struct Channel<P: DefaultRegistry> {
-    state: Arc<ChannelState>,
+    pub(super) state: Arc<ChannelState>,
     default: PhantomData<fn() -> P>,
 }
 
@@ -94,8 +94,13 @@ impl<P: DefaultRegistry> Channel<P> {
         options: CallOptions,
         request: &Req,
     ) -> Result<Reply<Resp>, RpcError> {
-        let call = Request::new(&self.state, method, options);
-        let result = waiting::call(&self.state, &call, &MessageBody(request));
+        let mut call = Request::new(&self.state, method, options);
+        let message = MessageBody(request);
+        let result = match call.encode(&self.state, &message) {
+            Ok(None) => waiting::call(&self.state, &call, &message),
+            Ok(Some(body)) => waiting::call(&self.state, &call, &body),
+            Err(error) => Err(error),
+        };
         let latency = call.started.elapsed();
         call.note_end(&result);
         call.read(&self.state, result?, latency)
@@ -130,9 +135,15 @@ impl<P: DefaultRegistry> Channel<P> {
         request: &Req,
         callback: Option<Callback>,
     ) -> Arc<HeldCall> {
-        let call = Request::new(&self.state, method, options);
-        let mut body = IoBuf::new();
-        MessageBody(request).append_to(&mut body);
+        let mut call = Request::new(&self.state, method, options);
+        let message = MessageBody(request);
+        let body = call.encode(&self.state, &message).map(|encoded| {
+            encoded.unwrap_or_else(|| {
+                let mut body = IoBuf::new();
+                message.append_to(&mut body);
+                body
+            })
+        });
         HeldCall::start(self.state.clone(), call, body, callback)
     }
 }

@@ -14,6 +14,7 @@ mod channel;
 mod connection;
 mod connection_flags;
 mod entry;
+mod generic;
 mod life;
 #[cfg(test)]
 mod life_model;

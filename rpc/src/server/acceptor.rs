@@ -60,6 +60,16 @@ impl Acceptor {
         Ok(acceptor)
     }
 
+    /// Shows the listener to `f`, unless it is closed. No accept goes on meanwhile.
+    pub(super) fn with_listener<R>(&self, f: impl FnOnce(&dyn Listener) -> R) -> Option<R> {
+        lock(&self.listener).as_deref().map(f)
+    }
+
+    /// Whether it listens on the internal port.
+    pub(super) fn is_internal(&self) -> bool {
+        self.is_internal
+    }
+
     /// Closes the listener, at once. Never blocks for longer than an accept takes.
     pub(super) fn close(&self) {
         let registration = lock(&self.registration).take();

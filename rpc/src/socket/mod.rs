@@ -112,6 +112,8 @@ pub(crate) struct Message {
     pub(crate) is_serial: bool,
     /// Nothing had come behind it when it was cut.
     pub(crate) is_last: bool,
+    /// It is the first one of its connection.
+    pub(crate) is_first: bool,
 }
 
 impl Socket {

@@ -5,6 +5,7 @@
 //! know what they mean.
 
 mod endpoint;
+mod listen;
 mod options;
 mod registration;
 mod tcp;
@@ -21,12 +22,14 @@ use crate::error::RpcError;
 
 pub use bthread::poller::{EventHandler, Readiness};
 pub use endpoint::Endpoint;
+pub use listen::BoundListener;
+pub(crate) use listen::{Address, ListenOptions, cannot_listen};
 pub use options::{Keepalive, SocketOptions};
 pub use registration::Registration;
 
 pub(crate) fn register_flags() {
     options::register_flags();
-    unix::register_flags();
+    listen::register_flags();
 }
 
 /// One connection's way to its peer, whose bytes arrive in order and whole, or not at all. *Blocking*: all methods
@@ -143,6 +146,20 @@ pub trait Listener: Send + Sync + 'static {
     /// # Errors
     /// The system's; the server does not start then.
     fn local(&self) -> io::Result<Endpoint>;
+
+    /// The socket, to be handed to another process ([`handover`](crate::server::handover)); `None`, the default, if there
+    /// is none that could be.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Whether a path in the file system is removed with it. Default: no.
+    fn owns_path(&self) -> bool {
+        false
+    }
+
+    /// Somebody else listens at that path from now on: it is not removed any more.
+    fn leave_path(&self) {}
 }
 
 /// Listens on the system's sockets at `endpoint`; what is accepted has `options`.
@@ -151,6 +168,10 @@ pub trait Listener: Send + Sync + 'static {
 /// Those of the system; `AddrInUse` for the path of a Unix socket where somebody listens, unless the flag
 /// `reuse_uds_path` is set, and where there is a file of another kind; `Unsupported` for [`Endpoint::Named`].
 pub fn listen(endpoint: &Endpoint, options: &SocketOptions) -> io::Result<Box<dyn Listener>> {
+    listen_with(endpoint, &ListenOptions { sockets: options.clone(), ..ListenOptions::default() })
+}
+
+pub(crate) fn listen_with(endpoint: &Endpoint, options: &ListenOptions) -> io::Result<Box<dyn Listener>> {
     match endpoint {
         Endpoint::Tcp(address) => Ok(Box::new(tcp::listen(*address, options)?)),
         Endpoint::Unix(path) => Ok(Box::new(unix::listen(path, options)?)),

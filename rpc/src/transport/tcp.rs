@@ -10,7 +10,7 @@ use iobuf::{BLOCK_PAYLOAD, IoBuf, IoPortal};
 use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::{Endpoint, Listener, Received, Registration, SocketOptions, Transport};
+use super::{Endpoint, ListenOptions, Listener, Received, Registration, SocketOptions, Transport};
 
 /// The room that a read of this many bytes or more surely has, even when some of its blocks are partly filled:
 /// fewer bytes than were asked for then mean that the kernel had no more.
@@ -92,14 +92,22 @@ pub(super) struct TcpPort {
 }
 
 /// A listener whose address may be taken again at once after it is closed.
-pub(super) fn listen(address: SocketAddr, options: &SocketOptions) -> io::Result<TcpPort> {
+pub(super) fn listen(address: SocketAddr, options: &ListenOptions) -> io::Result<TcpPort> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
+    socket.set_reuse_address(options.reuse_address)?;
+    if options.reuse_port {
+        socket.set_reuse_port(true)?;
+    }
     // A receive buffer counts from the handshake on, which is over when a connection is accepted.
-    options.apply(SockRef::from(&socket), true)?;
+    options.sockets.apply(SockRef::from(&socket), true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    Ok(TcpPort { listener: TcpListener::from_std(socket.into()), options: options.clone() })
+    Ok(bound(socket.into(), options.sockets.clone()))
+}
+
+/// A socket that listens already, and does not block.
+pub(super) fn bound(listener: std::net::TcpListener, options: SocketOptions) -> TcpPort {
+    TcpPort { listener: TcpListener::from_std(listener), options }
 }
 
 impl Listener for TcpPort {
@@ -115,6 +123,10 @@ impl Listener for TcpPort {
 
     fn local(&self) -> io::Result<Endpoint> {
         self.listener.local_addr().map(Endpoint::Tcp)
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.listener.as_fd())
     }
 }
 
@@ -150,7 +162,8 @@ mod tests {
             send_buffer_size: Some(50 << 10),
             ..SocketOptions::default()
         };
-        let port = listen("127.0.0.1:0".parse().unwrap(), &options).unwrap();
+        let listening = ListenOptions { sockets: options.clone(), ..ListenOptions::default() };
+        let port = listen("127.0.0.1:0".parse().unwrap(), &listening).unwrap();
         let Ok(Endpoint::Tcp(address)) = port.local() else { panic!("no address") };
         let client = Tcp::connect(address, &options).unwrap();
         is_as_told(&client.0);

@@ -1,33 +1,24 @@
 //! Unix stream sockets: a path, or a name in the abstract name space of Linux, instead of an address and a port.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::SocketAddr;
+use std::os::unix::net::{self, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bthread::poller::{self, EventHandler};
-use bvar::flag::{self, Flag};
 use iobuf::{IoBuf, IoPortal};
 use mio::net::{UnixListener, UnixStream};
 use socket2::SockRef;
 
 use super::tcp::{READ_ROOM_SURE, WRITE_MAX};
-use super::{Endpoint, Listener, Received, Registration, SocketOptions, Transport};
-
-static REUSE_PATH: Flag<bool> = Flag::new(
-    "reuse_uds_path",
-    false,
-    "Whether a server may take the path of a Unix socket on which somebody listens",
-);
-
-pub(super) fn register_flags() {
-    flag::register(&[&REUSE_PATH]);
-}
+use super::{Endpoint, ListenOptions, Listener, Received, Registration, SocketOptions, Transport};
 
 /// A connection through a path.
 pub(super) struct Unix(UnixStream);
@@ -97,14 +88,36 @@ impl Transport for Unix {
 
 /// Listens at a path. A socket that is there already is replaced if nobody listens on it, as it outlives the process that
 /// made it, or if the flag says so; any other file is not.
-pub(super) fn listen(path: &Path, options: &SocketOptions) -> io::Result<UnixSocketFile> {
+pub(super) fn listen(path: &Path, options: &ListenOptions) -> io::Result<UnixSocketFile> {
     let is_file = !cfg!(target_os = "linux") || abstract_name(path).is_none();
     let is_socket = || fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    if is_file && is_socket() && (REUSE_PATH.get() || is_left_over(path)) {
+    if is_file && is_socket() && (options.reuse_path || is_left_over(path)) {
         fs::remove_file(path)?;
     }
     let listener = UnixListener::bind_addr(&address(path)?)?;
-    Ok(UnixSocketFile { listener, path: path.to_owned(), is_file, options: options.clone() })
+    let owns_path = AtomicBool::new(is_file);
+    Ok(UnixSocketFile { listener, path: path.to_owned(), owns_path, options: options.sockets.clone() })
+}
+
+/// A socket that listens already, and does not block.
+pub(super) fn bound(
+    listener: net::UnixListener,
+    owns_path: bool,
+    options: SocketOptions,
+) -> io::Result<UnixSocketFile> {
+    let path = path_of(&listener.local_addr()?);
+    let listener = UnixListener::from_std(listener);
+    Ok(UnixSocketFile { listener, path, owns_path: AtomicBool::new(owns_path), options })
+}
+
+/// The path of an address, or the name with an `@` in front.
+fn path_of(address: &SocketAddr) -> PathBuf {
+    #[cfg(target_os = "linux")]
+    if let Some(name) = std::os::linux::net::SocketAddrExt::as_abstract_name(address) {
+        let name = [b"@", name].concat();
+        return PathBuf::from(OsStr::from_bytes(&name));
+    }
+    address.as_pathname().unwrap_or(Path::new("")).to_owned()
 }
 
 fn is_left_over(path: &Path) -> bool {
@@ -115,13 +128,14 @@ fn is_left_over(path: &Path) -> bool {
 pub(super) struct UnixSocketFile {
     listener: UnixListener,
     path: PathBuf,
-    is_file: bool,
+    /// Whether the path is a file of ours.
+    owns_path: AtomicBool,
     options: SocketOptions,
 }
 
 impl Drop for UnixSocketFile {
     fn drop(&mut self) {
-        if self.is_file {
+        if *self.owns_path.get_mut() {
             // Somebody else may have removed it; that is the state wanted.
             let _ = fs::remove_file(&self.path);
         }
@@ -141,6 +155,18 @@ impl Listener for UnixSocketFile {
 
     fn local(&self) -> io::Result<Endpoint> {
         Ok(Endpoint::Unix(self.path.clone()))
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.listener.as_fd())
+    }
+
+    fn owns_path(&self) -> bool {
+        self.owns_path.load(Ordering::Relaxed) // ordered by the lock that its server asks under
+    }
+
+    fn leave_path(&self) {
+        self.owns_path.store(false, Ordering::Relaxed); // as above
     }
 }
 
