@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 /// Deadlines are told from here.
-static BASE: LazyLock<Instant> = LazyLock::new(Instant::now);
+static BASE: LazyLock<Instant> = LazyLock::new(bthread::clock::now);
 
 /// The lowest bit of what a bthread carries: there are ids.
 const HAS_IDS: u64 = 1;

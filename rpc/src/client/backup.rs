@@ -98,7 +98,7 @@ impl RateLimitedBackup {
         if !is_ratio || !is_window || options.update_interval < SECOND {
             return Err(RpcError::new(EINVAL, format!("Invalid {options:?}")));
         }
-        let past = Past { counted: Instant::now(), counts: VecDeque::new() };
+        let past = Past { counted: bthread::clock::now(), counts: VecDeque::new() };
         Ok(RateLimitedBackup {
             options,
             now: Counts::default(),
@@ -153,7 +153,7 @@ impl BackupRequestPolicy for RateLimitedBackup {
     }
 
     fn do_backup(&self, _: &'static MethodDescriptor) -> bool {
-        self.allows(Instant::now())
+        self.allows(bthread::clock::now())
     }
 
     fn on_rpc_end(&self, _: &'static MethodDescriptor, _: &CallReport, _: Option<&RpcError>) {

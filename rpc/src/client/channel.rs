@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use iobuf::IoBuf;
 
@@ -99,7 +99,7 @@ impl<P: DefaultRegistry> Channel<P> {
     /// [`ERPCTIMEDOUT`](crate::error::ERPCTIMEDOUT) after `timeout`, or the connection's failure; the next call makes
     /// another one then.
     pub fn wait_for_room(&self, timeout: Duration) -> Result<(), RpcError> {
-        self.state.connections.wait_for_room(Instant::now().checked_add(timeout))
+        self.state.connections.wait_for_room(bthread::clock::now().checked_add(timeout))
     }
 
     /// Calls a method and waits for the response. What the methods of a stub call.

@@ -288,7 +288,7 @@ impl HeldCall {
         } else {
             let call = self.clone();
             // Never cancelled: a call that has ended meanwhile begins nothing.
-            timer::schedule(Instant::now() + pause, move || starting::start(call, Self::begin_next));
+            timer::schedule(bthread::clock::now() + pause, move || starting::start(call, Self::begin_next));
         }
     }
 
@@ -360,7 +360,7 @@ impl HeldCall {
         state.is_running = false;
         self.request.note_end(result.as_ref().err());
         let progress = Progress {
-            latency: self.request.started.elapsed(),
+            latency: bthread::clock::now().saturating_duration_since(self.request.started),
             retried_count: state.attempt,
             has_backup_request: state.has_backup_request,
         };

@@ -15,9 +15,9 @@ mod call_table;
 mod cancel;
 mod channel;
 mod connection;
+mod connection_flags;
 mod deadline_flag;
 mod entry;
-mod flags;
 mod generic;
 mod greeting;
 mod held;
@@ -52,5 +52,5 @@ pub(crate) use map::checked;
 /// Makes the flags of channels known among those of the process.
 pub(crate) fn register_flags() {
     deadline_flag::register();
-    flags::register_flags();
+    connection_flags::register_flags();
 }

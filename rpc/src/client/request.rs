@@ -84,7 +84,7 @@ impl Request {
         method: &'static MethodDescriptor,
         mut options: CallOptions,
     ) -> Self {
-        let started = Instant::now();
+        let started = bthread::clock::now();
         let mut deadline = started.checked_add(options.timeout.unwrap_or(channel.timeout));
         let mut has_inherited_deadline = false;
         if !options.is_detached {
@@ -318,7 +318,7 @@ impl Request {
     fn time_to_tell(&self, channel: &ChannelState, attempt: u32) -> Option<Duration> {
         let deadline = self.deadline.filter(|_| channel.delivers_timeout())?;
         // The first attempt follows the beginning at once: the clock is not worth a look.
-        let now = if attempt == 0 { self.started } else { Instant::now() };
+        let now = if attempt == 0 { self.started } else { bthread::clock::now() };
         Some(deadline.saturating_duration_since(now))
     }
 
@@ -332,7 +332,8 @@ impl Request {
         if attempt >= self.max_retry {
             return Next::End;
         }
-        let remaining = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let remaining =
+            self.deadline.map(|deadline| deadline.saturating_duration_since(bthread::clock::now()));
         if remaining.is_some_and(|remaining| remaining.is_zero()) {
             return Next::End;
         }

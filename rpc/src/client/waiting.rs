@@ -26,7 +26,7 @@ pub(super) fn call(
     body: &dyn Body,
 ) -> (Result<Answer, RpcError>, Progress) {
     let (result, retried_count) = attempts(channel, request, body);
-    let latency = request.started.elapsed();
+    let latency = bthread::clock::now().saturating_duration_since(request.started);
     request.note_end(result.as_ref().err());
     (result, Progress { latency, retried_count, has_backup_request: false })
 }
@@ -34,7 +34,7 @@ pub(super) fn call(
 /// A call that cannot begin.
 pub(super) fn not_begun(request: &Request, error: RpcError) -> (Result<Answer, RpcError>, Progress) {
     request.note_end(Some(&error));
-    let latency = request.started.elapsed();
+    let latency = bthread::clock::now().saturating_duration_since(request.started);
     (Err(error), Progress { latency, retried_count: 0, has_backup_request: false })
 }
 
