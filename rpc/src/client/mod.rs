@@ -17,6 +17,7 @@ mod channel;
 mod connection;
 mod connection_flags;
 mod deadline_flag;
+mod ended;
 mod entry;
 mod generic;
 mod greeting;
