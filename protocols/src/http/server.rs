@@ -6,9 +6,10 @@ use iobuf::IoBuf;
 use rpc::MethodDescriptor;
 use rpc::builtin::{Form, PageReply, PageRequest, Query, Verb, is_cross_site};
 use rpc::error::{ENOMETHOD, ErrorCode, RpcError};
+use rpc::message::CompressType;
 use rpc::protocol::{
-    AfterReply, Frame, IncomingRequest, OutgoingReply, RareRequestInfo, ReplyToken, RequestInfo, ServerSide,
-    WireError,
+    AfterReply, BodyContext, Frame, IncomingRequest, OutgoingReply, RareRequestInfo, ReplyToken, RequestInfo,
+    ServerSide, WireError,
 };
 use rpc::server::{MethodId, Routes, Target};
 
@@ -17,7 +18,7 @@ use super::codec::number;
 use super::content::{self, Content};
 use super::reply::{Body, Response};
 use super::state::HttpState;
-use super::{gzip, status, trace, transcode};
+use super::{gzip, identity, status, trace, transcode};
 
 /// Bytes of a path that an error text shows.
 const PATH_SHOWN_MAX: usize = 1024;
@@ -46,18 +47,17 @@ impl ServerSide for Http {
                 }
                 None
             }
-            Err(_) => None,
+            Ok(Target::Master(_)) | Err(_) => None,
         };
+        let extras = identity::read(&state, routes);
+        let token = ReplyToken { id: 0, bits: 0, extra: Some(state) };
         Ok(IncomingRequest {
-            target,
+            extras,
             page,
-            payload: frame.bytes,
             body: frame.body,
             attachment_size,
-            is_readable: true,
-            timeout: None,
             info,
-            token: ReplyToken { id: 0, bits: 0, extra: Some(state) },
+            ..IncomingRequest::new(target, frame.bytes, token)
         })
     }
 
@@ -73,8 +73,8 @@ impl ServerSide for Http {
     fn decode_request(
         &self,
         token: &mut ReplyToken,
-        method: &'static MethodDescriptor,
         mut body: IoBuf,
+        context: &BodyContext<'_>,
     ) -> Result<IoBuf, RpcError> {
         let Some(state) = state_of(token) else { return Ok(body) };
         if body.is_empty() {
@@ -83,13 +83,19 @@ impl ServerSide for Http {
         if state.head.fields.get("content-encoding").is_some_and(gzip::is_named) {
             body = gzip::inflate(&body, state.max_body_size)?;
         }
-        transcode::request(method, state.content.unwrap_or(Content::Json), state.options, body)
+        transcode::request(context.method, state.content.unwrap_or(Content::Json), state.options, body)
     }
 
     fn write_reply(&self, mut token: ReplyToken, reply: OutgoingReply<'_>, out: &mut IoBuf) -> AfterReply {
-        let Some(state) = token.extra.take().and_then(|extra| extra.downcast::<HttpState>().ok()) else {
+        let Some(mut state) = token.extra.take().and_then(|extra| extra.downcast::<HttpState>().ok()) else {
             return AfterReply::Close;
         };
+        if reply.encoding.compress == CompressType::GZIP {
+            state.compress = true;
+        }
+        if let (true, Err((code, text))) = (reply.is_auth_failure, reply.outcome) {
+            return identity::refuse(*state, code, text, out);
+        }
         if state.is_for_server {
             return write_options(&state, out);
         }
