@@ -80,7 +80,7 @@ fn interceptors_are_asked_in_their_order_over_all_protocols() {
         assert_eq!(ask(5), Ok(2));
     }
     let report = &server.method_reports()[0];
-    assert_eq!((report.errors, report.concurrency, report.latency.count), (8, 0, 2));
+    assert_eq!((report.errors, report.concurrency, report.latency.count()), (8, 0, 2));
     assert_ne!(ENOCODE, EREJECT);
 }
 
@@ -118,7 +118,7 @@ fn session_local_data_is_borrowed_and_comes_back() {
         .start("127.0.0.1:0")
         .unwrap();
     assert_eq!(made.load(Ordering::SeqCst), 2);
-    let counts = || bvar::describe_exposed("rpc_server_with_sessions_session_local_data_count").unwrap();
+    let counts = || bvar::describe("rpc_server_with_sessions_session_local_data_count").unwrap();
     let channel = connect(&server);
     for uses in 1..=5 {
         assert_eq!(call(&channel, "hello").unwrap(), uses.to_string());
