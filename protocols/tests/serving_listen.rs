@@ -67,10 +67,9 @@ fn all_ports_speak_all_protocols() {
 
 #[test]
 fn a_start_that_failed_leaves_nothing_behind() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken = taken.local_addr().unwrap();
+    let blocked = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = blocked.local_addr().unwrap();
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let blocked = TcpListener::bind(taken).unwrap();
     let pid_file = path("failed-start");
     let start = |also: String| {
         Server::builder().add(Echo).also_listen(also).pid_file(&pid_file).start(free).map(drop)

@@ -138,7 +138,9 @@ fn processes_follow_each_other_and_no_call_fails() {
     let (mut child, address) = start_child(FIRST, &path);
     let load = Arc::new(Load::default());
     let mut clients = Vec::new();
-    for (protocol, kinds) in [("baidu_std", &["single", "pooled", "short"][..]), ("http", &["pooled", "short"])] {
+    for (protocol, kinds) in
+        [("baidu_std", &["single", "pooled", "short"][..]), ("http", &["pooled", "short"])]
+    {
         for kind in kinds {
             for to in [&address, &format!("unix:{}", unix.display())] {
                 let channel = Channel::builder().protocol(protocol).connection_type(*kind);
