@@ -25,6 +25,9 @@ const NEXT: &str = "next";
 /// It begins to take over, and ends.
 const DYING: &str = "dying";
 
+/// Its sockets are there when it starts.
+const INHERITING: &str = "inheriting";
+
 /// Calls that each client makes of each process at least.
 const CALLS: u64 = 50;
 
@@ -43,7 +46,11 @@ impl EchoService for Echo {
 fn serve(part: &str, path: &Path) -> ! {
     watch_quit_signals().unwrap();
     let builder = Server::builder().add(EchoServer::new(Echo));
-    let server = if part == FIRST {
+    let server = if part == INHERITING {
+        let listeners = handover::inherited().unwrap();
+        assert_eq!((listeners.len(), handover::inherited().unwrap().len()), (1, 0));
+        builder.start_with(listeners).unwrap()
+    } else if part == FIRST {
         let unix = path.with_extension("unix");
         builder.also_listen(format!("unix:{}", unix.display())).start("127.0.0.1:0").unwrap()
     } else {
@@ -67,13 +74,13 @@ fn serve(part: &str, path: &Path) -> ! {
 }
 
 fn start_child(part: &str, path: &Path) -> (Child, String) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", TEST, "--nocapture"])
-        .env(PART, part)
-        .env(HANDOVER, path)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    start(command.args(["--exact", TEST, "--nocapture"]), part, path)
+}
+
+/// Starts a child, and returns when it says where it listens, or ends.
+fn start(command: &mut Command, part: &str, path: &Path) -> (Child, String) {
+    let mut child = command.env(PART, part).env(HANDOVER, path).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let address = lines.find_map(|line| line.unwrap().strip_prefix("listening on ").map(str::to_owned));
     // The pipe stays open: the child must not die of writing to it.
@@ -171,4 +178,28 @@ fn processes_follow_each_other_and_no_call_fails() {
     assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(!path.exists() && !unix.exists(), "nothing is left in the file system");
+}
+
+const INHERITING_TEST: &str = "sockets_that_were_opened_for_the_process_are_taken";
+
+#[test]
+fn sockets_that_were_opened_for_the_process_are_taken() {
+    if let Some(part) = std::env::var_os(PART) {
+        serve(part.to_str().unwrap(), Path::new(&std::env::var_os(HANDOVER).unwrap()));
+    }
+    let path = std::env::temp_dir().join(format!("bobbin-inherited-{}", std::process::id()));
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap().to_string();
+    // As systemd passes it: descriptor 3, and variables that name the process which is meant.
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@" 3<&0"#]);
+    command.arg(std::env::current_exe().unwrap()).args(["--exact", INHERITING_TEST, "--nocapture"]);
+    let (mut child, listening) = start(command.stdin(std::os::fd::OwnedFd::from(socket)), INHERITING, &path);
+    assert_eq!(listening, address);
+    let channel = Channel::builder().timeout(Duration::from_secs(60)).connect(&address).unwrap();
+    let reply = EchoStub::new(&channel).echo(&EchoRequest { message: "hello".into(), sleep_us: None });
+    assert_eq!(reply.unwrap().message, child.id().to_string());
+    let kill = format!("kill -TERM {}", child.id());
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
