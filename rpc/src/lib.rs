@@ -24,6 +24,7 @@ pub mod service;
 pub mod span;
 pub mod transport;
 
+mod buffers;
 mod messenger;
 mod process;
 mod socket;
@@ -41,8 +42,8 @@ pub use process::register_flags;
 pub use registry::{DefaultRegistry, Registry};
 pub use schema::Schema;
 pub use server::{
-    CancelReason, Interceptor, Responder, RunsOn, Server, ServerBuilder, ServerCall, ServiceOptions, Tail,
-    ask_to_quit, unary, unary_async, watch_quit_signals,
+    BaiduMasterService, CancelReason, Interceptor, MasterCall, MasterOptions, Responder, RunsOn, Server,
+    ServerBuilder, ServerCall, ServiceOptions, Tail, ask_to_quit, unary, unary_async, watch_quit_signals,
 };
 pub use service::{MethodDescriptor, Service, ServiceDescriptor};
 pub use transport::{BoundListener, Endpoint};

@@ -10,7 +10,7 @@ use profile::Kind;
 
 use crate::protocol::{Protocol, Role};
 use crate::socket::Socket;
-use crate::{builtin, client, compress, limit, limits, server, span, transport};
+use crate::{buffers, builtin, client, compress, limit, limits, server, span, transport};
 
 /// Servers that run.
 pub(crate) static SERVERS: AtomicUsize = AtomicUsize::new(0);
@@ -53,12 +53,10 @@ pub(crate) fn show(protocols: &[&'static dyn Protocol]) {
                 Socket::all().filter(|socket| socket.role() == Role::Client).count()
             }),
             variable("rpc_health_check_count", client::checked),
-            variable("iobuf_block_count", || iobuf::stats().block_count),
-            variable("iobuf_block_count_hit_tls_threshold", || iobuf::stats().cache_hit_threshold),
-            variable("iobuf_block_memory", || iobuf::stats().block_memory),
         ]
         .into_iter()
         .flatten()
+        .chain(buffers::watch())
         .collect()
     });
 }
@@ -68,7 +66,7 @@ fn profilers() -> String {
     [Kind::Cpu, Kind::Contention, Kind::OffCpu].map(Kind::name).join(" ")
 }
 
-fn variable<T: Into<Value> + Send + 'static>(
+pub(crate) fn variable<T: Into<Value> + Send + 'static>(
     name: &str,
     value: impl Fn() -> T + Send + Sync + 'static,
 ) -> Option<Box<dyn Any + Send + Sync>> {
