@@ -113,7 +113,7 @@ pub use {
     accounting::{WaitAccount, WaitKind, WaitTotal, Waits, account_waits},
     blocking::{
         BLOCKING_IDLE_TIME, BLOCKING_QUEUE_MAX, BLOCKING_THREADS_MAX, BlockingHandle, blocking,
-        spawn_blocking,
+        spawn_blocking, try_spawn_blocking,
     },
     defer::{Deferred, defer},
     histogram::Histogram,

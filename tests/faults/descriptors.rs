@@ -34,7 +34,8 @@ fn run_out() {
     setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS, DESCRIPTORS).unwrap();
     let (server, _gate) = start_server();
     let address = server.local_addr().to_string();
-    let (single, pooled, short) = (stub(&address, "single"), stub(&address, "pooled"), stub(&address, "short"));
+    let (single, pooled, short) =
+        (stub(&address, "single"), stub(&address, "pooled"), stub(&address, "short"));
     for echo in [&single, &pooled, &short] {
         echo.echo(&request("before")).unwrap();
     }

@@ -34,7 +34,11 @@ fn serve(address: &str) -> ! {
 
 fn start_child(address: &str) -> Child {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "restart::a_server_that_is_killed_under_load_loses_what_was_in_flight", "--nocapture"])
+        .args([
+            "--exact",
+            "restart::a_server_that_is_killed_under_load_loses_what_was_in_flight",
+            "--nocapture",
+        ])
         .env(ADDRESS, address)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

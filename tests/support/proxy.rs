@@ -273,7 +273,10 @@ fn forward(mut to: &TcpStream, mut piece: &[u8], link: &Link) -> bool {
         match to.write(piece) {
             Ok(written) => piece = &piece[written..],
             Err(error)
-                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {}
+                if matches!(
+                    error.kind(),
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+                ) => {}
             Err(_) => return false,
         }
         if link.ended.load(Ordering::Acquire) {

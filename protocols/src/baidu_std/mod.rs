@@ -18,8 +18,10 @@
 //! What is refused is refused in the words that brpc has for a type that nobody registered. Texts that are not UTF-8,
 //! which C++ peers may send, are made so with replacement characters.
 
+mod body;
 mod client;
 pub(crate) mod codec;
+pub(crate) mod flags;
 mod server;
 #[cfg(test)]
 mod tests;

@@ -7,10 +7,11 @@ use iobuf::IoBuf;
 
 use super::channel::ChannelState;
 use super::connection;
+use super::generic::GENERIC;
 use super::options::{CallOptions, Reply};
 use super::outcome::{Failure, PendingCall};
 use crate::error::{ERPCTIMEDOUT, RpcError};
-use crate::message::{self, Body, ProtoMessage};
+use crate::message::{self, Body, Encoding, ProtoMessage};
 use crate::protocol::{IncomingReply, OutgoingRequest};
 use crate::service::MethodDescriptor;
 use crate::socket::{Overcrowded, Socket};
@@ -25,6 +26,10 @@ pub(super) struct Request {
     /// `None`: there is no deadline.
     pub(super) deadline: Option<Instant>,
     pub(super) max_retry: u32,
+    /// The body is in the form that the options say already.
+    is_encoded: bool,
+    /// Service and method, where no descriptor names them.
+    generic: Option<Box<(String, String)>>,
     /// If it is recorded.
     pub(super) span: Option<Span>,
 }
@@ -53,7 +58,45 @@ impl Request {
             request_size: 0, // known when it is written
         });
         let deadline = started.checked_add(timeout);
-        Request { method, options, started, timeout, deadline, max_retry, span }
+        Request {
+            method,
+            options,
+            started,
+            timeout,
+            deadline,
+            max_retry,
+            is_encoded: false,
+            generic: None,
+            span,
+        }
+    }
+
+    /// A call of what a caller names, with a body that is in its form already.
+    pub(super) fn generic(
+        channel: &ChannelState,
+        service: &str,
+        method: &str,
+        encoding: Encoding,
+        options: CallOptions,
+    ) -> Self {
+        let mut request = Request::new(channel, &GENERIC, CallOptions { encoding, ..options });
+        request.is_encoded = true;
+        request.generic = Some(Box::new((service.to_owned(), method.to_owned())));
+        request
+    }
+
+    /// The body in the form that the options say, once for all attempts. `None`: it stays as it is.
+    pub(super) fn encode(
+        &mut self,
+        channel: &ChannelState,
+        body: &dyn Body,
+    ) -> Result<Option<IoBuf>, RpcError> {
+        if self.options.encoding == Encoding::default() || self.is_encoded {
+            return Ok(None);
+        }
+        let encoded = channel.side.encode_request(self.method, body, self.options.encoding)?;
+        self.is_encoded = encoded.is_some();
+        Ok(encoded)
     }
 
     /// Puts `call` in a connection's table. Nothing is written yet.
@@ -84,6 +127,9 @@ impl Request {
             options: self.options.protocol_options.as_deref(),
             trace: self.span.as_ref().map(Span::context),
             reads_progressively: self.options.reads_progressively,
+            encoding: self.options.encoding,
+            is_encoded: self.is_encoded,
+            generic: self.generic.as_ref().map(|named| (&*named.0, &*named.1)),
             ..OutgoingRequest::new(self.method, place.id, body, &self.options.user_fields)
         };
         if let Some(hint) = channel.side.reply_hint(&outgoing) {
@@ -141,18 +187,45 @@ impl Request {
         if let Some(error) = reply.error {
             return Err(error);
         }
+        let size = reply.body.len();
         channel.side.decode_reply(self.method, &mut reply, channel.connections.limits())?;
         let message = message::decode(&reply.body)
-            .map_err(|_| channel.side.unreadable_reply(self.method.response_type, reply.body.len()))?;
-        Ok(Reply {
+            .map_err(|_| channel.side.unreadable_reply(self.method.response_type, reply.encoding, size))?;
+        Ok(self.reply(channel, message, reply, latency))
+    }
+
+    /// The response as it came, in the form that it came in.
+    pub(super) fn read_raw(
+        &self,
+        channel: &ChannelState,
+        mut reply: IncomingReply,
+        latency: Duration,
+    ) -> Result<Reply<IoBuf>, RpcError> {
+        if let Some(error) = reply.error {
+            return Err(error);
+        }
+        reply.extra = None; // is for reading the message, which nobody does
+        let body = std::mem::take(&mut reply.body);
+        Ok(self.reply(channel, body, reply, latency))
+    }
+
+    fn reply<T>(
+        &self,
+        channel: &ChannelState,
+        message: T,
+        reply: IncomingReply,
+        latency: Duration,
+    ) -> Reply<T> {
+        Reply {
             message,
             attachment: reply.attachment,
             user_fields: reply.user_fields,
+            encoding: reply.encoding,
             latency,
             remote_side: channel.connections.remote().clone(),
             stream: reply.stream,
             extra: reply.extra,
-        })
+        }
     }
 }
 

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bthread::poller::{EventHandler, Readiness, Registration};
+use bthread::poller::{EventHandler, Readiness};
 
 use super::state::ServerState;
 use crate::socket::lock;
 use crate::starting;
-use crate::transport::Listener;
+use crate::transport::{Listener, Registration};
 
 /// After so many connections an acceptor lets other bthreads run.
 const ACCEPTED_PER_TURN_MAX: usize = 128;
@@ -58,6 +58,16 @@ impl Acceptor {
         };
         *lock(&acceptor.registration) = registration;
         Ok(acceptor)
+    }
+
+    /// Shows the listener to `f`, unless it is closed. No accept goes on meanwhile.
+    pub(super) fn with_listener<R>(&self, f: impl FnOnce(&dyn Listener) -> R) -> Option<R> {
+        lock(&self.listener).as_deref().map(f)
+    }
+
+    /// Whether it listens on the internal port.
+    pub(super) fn is_internal(&self) -> bool {
+        self.is_internal
     }
 
     /// Closes the listener, at once. Never blocks for longer than an accept takes.

@@ -65,7 +65,7 @@ fn skip_group(group: u64, bytes: &mut &[u8], groups_left: u32) -> Result<(), Mal
 }
 
 #[inline]
-fn varint(bytes: &mut &[u8]) -> Result<u64, Malformed> {
+pub(super) fn varint(bytes: &mut &[u8]) -> Result<u64, Malformed> {
     if let [byte @ 0..0x80, rest @ ..] = *bytes {
         *bytes = rest;
         return Ok(u64::from(*byte));
