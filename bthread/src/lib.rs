@@ -31,8 +31,7 @@ mod block_on;
 mod blocking;
 mod butex;
 pub mod call_id;
-#[cfg(not(loom))]
-mod clock;
+pub mod clock;
 #[cfg(not(loom))]
 mod context;
 #[cfg(not(loom))]

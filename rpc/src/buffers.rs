@@ -7,7 +7,7 @@ use std::any::Any;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bvar::{PassiveStatus, PerSecond, Variable};
 
@@ -50,7 +50,7 @@ fn trim() {
         iobuf::trim();
         if iobuf::stats().thread_cache_bytes > 0 {
             // Scheduled from outside of the workers it is called by one of them, another one each time.
-            let _ = bthread::timer::try_schedule(Instant::now(), iobuf::trim_thread);
+            let _ = bthread::timer::try_schedule(bthread::clock::now(), iobuf::trim_thread);
         }
     }
 }

@@ -42,8 +42,8 @@ pub use process::register_flags;
 pub use registry::{DefaultRegistry, Registry};
 pub use schema::Schema;
 pub use server::{
-    CancelReason, Interceptor, Responder, RunsOn, Server, ServerBuilder, ServerCall, ServiceOptions, Tail,
-    ask_to_quit, unary, unary_async, watch_quit_signals,
+    BaiduMasterService, CancelReason, Interceptor, MasterCall, MasterOptions, Responder, RunsOn, Server,
+    ServerBuilder, ServerCall, ServiceOptions, Tail, ask_to_quit, unary, unary_async, watch_quit_signals,
 };
 pub use service::{MethodDescriptor, Service, ServiceDescriptor};
 pub use transport::{BoundListener, Endpoint};

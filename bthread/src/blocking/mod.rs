@@ -88,7 +88,7 @@ impl<T> BlockingHandle<T> {
     /// # Errors
     /// The handle.
     pub fn join_timeout(self, timeout: Duration) -> Result<std::thread::Result<T>, Self> {
-        self.slot.take_before(Instant::now().checked_add(timeout)).ok_or(self)
+        self.slot.take_before(crate::clock::now().checked_add(timeout)).ok_or(self)
     }
 
     /// As [`join`](Self::join), until the deadline at most; gives the handle back when it came first.

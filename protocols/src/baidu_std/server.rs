@@ -214,3 +214,11 @@ fn shown(name: &[u8]) -> String {
 fn code_on_the_wire(code: ErrorCode) -> i32 {
     if code == ENOCODE { EINTERNAL.get() } else { code.get() }
 }
+
+/// The token of a request whose body has this form; with the right checksum if there is an attachment.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzzed_token(encoding: Encoding, body: &IoBuf, attachment: Option<&IoBuf>) -> ReplyToken {
+    let sum = attachment.and_then(|attachment| body::checksum(encoding.checksum, body, attachment));
+    let extra = sum.map(|sum| Box::new(sum.to_vec()) as _);
+    ReplyToken { id: 0, bits: to_bits(encoding), extra }
+}

@@ -265,7 +265,8 @@ impl HeldCall {
         }
         state.is_running = false;
         self.request.note_end(&result);
-        let ended = Ended { result, latency: self.request.started.elapsed() };
+        let ended =
+            Ended { result, latency: bthread::clock::now().saturating_duration_since(self.request.started) };
         state.ended = Some(ended);
         let (place, timer, waker) = (state.place.take(), state.timer.take(), state.waker.take());
         let has_callback = state.callback.is_some();

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use iobuf::IoBuf;
 
@@ -78,7 +78,7 @@ impl<P: DefaultRegistry> Channel<P> {
     /// [`ERPCTIMEDOUT`](crate::error::ERPCTIMEDOUT) after `timeout`, or the connection's failure; the next call makes
     /// another one then.
     pub fn wait_for_room(&self, timeout: Duration) -> Result<(), RpcError> {
-        self.state.connections.wait_for_room(Instant::now().checked_add(timeout))
+        self.state.connections.wait_for_room(bthread::clock::now().checked_add(timeout))
     }
 
     /// Calls a method and waits for the response. What the methods of a stub call.
@@ -101,7 +101,7 @@ impl<P: DefaultRegistry> Channel<P> {
             Ok(Some(body)) => waiting::call(&self.state, &call, &body),
             Err(error) => Err(error),
         };
-        let latency = call.started.elapsed();
+        let latency = bthread::clock::now().saturating_duration_since(call.started);
         call.note_end(&result);
         call.read(&self.state, result?, latency)
     }

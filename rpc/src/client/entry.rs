@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bthread::timer;
 
 use super::connection::{ClientConnection, Use};
-use super::flags;
+use super::connection_flags as flags;
 use super::life::{Check, End, Generation, Life, Phase, Sharing, Wanted};
 use super::outcome::Failure;
 use super::pool::{IDLE_ROUNDS, Pool};
@@ -44,7 +44,7 @@ impl State {
     fn ended(&mut self, which: Generation, how: End) -> Option<Check> {
         let check = self.life.ended(which, how);
         if check.is_some() {
-            self.failed_at = Some(Instant::now());
+            self.failed_at = Some(bthread::clock::now());
         }
         if self.life.current().is_none() {
             self.current = None;
@@ -66,7 +66,8 @@ impl State {
     }
 
     fn pauses(&self) -> bool {
-        self.failed_at.is_some_and(|when| when.elapsed() < RECONNECT_PAUSE)
+        self.failed_at
+            .is_some_and(|when| bthread::clock::now().saturating_duration_since(when) < RECONNECT_PAUSE)
     }
 }
 
@@ -243,7 +244,7 @@ impl Entry {
         let entry = Arc::downgrade(self);
         // Looked at again now and then if there is none, as the flag may change.
         let timeout = flags::idle_timeout().unwrap_or(Duration::from_secs(30));
-        timer::schedule(Instant::now() + timeout / IDLE_ROUNDS, move || {
+        timer::schedule(bthread::clock::now() + timeout / IDLE_ROUNDS, move || {
             if let Some(entry) = entry.upgrade() {
                 starting::start(entry, |entry| entry.end_round());
             }
@@ -271,7 +272,7 @@ impl Entry {
         let Some(Check { token, failures }) = check else { return };
         let Some(pause) = flags::check_pause(failures) else { return };
         let entry = Arc::downgrade(self);
-        timer::schedule(Instant::now() + pause, move || {
+        timer::schedule(bthread::clock::now() + pause, move || {
             if let Some(entry) = entry.upgrade() {
                 starting::start(Arc::new((entry, token)), |due| due.0.look_for_server(due.1));
             }

@@ -39,7 +39,7 @@ impl<P: DefaultRegistry> Channel<P> {
     ) -> Result<Reply<IoBuf>, RpcError> {
         let call = Request::generic(&self.state, service, method, encoding, options);
         let result = self.can_be_generic().and_then(|()| waiting::call(&self.state, &call, &body));
-        let latency = call.started.elapsed();
+        let latency = bthread::clock::now().saturating_duration_since(call.started);
         call.note_end(&result);
         call.read_raw(&self.state, result?, latency)
     }

@@ -6,12 +6,11 @@
 use std::collections::HashMap;
 use std::collections::hash_map;
 use std::sync::{Arc, LazyLock, Mutex};
-use std::time::Instant;
 
 use bthread::timer;
 
+use super::connection_flags as flags;
 use super::entry::Entry;
-use super::flags;
 use super::way::{Key, Way};
 use crate::protocol::ConnectionType;
 use crate::socket::lock;
@@ -80,7 +79,7 @@ impl Drop for Held {
             (Some(uses), Some(left)) => {
                 let unheld = Arc::new((self.key.clone(), uses));
                 let close = move || starting::start(unheld, |unheld| close_unheld(&unheld.0, unheld.1));
-                timer::schedule(Instant::now() + left, close); // never cancelled
+                timer::schedule(bthread::clock::now() + left, close); // never cancelled
             }
             _ => self.entry.close(),
         }

@@ -12,8 +12,8 @@ mod call;
 mod call_table;
 mod channel;
 mod connection;
+mod connection_flags;
 mod entry;
-mod flags;
 mod generic;
 mod life;
 #[cfg(test)]
@@ -31,5 +31,5 @@ pub use call::Call;
 pub use channel::Channel;
 pub use options::{CallOptions, Reply};
 
-pub(crate) use flags::register_flags;
+pub(crate) use connection_flags::register_flags;
 pub(crate) use map::checked;

@@ -46,7 +46,7 @@ impl Request {
         method: &'static MethodDescriptor,
         options: CallOptions,
     ) -> Self {
-        let started = Instant::now();
+        let started = bthread::clock::now();
         let timeout = options.timeout.unwrap_or(channel.timeout);
         let max_retry = options.max_retry.unwrap_or(channel.max_retry);
         let span = Span::of_call(started, || span::Request {
@@ -148,14 +148,14 @@ impl Request {
 
     fn time_to_tell(&self, channel: &ChannelState) -> Option<Duration> {
         let deadline = self.deadline.filter(|_| channel.deliver_timeout)?;
-        Some(deadline.saturating_duration_since(Instant::now()))
+        Some(deadline.saturating_duration_since(bthread::clock::now()))
     }
 
     /// Whether `failure` of attempt number `attempt` (from 0) is to be followed by another one.
     pub(super) fn tries_again(&self, attempt: u32, failure: &Failure) -> bool {
         attempt < self.max_retry
             && failure.is_worth_another_attempt()
-            && self.deadline.is_none_or(|deadline| Instant::now() < deadline)
+            && self.deadline.is_none_or(|deadline| bthread::clock::now() < deadline)
     }
 
     pub(super) fn reads_progressively(&self) -> bool {

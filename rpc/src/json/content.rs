@@ -51,14 +51,17 @@ pub fn proto_to_content(
     options: &JsonOptions,
     wire: IoBuf,
 ) -> Result<IoBuf, JsonError> {
-    let print: &dyn Fn(&[u8], &mut Vec<u8>) -> Result<(), JsonError> = match content {
-        ContentType::Pb => return Ok(wire),
-        ContentType::Json => &|bytes, out| proto_to_json(schema, message, bytes, options, out),
-        ContentType::ProtoJson => &|bytes, out| proto_to_proto_json(schema, message, bytes, out),
-        ContentType::ProtoText => &|bytes, out| proto_to_text(schema, message, bytes, out),
-    };
-    let mut out = Vec::with_capacity(wire.len() * 2);
-    print(&contiguous(&wire), &mut out).map(|()| buffer(out))
+    if content == ContentType::Pb {
+        return Ok(wire);
+    }
+    let (bytes, mut out) = (contiguous(&wire), Vec::with_capacity(wire.len() * 2));
+    match content {
+        ContentType::Pb => {}
+        ContentType::Json => proto_to_json(schema, message, &bytes, options, &mut out)?,
+        ContentType::ProtoJson => proto_to_proto_json(schema, message, &bytes, &mut out)?,
+        ContentType::ProtoText => proto_to_text(schema, message, &bytes, &mut out)?,
+    }
+    Ok(buffer(out))
 }
 
 /// The bytes in one slice.

@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bthread::poller::{EventHandler, Readiness};
 
@@ -90,7 +90,7 @@ impl Acceptor {
                 Turn::Full => bthread::yield_now(),
                 Turn::NoResources => {
                     let again = move || starting::start(self, Self::accept_until_dry);
-                    bthread::timer::schedule(Instant::now() + RESOURCES_PAUSE, again); // never cancelled
+                    bthread::timer::schedule(bthread::clock::now() + RESOURCES_PAUSE, again); // never cancelled
                     return;
                 }
             }

@@ -299,7 +299,7 @@ fn check_wait(
     status: &MethodStatus,
     timeout: Option<Duration>,
 ) -> Result<Instant, Refused> {
-    let now = Instant::now();
+    let now = bthread::clock::now();
     let waited = now.saturating_duration_since(received);
     congestion.note(waited, now);
     let run = status.fast_run();

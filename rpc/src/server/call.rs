@@ -257,7 +257,8 @@ impl ServerCall {
     /// Whether nobody waits for the answer any more: the connection is gone, or the deadline has passed. See
     /// [`notify_on_cancel`](Self::notify_on_cancel) for being told.
     pub fn is_canceled(&self) -> bool {
-        self.socket.error().is_some() || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+        self.socket.error().is_some()
+            || self.deadline.is_some_and(|deadline| bthread::clock::now() >= deadline)
     }
 
     /// Closes the connection instead of answering, as soon as the call ends. Other calls of the connection lose their
@@ -400,7 +401,7 @@ impl ServerCall {
     fn count(&self, error: Option<ErrorCode>) {
         let server = self.server();
         let method = server.methods.method(self.method);
-        let now = Instant::now();
+        let now = bthread::clock::now();
         let latency = now.saturating_duration_since(self.origin.received);
         method.status.count(error, latency);
         if let Some(started) = self.started {

@@ -5,7 +5,6 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use bthread::BLOCKING_THREADS_MAX;
 use iobuf::IoBuf;
@@ -97,7 +96,7 @@ impl Parcel {
         if let Some((call, body)) = taken {
             let server = call.server().clone();
             // Dead work is not begun, however long it has waited here.
-            if call.deadline().is_some_and(|deadline| Instant::now() >= deadline) {
+            if call.deadline().is_some_and(|deadline| bthread::clock::now() >= deadline) {
                 server.rejections.count(Rejection::Expired);
                 return call.fail(RpcError::new(ERPCTIMEDOUT, "Not run: its time is over"));
             }

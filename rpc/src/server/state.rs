@@ -114,7 +114,7 @@ impl ServerState {
             decided,
             started: SystemTime::now(),
             non_service_errors: Arc::new(Adder::new()),
-            congestion: Congestion::new(Instant::now()),
+            congestion: Congestion::new(bthread::clock::now()),
             rejections: Rejections::new(),
             concurrency: AtomicUsize::new(0),
             less_to_do: Butex::new(0),
@@ -250,7 +250,7 @@ impl ServerState {
     pub(super) fn drain(&self) {
         self.wait_until(None, || self.methods.concurrency() == 0);
         self.for_each_connection(|socket| socket.close_when_written());
-        let deadline = Instant::now() + LAST_REPLIES_TIMEOUT;
+        let deadline = bthread::clock::now() + LAST_REPLIES_TIMEOUT;
         if !self.wait_until(Some(deadline), || self.connection_count() == 0) {
             let error = RpcError::new(ECLOSE, "The peer did not take its replies before the server ended");
             self.for_each_connection(|socket| {

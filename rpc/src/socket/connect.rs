@@ -7,7 +7,7 @@ use std::io;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bthread::timer::{self, TimerHandle};
 use iobuf::{IoBuf, IoPortal};
@@ -124,7 +124,7 @@ impl Socket {
         if self.transport.0.set(transport).is_err() {
             return Err(RpcError::internal("A socket is connected once"));
         }
-        if let Some(deadline) = Instant::now().checked_add(timeout) {
+        if let Some(deadline) = bthread::clock::now().checked_add(timeout) {
             let id = self.id();
             let timer = timer::schedule(deadline, move || give_up(id, timeout));
             *lock(&self.connecting.timer) = Some(timer);

@@ -7,7 +7,7 @@
 //! for the handler of another one only while all workers are busy.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
@@ -65,7 +65,7 @@ impl Turn {
 
     /// Runs messages until none waits.
     fn run(self: &Arc<Self>) {
-        let mut since = Instant::now();
+        let mut since = bthread::clock::now();
         let mut turn_began = since;
         let mut look_at = CLOCK_EVERY;
         for ran in 1_usize.. {
@@ -84,7 +84,7 @@ impl Turn {
             self.socket.owner.message(&self.socket, message);
             let mut is_enough = ran % RUN_MESSAGES_MAX == 0;
             if ran >= look_at {
-                let now = Instant::now();
+                let now = bthread::clock::now();
                 let is_slow = now - since >= REPLY_DELAY_MAX;
                 if is_slow {
                     self.socket.send_deferred();
@@ -95,7 +95,7 @@ impl Turn {
             }
             if is_enough {
                 bthread::yield_now();
-                turn_began = Instant::now();
+                turn_began = bthread::clock::now();
             }
         }
     }

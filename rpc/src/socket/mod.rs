@@ -13,6 +13,9 @@ mod dump;
 mod event;
 mod gate;
 mod read;
+mod role;
+#[cfg(test)]
+mod role_model;
 mod watch;
 mod write;
 
@@ -216,7 +219,7 @@ impl Socket {
     /// For how long nothing has come, if something ever has.
     pub(crate) fn silent_for(&self) -> Option<Duration> {
         let last = self.input.traffic.last_at.load(Ordering::Relaxed); // a statistic
-        (last != 0).then(|| Duration::from_millis(clock::millis(Instant::now()).saturating_sub(last)))
+        (last != 0).then(|| Duration::from_millis(clock::millis(bthread::clock::now()).saturating_sub(last)))
     }
 
     /// When it was made.

@@ -355,7 +355,7 @@ impl Stream {
 
     /// Cuts what is there, and returns how many messages that were.
     fn cut_all(&mut self, arrivals: &mut Arrivals<'_>) -> Result<(usize, CutUp), RpcError> {
-        let received = Instant::now();
+        let received = bthread::clock::now();
         let mut count = 0;
         let input = &arrivals.socket.input;
         // Acquire pairs with the store in `expect`. Nobody leaves another one before the reply to this one is cut.
@@ -414,7 +414,7 @@ impl Stream {
     /// As the stream has ended: what its end makes whole.
     fn cut_last(&mut self, arrivals: &mut Arrivals<'_>) -> Result<(), WireError> {
         if let Some(cut) = self.messenger.end_of_stream()? {
-            self.handle(cut, Instant::now(), arrivals);
+            self.handle(cut, bthread::clock::now(), arrivals);
         }
         Ok(())
     }

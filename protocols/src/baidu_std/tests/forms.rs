@@ -160,6 +160,11 @@ proptest! {
     }
 
     #[test]
+    fn no_bytes_in_any_form_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+        fuzzing::baidu_std_request(&bytes);
+    }
+
+    #[test]
     fn any_corrupted_byte_of_a_body_with_a_checksum_is_refused(
         message in any::<String>(),
         encoding in any_form(),

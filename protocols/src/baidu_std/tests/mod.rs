@@ -290,6 +290,7 @@ fn every_wrong_byte_in_a_vector_leads_to_an_answer_and_no_panic() {
                     wrong.extend_from_slice(bytes);
                     wrong[index + 1] ^= flip;
                     fuzzing::baidu_std_codec(&wrong);
+                    fuzzing::baidu_std_reply(&wrong[1..]);
                     check_meta(&wrong[1..]);
                     if wrong.len() > HEADER_SIZE + 1 {
                         check_meta(&wrong[HEADER_SIZE + 1..]);
