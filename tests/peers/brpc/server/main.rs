@@ -6,10 +6,10 @@
 
 mod kept;
 mod service;
-mod streams;
 
 use std::sync::{Arc, mpsc};
 
+use bobbin::prost::Message;
 use bobbin::rpc::auth::{AuthContext, Authenticator};
 use bobbin::rpc::compress;
 use bobbin::rpc::limit::Constant;
@@ -17,7 +17,6 @@ use bobbin::rpc::message::{ContentType, Encoding};
 use bobbin::rpc::server::MasterCall;
 use bobbin::{Endpoint, IoBuf, Limits, RpcError, Server, ServerCall, error};
 use bobbin_tests::features::{FeatureRequest, FeatureResponse, FeatureServer, Seen};
-use prost::Message;
 
 use kept::Kept;
 use service::{Features, Stop};
@@ -63,7 +62,8 @@ fn answer_generic(call: &MasterCall) -> Result<IoBuf, String> {
     if !call.is_intact() {
         return Err("the checksum is wrong".into());
     }
-    let body = compress::decompress(compress, call.body(), MAX_BODY_SIZE).map_err(|error| error.to_string())?;
+    let body =
+        compress::decompress(compress, call.body(), MAX_BODY_SIZE).map_err(|error| error.to_string())?;
     let request = FeatureRequest::decode(&body.to_vec()[..]).map_err(|error| error.to_string())?;
     let response = FeatureResponse {
         message: Some(format!("{}/{}:{}", call.service_name(), call.method_name(), request.message())),
@@ -95,7 +95,8 @@ fn main() {
     let stoppable = move || builder(Some(stop.clone()));
     let mut logoff = stoppable().start("127.0.0.1:0").expect("a free port");
     let address = logoff.local_addr().clone();
-    let ports: Vec<_> = servers.iter().map(|(name, server)| format!("{name}={}", server.local_addr())).collect();
+    let ports: Vec<_> =
+        servers.iter().map(|(name, server)| format!("{name}={}", server.local_addr())).collect();
     println!("ready {} logoff={address}", ports.join(" "));
     std::thread::spawn(|| {
         // Whoever started this program is gone when there is nothing to be read any more.
