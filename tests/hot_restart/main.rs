@@ -152,6 +152,8 @@ fn processes_follow_each_other_and_no_call_fails() {
             for to in [&address, &format!("unix:{}", unix.display())] {
                 let channel = Channel::builder().protocol(protocol).connection_type(*kind);
                 let channel = channel.timeout(Duration::from_secs(60)).connect(to).unwrap();
+                // Over HTTP a channel knows only so that the server has left, rather than failed.
+                bobbin::bvar::flag::set("use_http_error_code", "true").unwrap(); // known with the first channel
                 clients.push(Client::start(channel, format!("{protocol} {kind} {to}"), &load));
             }
         }
