@@ -94,9 +94,9 @@ impl Watch {
 
 /// The watches of one connection; costs nothing while there are none.
 #[derive(Default)]
-pub(super) struct Watches(Mutex<Option<Box<Watched>>>);
+pub(super) struct Watches(Mutex<Option<Box<ByAddress>>>);
 
-type Watched = HashMap<usize, Arc<Watch>>;
+type ByAddress = HashMap<usize, Arc<Watch>>;
 
 impl Watches {
     pub(super) fn add(&self, watch: &Arc<Watch>) {
