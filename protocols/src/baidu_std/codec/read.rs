@@ -10,10 +10,18 @@ use rpc::UserFields;
 use smallvec::SmallVec;
 
 use super::encoding::{Checksum, Compress, Content, Encoding};
-use super::wire::{Malformed, Value, field};
+use super::wire::{DELIMITED, Malformed, VARINT, Value, field, short_bytes, varint};
 
 /// Descriptions up to this size that lie in two blocks are put together on the stack.
 const ON_STACK_MAX: usize = 256;
+
+/// The key of the correlation id.
+const KEY_OF_ID: u8 = key(4, VARINT);
+
+/// The key of one of the first fields.
+const fn key(field: u8, wire: u64) -> u8 {
+    field << 3 | wire as u8
+}
 
 /// `RpcMeta`. Missing fields have protobuf's defaults.
 #[derive(Clone, Copy, Debug, Default)]
@@ -79,6 +87,14 @@ impl<'a> Meta<'a> {
         let mut request = RequestRequired::default();
         let (mut stream, mut chunk) = (None, None);
         let mut rest = bytes;
+        // As most descriptions of requests are laid out.
+        if let Some(bytes) = short_bytes(&mut rest, key(1, DELIMITED)) {
+            meta.request.get_or_insert_default().merge(bytes, &mut request)?;
+        }
+        if let Some((&KEY_OF_ID, mut value)) = rest.split_first() {
+            meta.correlation_id = varint(&mut value)?;
+            rest = value;
+        }
         while !rest.is_empty() {
             match field(&mut rest)? {
                 (1, Value::Bytes(bytes)) => {
@@ -140,6 +156,14 @@ struct RequestRequired {
 
 impl<'a> Request<'a> {
     fn merge(&mut self, mut rest: &'a [u8], seen: &mut RequestRequired) -> Result<(), Malformed> {
+        if let Some(name) = short_bytes(&mut rest, key(1, DELIMITED)) {
+            self.service_name = name;
+            seen.service_name = true;
+        }
+        if let Some(name) = short_bytes(&mut rest, key(2, DELIMITED)) {
+            self.method_name = name;
+            seen.method_name = true;
+        }
         while !rest.is_empty() {
             match field(&mut rest)? {
                 (1, Value::Bytes(name)) => {
