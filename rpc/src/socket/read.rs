@@ -158,20 +158,20 @@ impl Input {
 
 impl Socket {
     /// There is something to read; `ends`: and the end of the stream behind it.
-    pub(super) fn readable_again(self: &Arc<Self>, ends: bool) {
+    pub(super) fn readable_again(self: Arc<Self>, ends: bool) {
         if ends {
             // Release pairs with the Acquire in `read_turn`; the counter below orders it before the reader's look.
             self.input.ends.store(true, Ordering::Release);
         }
         // AcqRel pairs with the reader's fetch_sub: the new reader sees the stream as the last one left it.
         if self.input.events.fetch_add(1, Ordering::AcqRel) == 0 {
-            starting::start(self.clone(), Self::read);
+            starting::start(self, Self::read);
         }
     }
 
     /// There is something to do for the reader again, though nothing new may have come.
     pub(crate) fn read_on(self: &Arc<Self>) {
-        self.readable_again(false);
+        self.clone().readable_again(false);
     }
 
     /// Tells the codec what reply comes next; before that reply is asked for, and after the one before it was cut. It is
