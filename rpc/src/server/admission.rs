@@ -18,12 +18,13 @@ use crate::span::{self, Point, Span};
 use crate::transport::Endpoint;
 use crate::user_fields::UserFields;
 
-/// Runs a request, or answers it with the reason why not. Runs the service in place.
+/// Runs a request, or answers it with the reason why not. Runs the service in place. Takes out of the request what it
+/// needs: a request is large, and is left where it was read.
 pub(super) fn admit(
     socket: &Arc<Socket>,
     server: &Arc<ServerState>,
     origin: Origin,
-    mut request: IncomingRequest,
+    request: &mut IncomingRequest,
     span: Option<Span>,
 ) {
     if let Ok(Target::Page(page)) = request.target {
@@ -33,15 +34,16 @@ pub(super) fn admit(
         server.non_service_errors.add(1);
         return serve_help(socket, server, origin, any, request);
     }
-    let method = match check(socket, server, &request) {
+    let method = match check(socket, server, request) {
         Ok(method) => method,
         Err(error) => {
-            let called = method_of(server, &request);
+            let called = method_of(server, request);
             if called.is_none() {
                 server.non_service_errors.add(1);
             }
+            let token = std::mem::take(&mut request.token);
             let (refusal, after) =
-                error_reply(socket, server, origin.side, request.token, called, &error, IoBuf::new());
+                error_reply(socket, server, origin.side, token, called, &error, IoBuf::new());
             if let Some(span) = span {
                 span.set_error(&error);
                 span.set_response_size(refusal.len());
@@ -51,12 +53,12 @@ pub(super) fn admit(
             return answered(socket, origin, after);
         }
     };
-    let body_size = request.payload.len() - attachment_size(&request);
+    let body_size = request.payload.len() - attachment_size(request);
     let body = request.payload.cut(body_size);
     let running = span.as_ref().map(Span::run);
-    let call = ServerCall::new(socket.clone(), origin, method, request, span);
-    let method = server.methods.method(method);
-    method.service.call(method.index, call, body);
+    let Method { service, index, .. } = server.methods.method(method);
+    // The call is made where it is handed over: moving it would take as long as half of its making.
+    service.call(*index, ServerCall::new(socket.clone(), origin, method, request, span), body);
     drop(running);
 }
 
@@ -83,12 +85,12 @@ fn serve_page(
     server: &Arc<ServerState>,
     origin: Origin,
     page: PageId,
-    request: IncomingRequest,
+    request: &mut IncomingRequest,
 ) {
-    let Some(asked) = request.page else { return without_a_question(socket) };
+    let Some(asked) = request.page.take() else { return without_a_question(socket) };
     let _guard = FailOnUnwind(socket);
     let reply = builtin::serve(page, &page_context(socket, server, &identity(server, socket)), &asked);
-    answer_with_page(socket, origin, request.token, reply);
+    answer_with_page(socket, origin, std::mem::take(&mut request.token), reply);
 }
 
 /// Lists the methods of a service, or says that there is none.
@@ -97,20 +99,20 @@ fn serve_help(
     server: &Arc<ServerState>,
     origin: Origin,
     any: MethodId,
-    request: IncomingRequest,
+    request: &mut IncomingRequest,
 ) {
-    let Some(asked) = request.page else { return without_a_question(socket) };
+    let token = std::mem::take(&mut request.token);
+    let Some(asked) = request.page.take() else { return without_a_question(socket) };
     let _guard = FailOnUnwind(socket);
     let local = identity(server, socket);
     let context = page_context(socket, server, &local);
     if context.may_read(&asked).is_ok() {
         let service = server.methods.method(any).service.descriptor();
         let reply = builtin::bad_method(&context, &asked, service, &asked.rest);
-        return answer_with_page(socket, origin, request.token, reply);
+        return answer_with_page(socket, origin, token, reply);
     }
     let error = RpcError::new(ENOMETHOD, "Fail to find method");
-    let (refusal, after) =
-        error_reply(socket, server, origin.side, request.token, None, &error, IoBuf::new());
+    let (refusal, after) = error_reply(socket, server, origin.side, token, None, &error, IoBuf::new());
     socket.write_refusal(refusal);
     answered(socket, origin, after);
 }

@@ -52,11 +52,12 @@ pub struct ServerCall {
 
 impl ServerCall {
     /// A call that the admission counts as running. What is left of the payload is the attachment.
+    #[inline]
     pub(super) fn new(
         socket: Arc<Socket>,
         origin: Origin,
         method: MethodId,
-        request: IncomingRequest,
+        request: &mut IncomingRequest,
         span: Option<Span>,
     ) -> Self {
         if let Some(span) = &span {
@@ -66,14 +67,14 @@ impl ServerCall {
             socket,
             origin,
             method,
-            token: Some(request.token),
+            token: Some(std::mem::take(&mut request.token)),
             tail: None,
-            body: request.body,
+            body: request.body.take(),
             deadline: request.timeout.and_then(|timeout| origin.received.checked_add(timeout)),
             is_readable: request.is_readable,
             close: false,
-            info: request.info,
-            request_attachment: request.payload,
+            info: std::mem::take(&mut request.info),
+            request_attachment: std::mem::take(&mut request.payload),
             response_attachment: IoBuf::new(),
             response_user_fields: UserFields::default(),
             span,
@@ -248,7 +249,8 @@ impl ServerCall {
         &self.socket
     }
 
-    fn answer(&mut self, outcome: Result<&dyn Body, &RpcError>) {
+    /// Answers, if nobody has yet. Never blocks.
+    pub(super) fn answer(&mut self, outcome: Result<&dyn Body, &RpcError>) {
         let Some(token) = self.token.take() else { return };
         if let Some(span) = &self.span {
             span.reach(Point::Answered);

@@ -57,11 +57,11 @@ impl SocketOwner for ServerConnection {
         let protocol = socket.protocol_of(&message).name();
         let chosen = Span::choose();
         let size = message.frame.bytes.len();
-        let read = {
+        let mut read = {
             let _guard = FailOnUnwind(socket);
             side.read_request(message.frame, &self.routes())
         };
-        match read {
+        match &mut read {
             Ok(request) => {
                 let origin = Origin { side, received: message.received, is_serial: message.is_serial };
                 let upstream = request.info.trace.as_deref().copied();
@@ -69,7 +69,7 @@ impl SocketOwner for ServerConnection {
                 let is_call = !matches!(request.target, Ok(Target::Page(_) | Target::NoMethod(_)));
                 let span = is_call.then(|| {
                     Span::of_request(chosen, upstream, message.began, || {
-                        admission::traced(socket, &self.server, &request, protocol, size)
+                        admission::traced(socket, &self.server, request, protocol, size)
                     })
                 });
                 let span = span.flatten();
