@@ -21,7 +21,7 @@ use crate::error::{ECLOSE, EINTERNAL, EREQUEST, ErrorCode, RpcError};
 use crate::message::{Body, MessageBody, ProtoMessage};
 use crate::protocol::{AfterReply, IncomingRequest, OutgoingReply, RareRequestInfo, ReplyToken, RequestInfo};
 use crate::service::MethodDescriptor;
-use crate::socket::{Overcrowded, Socket};
+use crate::socket::{Overcrowded, Socket, clock};
 use crate::span::{Point, Span, SpanRef};
 use crate::transport::Endpoint;
 use crate::user_fields::UserFields;
@@ -306,7 +306,7 @@ impl ServerCall {
     fn count(&self, error: Option<ErrorCode>) {
         let server = self.server();
         let method = server.methods.method(self.method);
-        let latency = self.origin.received.elapsed();
+        let latency = clock::note_now().saturating_duration_since(self.origin.received);
         method.status.count(error, latency);
         if let Some(limit) = &method.limit {
             // A user's limiter that panics must not keep the server from ever being joined.

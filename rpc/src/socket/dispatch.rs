@@ -7,18 +7,18 @@
 //! for the handler of another one only while all workers are busy.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::{Message, Socket, lock};
+use super::{Message, Socket, clock, lock};
 use crate::starting;
 
 /// After so many messages other bthreads of the worker run.
 const RUN_MESSAGES_MAX: usize = 64;
 /// A reply waits no longer than this for those of the messages behind it,
 const REPLY_DELAY_MAX: Duration = Duration::from_micros(20);
-/// and for so many handlers, as the clock is looked at only that often.
+/// and for so many handlers that do not look at the clock by answering, as it is looked at only that often.
 const CLOCK_EVERY: usize = 4;
 
 /// The messages of one turn of reading; often there is just one.
@@ -62,7 +62,8 @@ impl Turn {
 
     /// Runs messages until none waits.
     fn run(self: &Arc<Self>) {
-        let mut since = Instant::now();
+        let mut since = clock::note_now();
+        let mut seen = Some(since);
         for ran in 1_usize.. {
             let (message, needs_successor) = {
                 let mut waiting = lock(&self.waiting);
@@ -77,9 +78,11 @@ impl Turn {
                 self.queue_successor();
             }
             self.socket.owner.message(&self.socket, message);
-            if ran % CLOCK_EVERY == 0 && since.elapsed() >= REPLY_DELAY_MAX {
+            let is_stale = clock::noted() == seen; // the answer was not given here
+            seen = if is_stale && ran % CLOCK_EVERY == 0 { Some(clock::note_now()) } else { clock::noted() };
+            if let Some(now) = seen.filter(|now| now.saturating_duration_since(since) >= REPLY_DELAY_MAX) {
                 self.socket.send_deferred();
-                since = Instant::now();
+                since = now;
             }
             if ran % RUN_MESSAGES_MAX == 0 {
                 bthread::yield_now();

@@ -350,7 +350,7 @@ impl Stream {
 
     /// Cuts what is there, and returns how many messages that were.
     fn cut_all(&mut self, arrivals: &mut Arrivals<'_>) -> Result<(usize, CutUp), RpcError> {
-        let received = Instant::now();
+        let received = clock::note_now();
         let mut count = 0;
         let input = &arrivals.socket.input;
         // Acquire pairs with the store in `expect`. Nobody leaves another one before the reply to this one is cut.
