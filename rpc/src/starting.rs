@@ -44,3 +44,18 @@ impl<T: Send + Sync + 'static> Drop for Start<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn work_that_could_not_be_started_starts_later() {
+        let (done, runs) = mpsc::channel();
+        let work: fn(Arc<mpsc::Sender<()>>) = |done| done.send(()).expect("the test waits for it");
+        drop(Start { target: Some(Arc::new(done)), work });
+        runs.recv().expect("the work holds the sender until it has run");
+        assert!(runs.recv().is_err(), "once");
+    }
+}
