@@ -10,7 +10,7 @@ use profile::Kind;
 
 use crate::protocol::{Protocol, Role};
 use crate::socket::Socket;
-use crate::{builtin, limits, span};
+use crate::{builtin, limit, limits, span};
 
 /// Servers that run.
 pub(crate) static SERVERS: AtomicUsize = AtomicUsize::new(0);
@@ -21,6 +21,7 @@ pub(crate) static SERVERS: AtomicUsize = AtomicUsize::new(0);
 pub fn register_flags() {
     bthread::register_flags();
     limits::register_flags();
+    limit::register_flags();
     builtin::register_flags();
     span::register();
 }

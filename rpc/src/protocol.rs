@@ -9,12 +9,13 @@ use std::fmt;
 use std::time::Duration;
 
 use iobuf::IoBuf;
+use smallvec::SmallVec;
 
 use crate::body::BodyReader;
 use crate::builtin::{PageReply, PageRequest};
 use crate::error::{EINVAL, ErrorCode, RpcError};
 use crate::limits::Limits;
-use crate::message::Body;
+use crate::message::{Body, Encoding};
 use crate::server::{Routes, Target};
 use crate::service::MethodDescriptor;
 use crate::user_fields::UserFields;
@@ -84,6 +85,11 @@ pub trait Protocol: Send + Sync + 'static {
 
     /// The ways in which its calls can share connections, the default one first.
     fn connection_types(&self) -> &'static [ConnectionType];
+
+    /// The protocols whose messages may come between its own on a channel's connection.
+    fn companions(&self) -> &'static [&'static dyn Protocol] {
+        &[]
+    }
 }
 
 impl fmt::Debug for dyn Protocol {
@@ -253,18 +259,18 @@ pub trait ServerSide: Send + Sync {
         false
     }
 
-    /// Makes protobuf of a body that came in another form, JSON for one. Called once for an admitted call, before its
-    /// request message is decoded.
+    /// Makes protobuf of a body that came in another form, compressed or JSON for two. Called once for an admitted call,
+    /// before its request message is decoded.
     ///
     /// # Errors
     /// The body is not what it should be; the call is answered with the error.
     fn decode_request(
         &self,
         token: &mut ReplyToken,
-        method: &'static MethodDescriptor,
         body: IoBuf,
+        context: &BodyContext<'_>,
     ) -> Result<IoBuf, RpcError> {
-        let _ = (token, method);
+        let _ = (token, context);
         Ok(body)
     }
 
@@ -279,6 +285,17 @@ pub trait ServerSide: Send + Sync {
 
     /// The text of the error for a body that cannot be read as a `request_type`.
     fn unreadable_request(&self, token: &ReplyToken, request_type: &str, request_size: usize) -> String;
+}
+
+/// What a body belongs to.
+#[derive(Debug)]
+pub struct BodyContext<'a> {
+    /// What is called.
+    pub method: &'static MethodDescriptor,
+    /// What came behind the body.
+    pub attachment: &'a IoBuf,
+    /// Those of the connection. No body grows beyond [`Limits::max_body_size`].
+    pub limits: &'a Limits,
 }
 
 /// What becomes of a connection behind a reply.
@@ -303,14 +320,64 @@ pub struct IncomingRequest {
     pub body: Option<BodyReader>,
     /// The length of the attachment. Negative counts as 0.
     pub attachment_size: i32,
-    /// Whether the body is in a form that can be read, rather than compressed or encoded in an unknown way.
-    pub is_readable: bool,
     /// How long the caller still waits, where it says so.
     pub timeout: Option<Duration>,
     /// What users may see of the request.
     pub info: RequestInfo,
     /// For [`ServerSide::write_reply`].
     pub token: ReplyToken,
+    /// What few requests have.
+    pub extras: Option<Box<RequestExtras>>,
+}
+
+impl IncomingRequest {
+    /// A request of a payload without an attachment, and nothing else.
+    pub fn new(target: Result<Target, RpcError>, payload: IoBuf, token: ReplyToken) -> Self {
+        IncomingRequest {
+            target,
+            page: None,
+            payload,
+            body: None,
+            attachment_size: 0,
+            timeout: None,
+            info: RequestInfo::default(),
+            token,
+            extras: None,
+        }
+    }
+}
+
+/// The parts of an [`IncomingRequest`] that few requests have and no user sees as they are.
+#[derive(Debug, Default)]
+pub struct RequestExtras {
+    /// What the caller identifies itself with, perhaps empty; `None`: it does not.
+    pub credential: Option<Vec<u8>>,
+    /// The streams that it wants to have with the service.
+    pub streams: Option<StreamSettings>,
+    /// What is called, for a [`Target`] that takes everything.
+    pub generic: Option<GenericRequest>,
+}
+
+/// A request for whatever a caller has named, whose body is in whatever form the caller has chosen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GenericRequest {
+    /// The service, as the caller has named it.
+    pub service_name: String,
+    /// The bare name of the method.
+    pub method_name: String,
+    /// The form of the body.
+    pub encoding: Encoding,
+}
+
+/// One side's streams that begin with a call, and what it says of all of them (`spec/protocols-baidu.md` §3.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StreamSettings {
+    /// This side's ids, in the order in which they are paired with those of the other side.
+    pub ids: SmallVec<[i64; 1]>,
+    /// It wants to hear what of its data was consumed.
+    pub need_feedback: bool,
+    /// It may be written to.
+    pub writable: bool,
 }
 
 /// What came with a request beside its body and attachment.
@@ -343,6 +410,14 @@ pub struct OutgoingReply<'a> {
     pub attachment: IoBuf,
     /// Free pairs for the caller.
     pub user_fields: &'a UserFields,
+    /// The form in which the response is to travel.
+    pub encoding: Encoding,
+    /// The response is in that form already.
+    pub is_encoded: bool,
+    /// The service's end of the streams that it has accepted.
+    pub streams: Option<&'a StreamSettings>,
+    /// The error is that the caller was not let in.
+    pub is_auth_failure: bool,
 }
 
 /// The half of a protocol that channels use. No method waits.
@@ -366,8 +441,8 @@ pub trait ClientSide: Send + Sync {
     /// not known. Else the connection is closed, and its call ends with the error.
     fn read_reply(&self, frame: Frame) -> Result<IncomingReply, WireError>;
 
-    /// Makes protobuf of the body of a reply that came in another form, JSON for one. Called before the response message
-    /// is decoded, for replies without an error.
+    /// Makes protobuf of the body of a reply that came in another form, compressed or JSON for two. Called before the
+    /// response message is decoded, for replies without an error.
     ///
     /// # Errors
     /// The body is not what it should be; the call fails with the error.
@@ -375,8 +450,9 @@ pub trait ClientSide: Send + Sync {
         &self,
         method: &'static MethodDescriptor,
         reply: &mut IncomingReply,
+        limits: &Limits,
     ) -> Result<(), RpcError> {
-        let _ = (method, reply);
+        let _ = (method, reply, limits);
         Ok(())
     }
 
@@ -412,6 +488,67 @@ pub struct OutgoingRequest<'a> {
     pub trace: Option<TraceContext>,
     /// The body of the reply is to be read as it arrives.
     pub reads_progressively: bool,
+    /// The form in which the message is to travel.
+    pub encoding: Encoding,
+    /// The body is in that form already.
+    pub is_encoded: bool,
+    /// Service and method to be named in place of those of `method`.
+    pub generic: Option<(&'a str, &'a str)>,
+    /// What the caller identifies itself with, where this request is the one to say it.
+    pub credential: Option<&'a [u8]>,
+    /// The caller's end of the streams that it wants to have with the service.
+    pub streams: Option<&'a StreamSettings>,
+}
+
+impl<'a> OutgoingRequest<'a> {
+    /// A request of this message, with nothing beside it.
+    pub fn new(
+        method: &'static MethodDescriptor,
+        correlation_id: u64,
+        body: &'a dyn Body,
+        user_fields: &'a UserFields,
+    ) -> Self {
+        OutgoingRequest {
+            method,
+            correlation_id,
+            body,
+            attachment: IoBuf::new(),
+            log_id: None,
+            request_id: "",
+            user_fields,
+            timeout: None,
+            parameter: "",
+            authority: "",
+            options: None,
+            trace: None,
+            reads_progressively: false,
+            encoding: Encoding::default(),
+            is_encoded: false,
+            generic: None,
+            credential: None,
+            streams: None,
+        }
+    }
+}
+
+impl<'a> OutgoingReply<'a> {
+    /// A reply of this outcome, with nothing beside it.
+    pub fn new(
+        method: Option<&'static MethodDescriptor>,
+        outcome: Result<&'a dyn Body, (ErrorCode, &'a str)>,
+        user_fields: &'a UserFields,
+    ) -> Self {
+        OutgoingReply {
+            method,
+            outcome,
+            attachment: IoBuf::new(),
+            user_fields,
+            encoding: Encoding::default(),
+            is_encoded: false,
+            streams: None,
+            is_auth_failure: false,
+        }
+    }
 }
 
 /// A reply as a protocol has read it.
@@ -433,6 +570,28 @@ pub struct IncomingReply {
     pub after: AfterReply,
     /// What else the protocol has read, for its users.
     pub extra: Option<Box<dyn Any + Send>>,
+    /// The form of the body as it travelled.
+    pub encoding: Encoding,
+    /// The service's end of the streams that it has accepted.
+    pub streams: Option<Box<StreamSettings>>,
+}
+
+impl IncomingReply {
+    /// A reply with nothing in it.
+    pub fn new(correlation_id: u64) -> Self {
+        IncomingReply {
+            correlation_id,
+            error: None,
+            body: IoBuf::new(),
+            attachment: IoBuf::new(),
+            stream: None,
+            user_fields: UserFields::default(),
+            after: AfterReply::GoOn,
+            extra: None,
+            encoding: Encoding::default(),
+            streams: None,
+        }
+    }
 }
 
 #[cfg(test)]

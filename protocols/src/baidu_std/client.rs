@@ -2,7 +2,7 @@
 
 use iobuf::IoBuf;
 use rpc::error::{EREQUEST, ERESPONSE, RpcError};
-use rpc::protocol::{AfterReply, ClientSide, Frame, IncomingReply, OutgoingRequest, WireError};
+use rpc::protocol::{ClientSide, Frame, IncomingReply, OutgoingRequest, WireError};
 use rpc::span::SpanId;
 
 use super::BaiduStd;
@@ -75,15 +75,7 @@ fn reply(meta: &Meta<'_>) -> (IncomingReply, usize) {
     } else {
         None
     };
-    let reply = IncomingReply {
-        correlation_id: meta.correlation_id,
-        error,
-        body: IoBuf::new(),
-        attachment: IoBuf::new(),
-        stream: None,
-        user_fields: meta.user_fields(),
-        after: AfterReply::GoOn,
-        extra: None,
-    };
+    let user_fields = meta.user_fields();
+    let reply = IncomingReply { error, user_fields, ..IncomingReply::new(meta.correlation_id) };
     (reply, usize::try_from(meta.attachment_size).unwrap_or(0))
 }

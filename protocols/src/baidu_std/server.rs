@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use iobuf::IoBuf;
 use rpc::UserFields;
-use rpc::error::{EINTERNAL, ENOCODE, ENOMETHOD, ENOSERVICE, ERESPONSE, ErrorCode, RpcError};
+use rpc::error::{EINTERNAL, ENOCODE, ENOMETHOD, ENOSERVICE, EREQUEST, ERESPONSE, ErrorCode, RpcError};
 use rpc::protocol::{
-    AfterReply, Frame, IncomingRequest, OutgoingReply, RareRequestInfo, ReplyToken, RequestInfo, ServerSide,
-    WireError,
+    AfterReply, BodyContext, Frame, IncomingRequest, OutgoingReply, RareRequestInfo, ReplyToken, RequestInfo,
+    ServerSide, WireError,
 };
 use rpc::server::{MethodId, NoRoute, Routes, Target};
 use rpc::span::TraceContext;
@@ -42,18 +42,25 @@ impl ServerSide for BaiduStd {
         };
         let token = ReplyToken { id: meta.correlation_id, bits: encoding.to_bits(), extra };
         frame.bytes.pop_front(meta_size);
-        let (payload, is_readable) = (frame.bytes, encoding.is_readable());
         Ok(IncomingRequest {
-            target: method.map(Target::Method),
-            page: None,
-            payload,
-            body: None,
             attachment_size,
-            is_readable,
             timeout,
             info,
-            token,
+            ..IncomingRequest::new(method.map(Target::Method), frame.bytes, token)
         })
+    }
+
+    fn decode_request(
+        &self,
+        token: &mut ReplyToken,
+        body: IoBuf,
+        context: &BodyContext<'_>,
+    ) -> Result<IoBuf, RpcError> {
+        if Encoding::from_bits(token.bits).is_readable() {
+            return Ok(body);
+        }
+        let text = self.unreadable_request(token, context.method.request_type, body.len());
+        Err(RpcError::new(EREQUEST, text))
     }
 
     fn write_reply(&self, mut token: ReplyToken, reply: OutgoingReply<'_>, out: &mut IoBuf) -> AfterReply {

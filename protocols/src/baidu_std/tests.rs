@@ -122,21 +122,8 @@ fn write_request(name: &str, options: impl FnOnce(&mut OutgoingRequest<'_>), mes
     let (meta, _) = halves(first);
     let fields = UserFields::default();
     let body = MessageBody(message);
-    let mut outgoing = OutgoingRequest {
-        parameter: "",
-        authority: "",
-        options: None,
-        method: &ECHO,
-        correlation_id: Meta::read(&meta).unwrap().correlation_id,
-        body: &body,
-        attachment: IoBuf::new(),
-        log_id: None,
-        request_id: "",
-        user_fields: &fields,
-        timeout: None,
-        trace: None,
-        reads_progressively: false,
-    };
+    let id = Meta::read(&meta).unwrap().correlation_id;
+    let mut outgoing = OutgoingRequest::new(&ECHO, id, &body, &fields);
     options(&mut outgoing);
     let mut out = IoBuf::new();
     BAIDU_STD.write_request(outgoing, &mut out).unwrap();
@@ -183,12 +170,9 @@ fn write_reply(name: &str, outcome: Result<&Echo, (i32, &str)>, attachment: &str
     let mut user_fields = UserFields::default();
     fields.iter().for_each(|(key, value)| user_fields.set(*key, *value));
     let body = outcome.map(MessageBody);
-    let reply = OutgoingReply {
-        method: None,
-        outcome: body.as_ref().map(|body| body as _).map_err(|(code, text)| ((*code).into(), *text)),
-        attachment: IoBuf::from(attachment),
-        user_fields: &user_fields,
-    };
+    let outcome = body.as_ref().map(|body| body as _).map_err(|(code, text)| ((*code).into(), *text));
+    let attachment = IoBuf::from(attachment);
+    let reply = OutgoingReply { attachment, ..OutgoingReply::new(None, outcome, &user_fields) };
     let mut out = IoBuf::new();
     BAIDU_STD.write_reply(token, reply, &mut out);
     assert_eq!(out.to_vec(), response, "{name}");
@@ -213,8 +197,7 @@ fn a_reply_carries_the_checksum_bytes_of_the_request_back() {
     let (fields, hello) = (UserFields::default(), echo("hello"));
     let body = MessageBody(&hello);
     let mut out = IoBuf::new();
-    let reply =
-        OutgoingReply { method: None, outcome: Ok(&body), attachment: IoBuf::new(), user_fields: &fields };
+    let reply = OutgoingReply::new(None, Ok(&body), &fields);
     BAIDU_STD.write_reply(token, reply, &mut out);
     let (meta, _) = halves(&frames(&out.to_vec())[0]);
     assert_eq!(RpcMeta::decode(&meta[..]).unwrap().checksum_value, Some(vec![1, 2, 3, 4]));
@@ -423,7 +406,7 @@ fn a_small_attachment_keeps_no_block_of_the_request_that_it_came_with() {
     let reply = |attachment: IoBuf| {
         let (message, fields) = (echo("x"), UserFields::default());
         let body = MessageBody(&message);
-        let reply = OutgoingReply { method: None, outcome: Ok(&body), attachment, user_fields: &fields };
+        let reply = OutgoingReply { attachment, ..OutgoingReply::new(None, Ok(&body), &fields) };
         let mut out = IoBuf::new();
         BAIDU_STD.write_reply(ReplyToken::default(), reply, &mut out);
         out

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use iobuf::IoBuf;
 use rpc::error::{EHTTP, EREQUEST, ERESPONSE, ErrorCode, RpcError};
 use rpc::protocol::{AfterReply, ClientSide, Frame, IncomingReply, OutgoingRequest, WireError};
-use rpc::{MethodDescriptor, UserFields};
+use rpc::{Limits, MethodDescriptor};
 
 use super::Http;
 use super::codec::{HINT_HEAD, HeadWriter, ResponseHead};
@@ -45,14 +45,11 @@ impl ClientSide for Http {
         let head = head.ok_or(WireError::Malformed("A response without a head"))?;
         let after = if head.is_persistent { AfterReply::GoOn } else { AfterReply::Close };
         Ok(IncomingReply {
-            correlation_id: 0,
-            error: None,
-            body: IoBuf::new(),
             attachment: frame.bytes,
             stream: frame.body,
-            user_fields: UserFields::default(),
             after,
             extra: Some(head),
+            ..IncomingReply::new(0)
         })
     }
 
@@ -60,6 +57,7 @@ impl ClientSide for Http {
         &self,
         method: &'static MethodDescriptor,
         reply: &mut IncomingReply,
+        _: &Limits,
     ) -> Result<(), RpcError> {
         if fetch::is_raw(method) {
             return Ok(());

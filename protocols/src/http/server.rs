@@ -7,8 +7,8 @@ use rpc::MethodDescriptor;
 use rpc::builtin::{Form, PageReply, PageRequest, Query, Verb, is_cross_site};
 use rpc::error::{ENOMETHOD, ErrorCode, RpcError};
 use rpc::protocol::{
-    AfterReply, Frame, IncomingRequest, OutgoingReply, RareRequestInfo, ReplyToken, RequestInfo, ServerSide,
-    WireError,
+    AfterReply, BodyContext, Frame, IncomingRequest, OutgoingReply, RareRequestInfo, ReplyToken, RequestInfo,
+    ServerSide, WireError,
 };
 use rpc::server::{MethodId, Routes, Target};
 
@@ -48,16 +48,13 @@ impl ServerSide for Http {
             }
             Err(_) => None,
         };
+        let token = ReplyToken { id: 0, bits: 0, extra: Some(state) };
         Ok(IncomingRequest {
-            target,
             page,
-            payload: frame.bytes,
             body: frame.body,
             attachment_size,
-            is_readable: true,
-            timeout: None,
             info,
-            token: ReplyToken { id: 0, bits: 0, extra: Some(state) },
+            ..IncomingRequest::new(target, frame.bytes, token)
         })
     }
 
@@ -73,8 +70,8 @@ impl ServerSide for Http {
     fn decode_request(
         &self,
         token: &mut ReplyToken,
-        method: &'static MethodDescriptor,
         mut body: IoBuf,
+        context: &BodyContext<'_>,
     ) -> Result<IoBuf, RpcError> {
         let Some(state) = state_of(token) else { return Ok(body) };
         if body.is_empty() {
@@ -83,7 +80,7 @@ impl ServerSide for Http {
         if state.head.fields.get("content-encoding").is_some_and(gzip::is_named) {
             body = gzip::inflate(&body, state.max_body_size)?;
         }
-        transcode::request(method, state.content.unwrap_or(Content::Json), state.options, body)
+        transcode::request(context.method, state.content.unwrap_or(Content::Json), state.options, body)
     }
 
     fn write_reply(&self, mut token: ReplyToken, reply: OutgoingReply<'_>, out: &mut IoBuf) -> AfterReply {

@@ -8,6 +8,7 @@ use super::connection::ClientConnection;
 use super::outcome::Failure;
 use super::way::Way;
 use crate::error::{ERESPONSE, EUNUSED, RpcError};
+use crate::limits::Limits;
 use crate::socket::{Socket, lock};
 use crate::transport::Endpoint;
 
@@ -28,6 +29,10 @@ impl Pool {
 
     pub(super) fn remote(&self) -> &Endpoint {
         &self.way.remote
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.way.limits
     }
 
     /// A connection that nobody uses, or a new one.

@@ -75,19 +75,16 @@ impl Request {
         body: &dyn Body,
     ) -> Result<(), Option<Failure>> {
         let outgoing = OutgoingRequest {
-            method: self.method,
-            correlation_id: place.id,
-            body,
             attachment: self.options.request_attachment.clone(),
             log_id: self.options.log_id,
             request_id: &self.options.request_id,
-            user_fields: &self.options.user_fields,
             timeout: self.time_to_tell(channel),
             parameter: &channel.parameter,
             authority: &channel.authority,
             options: self.options.protocol_options.as_deref(),
             trace: self.span.as_ref().map(Span::context),
             reads_progressively: self.options.reads_progressively,
+            ..OutgoingRequest::new(self.method, place.id, body, &self.options.user_fields)
         };
         if let Some(hint) = channel.side.reply_hint(&outgoing) {
             place.socket.expect(hint);
@@ -144,7 +141,7 @@ impl Request {
         if let Some(error) = reply.error {
             return Err(error);
         }
-        channel.side.decode_reply(self.method, &mut reply)?;
+        channel.side.decode_reply(self.method, &mut reply, channel.connections.limits())?;
         let message = message::decode(&reply.body)
             .map_err(|_| channel.side.unreadable_reply(self.method.response_type, reply.body.len()))?;
         Ok(Reply {

@@ -8,6 +8,7 @@ use super::connection::ClientConnection;
 use super::outcome::Failure;
 use super::way::Way;
 use crate::error::{EHOSTDOWN, EUNUSED, RpcError};
+use crate::limits::Limits;
 use crate::socket::{Socket, lock};
 use crate::transport::Endpoint;
 
@@ -34,6 +35,10 @@ impl SingleConnection {
 
     pub(super) fn remote(&self) -> &Endpoint {
         &self.way.remote
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.way.limits
     }
 
     /// The connection, which may still be connecting; never waits for that.

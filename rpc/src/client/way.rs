@@ -65,6 +65,15 @@ impl Connections {
         }
     }
 
+    /// What one connection may hold.
+    pub(super) fn limits(&self) -> &Limits {
+        match self {
+            Connections::Single(single) => single.limits(),
+            Connections::Pooled(pool) => pool.limits(),
+            Connections::Short(way) => &way.limits,
+        }
+    }
+
     /// A connection for a call, which may still be connecting; never waits for that.
     pub(super) fn socket(&self) -> Result<Arc<Socket>, Failure> {
         match self {

@@ -4,12 +4,14 @@
 //! around it. Memory follows the bytes given: no length inside them is believed before the bytes are there.
 
 mod body;
+mod encoding;
 mod required;
 mod well_known;
 
 use iobuf::IoBuf;
 
 pub use body::{Body, MessageBody};
+pub use encoding::{ChecksumType, CompressType, ContentType, Encoding};
 pub use required::NESTING_MAX;
 
 /// What a generated message type implements beside [`prost::Message`].

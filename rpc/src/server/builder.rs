@@ -20,11 +20,15 @@ use crate::service::Service;
 use crate::socket::SOCKETS_MAX;
 use crate::transport::{Endpoint, Listener};
 
+/// As [`from_specification`](crate::limit::from_specification) has it.
+const UNLIMITED: &str = "unlimited";
+
 /// What a server is to be. Made by [`Server::builder`].
 #[must_use = "a server serves once it is started"]
 pub struct ServerBuilder<P> {
     services: Vec<(Arc<dyn Service>, ServiceOptions)>,
     limiters: HashMap<String, Box<dyn ConcurrencyLimiter>>,
+    default_limiter: String,
     registry: Registry,
     limits: Limits,
     max_concurrency: usize,
@@ -41,6 +45,7 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
         ServerBuilder {
             services: Vec::new(),
             limiters: HashMap::new(),
+            default_limiter: UNLIMITED.to_owned(),
             registry: P::registry(),
             limits: Limits::default(),
             max_concurrency: 0,
@@ -115,6 +120,14 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
         self
     }
 
+    /// Limits the concurrency of each method that [`limit_method`](Self::limit_method) does not name, each by itself, as
+    /// [`from_specification`](crate::limit::from_specification) understands it: `unlimited`, a number, `auto`,
+    /// `timeout`. Default: `unlimited`.
+    pub fn method_max_concurrency(mut self, specification: impl fmt::Display) -> Self {
+        self.default_limiter = specification.to_string();
+        self
+    }
+
     /// The most connections open at a time; more are closed when they come. Default: as many as a process can have,
     /// 2^20.
     pub fn max_connections(mut self, max: usize) -> Self {
@@ -134,12 +147,13 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
     ///
     /// # Errors
     /// [`EINVAL`] for an address that is none, services whose full or short names are the same, a limiter for a method
-    /// that does not exist, or a registry without a protocol for servers; the system's error if it cannot listen.
+    /// that does not exist, a limit that is none, or a registry without a protocol for servers; the system's error if it cannot listen.
     pub fn start(self, address: impl fmt::Display) -> Result<Server<P>, RpcError> {
         crate::process::show(self.registry.protocols());
         let endpoint = Endpoint::resolve(&address.to_string())?;
         let internal = self.internal.as_deref().map(Endpoint::resolve).transpose()?;
-        let methods = MethodTable::new(self.services, self.limiters, !self.pages.is_off())?;
+        let methods =
+            MethodTable::new(self.services, self.limiters, &self.default_limiter, !self.pages.is_off())?;
         let protocols: Arc<[_]> = self
             .registry
             .protocols()

@@ -11,15 +11,18 @@ use std::time::Instant;
 
 use iobuf::IoBuf;
 
-use super::admission;
+use super::admission::{self, Admitted};
 use super::connection::{Origin, ServerConnection};
 use super::method::{Method, MethodId};
-use super::state::ServerState;
+use super::state::{Permit, ServerState};
 use super::tail::{Tail, TailState};
 use crate::body::BodyReader;
 use crate::error::{ECLOSE, EINTERNAL, EREQUEST, ErrorCode, RpcError};
+use crate::limit::Ended;
 use crate::message::{Body, MessageBody, ProtoMessage};
-use crate::protocol::{AfterReply, IncomingRequest, OutgoingReply, RareRequestInfo, ReplyToken, RequestInfo};
+use crate::protocol::{
+    AfterReply, BodyContext, IncomingRequest, OutgoingReply, RareRequestInfo, ReplyToken, RequestInfo,
+};
 use crate::service::MethodDescriptor;
 use crate::socket::{Overcrowded, Socket, clock};
 use crate::span::{Point, Span, SpanRef};
@@ -40,7 +43,9 @@ pub struct ServerCall {
     tail: Option<Arc<TailState>>,
     body: Option<BodyReader>,
     deadline: Option<Instant>,
-    is_readable: bool,
+    permit: Permit,
+    /// When it began to run, if that was looked at.
+    started: Option<Instant>,
     close: bool,
     info: RequestInfo,
     request_attachment: IoBuf,
@@ -56,8 +61,8 @@ impl ServerCall {
     pub(super) fn new(
         socket: Arc<Socket>,
         origin: Origin,
-        method: MethodId,
         request: &mut IncomingRequest,
+        admitted: Admitted,
         span: Option<Span>,
     ) -> Self {
         if let Some(span) = &span {
@@ -66,12 +71,13 @@ impl ServerCall {
         ServerCall {
             socket,
             origin,
-            method,
+            method: admitted.method,
             token: Some(std::mem::take(&mut request.token)),
             tail: None,
             body: request.body.take(),
-            deadline: request.timeout.and_then(|timeout| origin.received.checked_add(timeout)),
-            is_readable: request.is_readable,
+            deadline: admitted.deadline,
+            permit: admitted.permit,
+            started: admitted.started,
             close: false,
             info: std::mem::take(&mut request.info),
             request_attachment: std::mem::take(&mut request.payload),
@@ -233,12 +239,10 @@ impl ServerCall {
         };
         let side = self.origin.side;
         let size = body.len();
-        let read = if self.is_readable {
-            let body = side.decode_request(token, method, body)?;
-            crate::message::decode(&body).ok()
-        } else {
-            None
-        };
+        let context =
+            BodyContext { method, attachment: &self.request_attachment, limits: self.socket.limits() };
+        let body = side.decode_request(token, body, &context)?;
+        let read = crate::message::decode(&body).ok();
         if let Some(span) = &self.span {
             span.reach(Point::Entered);
         }
@@ -284,7 +288,7 @@ impl ServerCall {
         let (out, after) = match outcome {
             Ok(body) => {
                 let user_fields = &self.response_user_fields;
-                let reply = OutgoingReply { method, outcome: Ok(body), attachment, user_fields };
+                let reply = OutgoingReply { attachment, ..OutgoingReply::new(method, Ok(body), user_fields) };
                 let mut out = IoBuf::new();
                 let after = self.origin.side.write_reply(token, reply, &mut out);
                 (out, after)
@@ -306,13 +310,17 @@ impl ServerCall {
     fn count(&self, error: Option<ErrorCode>) {
         let server = self.server();
         let method = server.methods.method(self.method);
-        let latency = clock::note_now().saturating_duration_since(self.origin.received);
+        let now = clock::note_now();
+        let latency = now.saturating_duration_since(self.origin.received);
         method.status.count(error, latency);
+        if let Some(started) = self.started {
+            method.status.measure_run(now.saturating_duration_since(started));
+        }
         if let Some(limit) = &method.limit {
             // A user's limiter that panics must not keep the server from ever being joined.
-            let _ = catch_unwind(AssertUnwindSafe(|| limit.leave(error, latency)));
+            let _ = catch_unwind(AssertUnwindSafe(|| limit.leave(&Ended::new(error, latency, now))));
         }
-        server.return_permit();
+        server.return_permit(self.permit);
     }
 }
 

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bthread::sync::OnceLock;
@@ -16,7 +16,7 @@ use super::options::ServiceOptions;
 use super::restful::{self, PathMap};
 use crate::builtin::{self, PageId};
 use crate::error::{EINVAL, ErrorCode, RpcError};
-use crate::limit::ConcurrencyLimiter;
+use crate::limit::{self, ConcurrencyLimiter, Ended, Entering, Exceeded};
 use crate::service::{MethodDescriptor, Service, ServiceDescriptor};
 
 /// Names a method of one server. Protocols get it from [`Routes`] and hand it on.
@@ -96,6 +96,16 @@ impl Method {
         self.limit.as_ref()?.limiter.max_concurrency()
     }
 
+    /// Puts another number in the place of its limit's: false if that is not a number.
+    pub(crate) fn set_max_concurrency(&self, max: usize) -> bool {
+        self.limit.as_ref().is_some_and(|limit| limit.limiter.set_max_concurrency(max))
+    }
+
+    /// How many calls its limiter would have refused, if it only watches.
+    pub(crate) fn would_have_refused(&self) -> Option<u64> {
+        self.limit.as_ref()?.limiter.would_have_refused()
+    }
+
     /// Whether the names of service and method lead to it, rather than a mapping alone.
     fn has_default_url(&self) -> bool {
         self.paths.is_empty() || self.options.allow_default_url
@@ -111,6 +121,7 @@ impl MethodTable {
     pub(crate) fn new(
         services: Vec<(Arc<dyn Service>, ServiceOptions)>,
         limiters: HashMap<String, Box<dyn ConcurrencyLimiter>>,
+        default_limiter: &str,
         has_pages: bool,
     ) -> Result<Self, RpcError> {
         let mut table = MethodTable {
@@ -137,7 +148,10 @@ impl MethodTable {
             let method = table.methods.iter_mut().find(|method| method.descriptor.full_name == name);
             let method =
                 method.ok_or_else(|| invalid(format!("Fail to limit method={name}: there is none")))?;
-            method.limit = Some(Limit { limiter, running: AtomicUsize::new(0) });
+            method.limit = Some(Limit::new(limiter));
+        }
+        for method in table.methods.iter_mut().filter(|method| method.limit.is_none()) {
+            method.limit = limit::from_specification(default_limiter)?.map(Limit::new);
         }
         Ok(table)
     }
@@ -381,35 +395,42 @@ pub(crate) struct Limit {
 }
 
 impl Limit {
-    /// Counts one more call if the limiter admits it; else says how many there would have been.
-    pub(crate) fn enter(&self) -> Result<(), usize> {
+    fn new(limiter: Box<dyn ConcurrencyLimiter>) -> Self {
+        Limit { limiter, running: AtomicUsize::new(0) }
+    }
+
+    /// Counts one more call if the limiter admits it; else says how many there would have been, and which number that
+    /// exceeds.
+    pub(crate) fn enter(&self, timeout: Option<Duration>) -> Result<(), (usize, Exceeded)> {
         let running = self.running.fetch_add(1, Ordering::Relaxed) + 1; // a count of its own, as in `leave`
-        if self.limiter.admits(running) {
-            return Ok(());
-        }
-        self.running.fetch_sub(1, Ordering::Relaxed);
-        Err(running)
+        self.limiter.admit(&Entering::new(running, timeout)).map_err(|exceeded| {
+            self.running.fetch_sub(1, Ordering::Relaxed);
+            (running, exceeded)
+        })
     }
 
     /// An admitted call is about to be answered.
-    pub(crate) fn leave(&self, error: Option<ErrorCode>, latency: Duration) {
+    pub(crate) fn leave(&self, call: &Ended) {
         self.running.fetch_sub(1, Ordering::Relaxed);
-        self.limiter.ended(error, latency);
+        self.limiter.ended(call);
     }
 }
 
 /// What is counted of one method.
 pub(crate) struct MethodStatus {
     concurrency: AtomicUsize,
+    /// Nanoseconds that fast calls take to run, an estimate; 0: none has ended that was measured.
+    fast_run: AtomicU64,
     pub(super) errors: Arc<Adder<i64>>,
     /// Of calls that succeeded.
     pub(super) latency: Arc<LatencyRecorder>,
 }
 
 impl MethodStatus {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         MethodStatus {
             concurrency: AtomicUsize::new(0),
+            fast_run: AtomicU64::new(0),
             errors: Arc::new(Adder::new()),
             latency: Arc::new(LatencyRecorder::new(LatencyUnit::Micros)),
         }
@@ -430,6 +451,25 @@ impl MethodStatus {
     /// Counts one call less, and returns how many are left.
     pub(crate) fn leave(&self) -> usize {
         self.concurrency.fetch_sub(1, Ordering::SeqCst) - 1 // as in `enter`
+    }
+
+    /// What fast calls take to run: one with less time left than this is late whatever is done.
+    pub(crate) fn fast_run(&self) -> Duration {
+        Duration::from_nanos(self.fast_run.load(Ordering::Relaxed)) // an estimate, pairs with nothing
+    }
+
+    /// A call took so long to run. The estimate goes down eight times as fast as up, so that it stays among the fast
+    /// ones however slow the slow ones are.
+    pub(crate) fn measure_run(&self, took: Duration) {
+        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        // Relaxed: an estimate; of two that meet one is lost.
+        let known = self.fast_run.load(Ordering::Relaxed);
+        let next = match known {
+            0 => took,
+            _ if took < known => known - (known - took) / 8,
+            _ => known + (took - known) / 64,
+        };
+        self.fast_run.store(next, Ordering::Relaxed);
     }
 
     pub(crate) fn count_error(&self) {

@@ -7,11 +7,13 @@ mod acceptor;
 mod admission;
 mod builder;
 mod call;
+mod congestion;
 mod connection;
 mod dummy;
 mod method;
 mod options;
 mod quit;
+mod rejections;
 mod restful;
 mod state;
 mod tail;
@@ -23,10 +25,12 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use crate::error::{EINVAL, RpcError};
 use crate::registry::DefaultRegistry;
 use crate::transport::Endpoint;
 
 use acceptor::Acceptor;
+use method::Method;
 use state::ServerState;
 use variables::Variables;
 
@@ -79,6 +83,36 @@ impl<P: DefaultRegistry> Server<P> {
     /// *Blocking*: blocks the thread for as long as it takes to add up what all threads have counted.
     pub fn method_reports(&self) -> Vec<MethodReport> {
         self.state.methods.methods().iter().map(|method| method.report()).collect()
+    }
+
+    /// The most requests that may run at a time; 0: no limit.
+    pub fn max_concurrency(&self) -> usize {
+        self.state.max_concurrency()
+    }
+
+    /// Changes the most requests that may run at a time; 0: no limit. Those that run while there is none are not counted
+    /// when there is one again.
+    pub fn set_max_concurrency(&self, max: usize) {
+        self.state.set_max_concurrency(max);
+    }
+
+    /// The most calls of a method that its limiter admits at present; none if it has no limiter or that goes by no number.
+    pub fn method_max_concurrency(&self, full_name: &str) -> Option<usize> {
+        self.method(full_name)?.max_concurrency()
+    }
+
+    /// Changes the number of a method that was limited to a number when the server was started, at least to 1.
+    ///
+    /// # Errors
+    /// [`EINVAL`] for a method that there is not, and one that has no such limit.
+    pub fn set_method_max_concurrency(&self, full_name: &str, max: usize) -> Result<(), RpcError> {
+        let is_set = self.method(full_name).is_some_and(|method| method.set_max_concurrency(max));
+        let text = || format!("Fail to set max_concurrency: method={full_name} is not limited to a number");
+        if is_set { Ok(()) } else { Err(RpcError::new(EINVAL, text())) }
+    }
+
+    fn method(&self, full_name: &str) -> Option<&Method> {
+        self.state.methods.methods().iter().find(|method| method.descriptor.full_name == full_name)
     }
 
     /// Ends the taking of connections and requests: the listener is closed, new requests on connections that are open

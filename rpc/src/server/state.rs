@@ -10,8 +10,10 @@ use std::time::{Duration, Instant, SystemTime};
 use bthread::{Butex, WaitResult};
 use bvar::Adder;
 
+use super::congestion::Congestion;
 use super::connection::ServerConnection;
 use super::method::{Method, MethodTable};
+use super::rejections::Rejections;
 use crate::builtin::PageOptions;
 use crate::error::{ECLOSE, ELOGOFF, EUNUSED, RpcError};
 use crate::limits::Limits;
@@ -27,7 +29,7 @@ pub(crate) struct Decided {
     pub(super) methods: MethodTable,
     pub(super) protocols: Arc<[&'static dyn Protocol]>,
     pub(super) limits: Limits,
-    /// 0: no limit.
+    /// 0: no limit. What it is at the start.
     pub(super) max_concurrency: usize,
     pub(super) max_connections: usize,
     /// Where it listens.
@@ -40,13 +42,25 @@ pub(crate) struct Decided {
     pub(super) info_name: Option<String>,
 }
 
+/// The right to run, of one call. Given back with [`ServerState::return_permit`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Permit {
+    /// The server had a limit when it was taken.
+    is_counted: bool,
+}
+
 /// A running server.
 pub(crate) struct ServerState {
     decided: Decided,
     pub(super) started: SystemTime,
     /// Requests that failed before they belonged to a method.
     pub(super) non_service_errors: Arc<Adder<i64>>,
-    /// Calls that run or are about to; counted only where there is a limit.
+    pub(super) congestion: Congestion,
+    /// Requests that were not run.
+    pub(super) rejections: Rejections,
+    /// The most calls at a time; 0: no limit.
+    max_concurrency: AtomicUsize,
+    /// Calls that run or are about to and have a permit; none is taken where there is no limit.
     concurrency: AtomicUsize,
     stopping: AtomicBool,
     /// Bumped when a stopping server has one thing less to wait for.
@@ -66,9 +80,12 @@ impl Deref for ServerState {
 impl ServerState {
     pub(super) fn new(decided: Decided) -> Self {
         ServerState {
+            max_concurrency: AtomicUsize::new(decided.max_concurrency),
             decided,
             started: SystemTime::now(),
             non_service_errors: Arc::new(Adder::new()),
+            congestion: Congestion::new(Instant::now()),
+            rejections: Rejections::new(),
             concurrency: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
             less_to_do: Butex::new(0),
@@ -91,21 +108,32 @@ impl ServerState {
         });
     }
 
-    /// Takes one of the server's permits, if it has a limit: false if there are none left.
-    pub(super) fn take_permit(&self) -> bool {
-        if self.max_concurrency == 0 {
-            return true;
-        }
-        // Relaxed: a count of its own, nothing is published through it.
-        let admitted = self.concurrency.fetch_add(1, Ordering::Relaxed) < self.max_concurrency;
-        if !admitted {
-            self.return_permit();
-        }
-        admitted
+    /// The most calls at a time; 0: no limit.
+    pub(super) fn max_concurrency(&self) -> usize {
+        self.max_concurrency.load(Ordering::Relaxed) // a setting, nothing is published with it
     }
 
-    pub(super) fn return_permit(&self) {
-        if self.max_concurrency != 0 {
+    pub(super) fn set_max_concurrency(&self, max: usize) {
+        self.max_concurrency.store(max, Ordering::Relaxed); // as above
+    }
+
+    /// Takes one of the server's permits, if it has a limit; with an error there are none left.
+    pub(super) fn take_permit(&self) -> Result<Permit, usize> {
+        let max = self.max_concurrency();
+        if max == 0 {
+            return Ok(Permit { is_counted: false });
+        }
+        let permit = Permit { is_counted: true };
+        // Relaxed: a count of its own, nothing is published through it.
+        if self.concurrency.fetch_add(1, Ordering::Relaxed) < max {
+            return Ok(permit);
+        }
+        self.return_permit(permit);
+        Err(max)
+    }
+
+    pub(super) fn return_permit(&self, permit: Permit) {
+        if permit.is_counted {
             self.concurrency.fetch_sub(1, Ordering::Relaxed); // as in `take_permit`
         }
     }

@@ -12,6 +12,7 @@ use std::time::SystemTime;
 use bvar::{ExposedLatencyRecorder, PassiveStatus, PerSecond, Variable};
 
 use super::method::Method;
+use super::rejections::Rejection;
 use super::state::ServerState;
 use crate::builtin;
 use crate::process::SERVERS;
@@ -43,6 +44,10 @@ impl Variables {
         let start_time = date_and_time(started);
         self.share("error", server.non_service_errors.clone());
         self.add("eps", PerSecond::new(server.non_service_errors.clone(), 0));
+        for why in Rejection::ALL {
+            self.share(why.name(), server.rejections.adder(why).clone());
+        }
+        self.ask("congested", |server| usize::from(server.congestion.is_congested()));
         self.ask("concurrency", |server| server.methods.concurrency());
         self.ask("connection_count", |server| server.connection_count());
         self.ask("service_count", |server| server.methods.service_count());
@@ -67,6 +72,12 @@ impl Variables {
         if method.max_concurrency().is_some() {
             self.ask("max_concurrency", move |server| {
                 server.methods.methods()[index].max_concurrency().unwrap_or_default()
+            });
+        }
+        if method.would_have_refused().is_some() {
+            self.ask("would_have_refused", move |server| {
+                let refused = server.methods.methods()[index].would_have_refused();
+                refused.and_then(|refused| usize::try_from(refused).ok()).unwrap_or_default()
             });
         }
         let latency = ExposedLatencyRecorder::new(&self.prefix, method.status.latency.clone());

@@ -54,7 +54,7 @@ impl ServerView for ServerState {
     }
 
     fn max_concurrency(&self) -> usize {
-        self.max_concurrency
+        self.max_concurrency()
     }
 
     fn non_service_errors(&self) -> i64 {

@@ -20,6 +20,9 @@ const RUN_MESSAGES_MAX: usize = 64;
 const REPLY_DELAY_MAX: Duration = Duration::from_micros(20);
 /// and for so many handlers that do not look at the clock by answering, as it is looked at only that often.
 const CLOCK_EVERY: usize = 4;
+/// After so long other bthreads of the worker run, the reader of what has come meanwhile among them: how long a message
+/// has waited is known from when it is read.
+const RUN_TIME_MAX: Duration = Duration::from_millis(1);
 
 /// The messages of one turn of reading; often there is just one.
 pub(super) type Messages = SmallVec<[Message; 1]>;
@@ -63,6 +66,7 @@ impl Turn {
     /// Runs messages until none waits.
     fn run(self: &Arc<Self>) {
         let mut since = clock::note_now();
+        let mut turn_began = since;
         let mut seen = Some(since);
         for ran in 1_usize.. {
             let (message, needs_successor) = {
@@ -78,14 +82,21 @@ impl Turn {
                 self.queue_successor();
             }
             self.socket.owner.message(&self.socket, message);
-            let is_stale = clock::noted() == seen; // the answer was not given here
+            // What the answer has seen, or where that was not given here, a look now and then.
+            let is_stale = clock::noted() == seen;
             seen = if is_stale && ran % CLOCK_EVERY == 0 { Some(clock::note_now()) } else { clock::noted() };
-            if let Some(now) = seen.filter(|now| now.saturating_duration_since(since) >= REPLY_DELAY_MAX) {
-                self.socket.send_deferred();
-                since = now;
+            let mut is_enough = ran % RUN_MESSAGES_MAX == 0;
+            if let Some(now) = seen {
+                if now.saturating_duration_since(since) >= REPLY_DELAY_MAX {
+                    self.socket.send_deferred();
+                    since = now;
+                }
+                is_enough |= now.saturating_duration_since(turn_began) >= RUN_TIME_MAX;
             }
-            if ran % RUN_MESSAGES_MAX == 0 {
+            if is_enough {
                 bthread::yield_now();
+                turn_began = clock::note_now();
+                seen = Some(turn_began);
             }
         }
     }
