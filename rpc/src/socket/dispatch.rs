@@ -65,9 +65,10 @@ impl Turn {
 
     /// Runs messages until none waits.
     fn run(self: &Arc<Self>) {
-        let mut since = clock::note_now();
-        let mut turn_began = since;
-        let mut seen = Some(since);
+        let began = clock::note_now();
+        // Moments to compare with, as differences take longer.
+        let (mut send_at, mut yield_at) = (began + REPLY_DELAY_MAX, began + RUN_TIME_MAX);
+        let mut seen = Some(began);
         for ran in 1_usize.. {
             let (message, needs_successor) = {
                 let mut waiting = lock(&self.waiting);
@@ -87,16 +88,17 @@ impl Turn {
             seen = if is_stale && ran % CLOCK_EVERY == 0 { Some(clock::note_now()) } else { clock::noted() };
             let mut is_enough = ran % RUN_MESSAGES_MAX == 0;
             if let Some(now) = seen {
-                if now.saturating_duration_since(since) >= REPLY_DELAY_MAX {
+                if now >= send_at {
                     self.socket.send_deferred();
-                    since = now;
+                    send_at = now + REPLY_DELAY_MAX;
                 }
-                is_enough |= now.saturating_duration_since(turn_began) >= RUN_TIME_MAX;
+                is_enough |= now >= yield_at;
             }
             if is_enough {
                 bthread::yield_now();
-                turn_began = clock::note_now();
-                seen = Some(turn_began);
+                let now = clock::note_now();
+                yield_at = now + RUN_TIME_MAX;
+                seen = Some(now);
             }
         }
     }

@@ -415,6 +415,7 @@ impl Stream {
     }
 
     /// Passes on what was cut; true if that was a message.
+    #[inline]
     fn handle(&mut self, cut: Cut, received: Instant, arrivals: &mut Arrivals<'_>) -> bool {
         let began = self.began.unwrap_or(received);
         match cut {
@@ -468,6 +469,7 @@ impl Stream {
         }
     }
 
+    #[inline]
     fn pass_on(&mut self, message: Message, arrivals: &mut Arrivals<'_>) {
         self.began = None;
         if message.is_serial {
