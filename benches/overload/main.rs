@@ -115,6 +115,7 @@ fn main() {
         }
     }
     if std::env::var_os(PINNED).is_none() {
+        println!("Two busy threads got {:.2} CPUs before the run.\n", machine::cpus_to_be_had(2));
         let status = on_core("1").args(std::env::args().skip(1)).env(PINNED, "1").status();
         std::process::exit(status.expect("taskset runs").code().unwrap_or(1));
     }

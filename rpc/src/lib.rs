@@ -6,9 +6,12 @@
 //! All code here runs on `bthread`: what is said to block parks the bthread, or blocks the thread outside of bthreads.
 #![forbid(unsafe_code)]
 
+pub mod auth;
 pub mod body;
 pub mod builtin;
 pub mod client;
+pub mod compress;
+pub mod context;
 pub mod error;
 pub mod json;
 pub mod limit;
@@ -22,15 +25,20 @@ pub mod service;
 pub mod span;
 pub mod transport;
 
+mod buffers;
 mod messenger;
 mod process;
 mod socket;
 mod starting;
 mod user_fields;
 
+pub use auth::{AuthContext, Authenticator};
 pub use body::BodyReader;
 pub use builtin::{Health, PageOptions};
-pub use client::{Call, CallOptions, Channel, ChannelBuilder, Reply};
+pub use client::{
+    Call, CallHandle, CallOptions, CancelToken, Channel, ChannelBuilder, Reply, RetryBudget, RetryPolicy,
+};
+pub use context::CallContext;
 pub use error::{ErrorCode, RpcError};
 pub use limits::Limits;
 pub use message::{MessageSchema, NestedField, ProtoMessage, RequiredField};
@@ -38,9 +46,9 @@ pub use process::register_flags;
 pub use registry::{DefaultRegistry, Registry};
 pub use schema::Schema;
 pub use server::{
-    Responder, Server, ServerBuilder, ServerCall, ServiceOptions, Tail, ask_to_quit, unary, unary_async,
-    watch_quit_signals,
+    BaiduMasterService, CancelReason, Interceptor, MasterCall, MasterOptions, Responder, RunsOn, Server,
+    ServerBuilder, ServerCall, ServiceOptions, Tail, ask_to_quit, unary, unary_async, watch_quit_signals,
 };
 pub use service::{MethodDescriptor, Service, ServiceDescriptor};
-pub use transport::Endpoint;
+pub use transport::{BoundListener, Endpoint};
 pub use user_fields::UserFields;

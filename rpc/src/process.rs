@@ -10,10 +10,13 @@ use profile::Kind;
 
 use crate::protocol::{Protocol, Role};
 use crate::socket::Socket;
-use crate::{builtin, limit, limits, span};
+use crate::{buffers, builtin, client, compress, limit, limits, server, span, transport};
 
 /// Servers that run.
 pub(crate) static SERVERS: AtomicUsize = AtomicUsize::new(0);
+
+/// The checksums of bodies that are known, by brpc's names.
+const CHECKSUMS: &str = "crc32c";
 
 /// Makes the flags of this crate and those below it known, so that
 /// [`bvar::flag::parse_args`] finds them. Servers and channels do it too; a program that takes flags from its command
@@ -21,7 +24,10 @@ pub(crate) static SERVERS: AtomicUsize = AtomicUsize::new(0);
 pub fn register_flags() {
     bthread::register_flags();
     limits::register_flags();
+    server::register_flags();
     limit::register_flags();
+    transport::register_flags();
+    client::register_flags();
     builtin::register_flags();
     span::register();
 }
@@ -38,18 +44,22 @@ pub(crate) fn show(protocols: &[&'static dyn Protocol]) {
         [
             variable("rpc_revision", || env!("CARGO_PKG_VERSION").to_owned()),
             variable("rpc_protocols", move || protocols.clone()),
+            variable("rpc_compressions", compress::names),
+            variable("rpc_checksums", || CHECKSUMS.to_owned()),
             variable("rpc_profilers", profilers),
             variable("rpc_socket_count", Socket::count),
             variable("rpc_server_count", || SERVERS.load(Ordering::Relaxed)), // a statistic
             variable("rpc_channel_connection_count", || {
                 Socket::all().filter(|socket| socket.role() == Role::Client).count()
             }),
-            variable("iobuf_block_count", || iobuf::stats().block_count),
-            variable("iobuf_block_count_hit_tls_threshold", || iobuf::stats().cache_hit_threshold),
-            variable("iobuf_block_memory", || iobuf::stats().block_memory),
+            variable("rpc_channel_retries_denied", || {
+                client::RETRIES_DENIED.load(Ordering::Relaxed) // a statistic
+            }),
+            variable("rpc_health_check_count", client::checked),
         ]
         .into_iter()
         .flatten()
+        .chain(buffers::watch())
         .collect()
     });
 }
@@ -59,7 +69,7 @@ fn profilers() -> String {
     [Kind::Cpu, Kind::Contention, Kind::OffCpu].map(Kind::name).join(" ")
 }
 
-fn variable<T: Into<Value> + Send + 'static>(
+pub(crate) fn variable<T: Into<Value> + Send + 'static>(
     name: &str,
     value: impl Fn() -> T + Send + Sync + 'static,
 ) -> Option<Box<dyn Any + Send + Sync>> {

@@ -2,7 +2,7 @@
 //! again and again. It must never panic or block, as nobody else would go on with the work.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bthread::{Batch, timer};
 
@@ -40,7 +40,7 @@ impl<T: Send + Sync + 'static> Drop for Start<T> {
     fn drop(&mut self) {
         if let Some(target) = self.target.take() {
             let work = self.work;
-            timer::schedule(Instant::now() + PAUSE, move || start(target, work)); // never cancelled
+            timer::schedule(bthread::clock::now() + PAUSE, move || start(target, work)); // never cancelled
         }
     }
 }

@@ -26,7 +26,7 @@ use std::ptr;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::work::{LOOK_EVERY, STACK_RETRY};
+use super::work::STACK_RETRY;
 use super::{LOCAL, Place, Worker, count, recycle};
 use crate::context::{self, Context};
 use crate::stack::{Stack, StackClass};

@@ -4,7 +4,6 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
 
 use super::sampling::{Sampler, Sampling, Seen};
 use super::{ConcurrencyLimiter, Ended, Entering, Exceeded, flags};
@@ -38,7 +37,7 @@ impl Auto {
     pub fn new() -> Self {
         Auto {
             max: AtomicUsize::new(usize::try_from(flags::AUTO_INITIAL.get()).unwrap_or(1).max(1)),
-            sampler: Sampler::new(Instant::now()),
+            sampler: Sampler::new(bthread::clock::now()),
             estimate: Mutex::new(Estimate {
                 min_latency: None,
                 max_qps: 0.0,
@@ -145,6 +144,7 @@ mod tests {
     use super::*;
     use crate::error::EINTERNAL;
     use std::time::Duration;
+    use std::time::Instant;
 
     fn estimate() -> Estimate {
         Estimate { min_latency: None, max_qps: 0.0, explore: 0.3, remeasure_at: 50_000_000 }

@@ -1,7 +1,7 @@
 //! The limiter that goes by what callers can wait for (`spec/rpc-core.md` §16.2).
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::sampling::{Sampler, Sampling, Seen};
 use super::{ConcurrencyLimiter, Ended, Entering, Exceeded, flags};
@@ -44,7 +44,7 @@ impl Timeout {
     pub fn with(options: TimeoutOptions) -> Self {
         Timeout {
             options: TimeoutOptions { max_concurrency: options.max_concurrency.max(1), ..options },
-            sampler: Sampler::new(Instant::now()),
+            sampler: Sampler::new(bthread::clock::now()),
             average: AtomicU64::new(flags::TIMEOUT_INITIAL_US.get().unsigned_abs()),
         }
     }
@@ -101,6 +101,7 @@ impl ConcurrencyLimiter for Timeout {
 mod tests {
     use super::*;
     use crate::error::EINTERNAL;
+    use std::time::Instant;
 
     fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)

@@ -4,6 +4,7 @@
 //! around it. Memory follows the bytes given: no length inside them is believed before the bytes are there.
 
 mod body;
+mod checksum;
 mod encoding;
 mod required;
 mod well_known;
@@ -11,6 +12,7 @@ mod well_known;
 use iobuf::IoBuf;
 
 pub use body::{Body, MessageBody};
+pub use checksum::{CHECKSUM_SIZE, crc32c};
 pub use encoding::{ChecksumType, CompressType, ContentType, Encoding};
 pub use required::NESTING_MAX;
 

@@ -11,7 +11,9 @@ use super::congestion::Congestion;
 use super::connection::{Origin, ServerConnection};
 use super::method::{Method, MethodId, MethodStatus, Target};
 use super::rejections::Rejection;
-use super::state::{Permit, ServerState};
+use super::state::{Permit, Phase, ServerState};
+use super::{interceptor, runs_on};
+use crate::auth::AuthContext;
 use crate::builtin::{self, PageContext, PageId, PageReply};
 use crate::error::{ELIMIT, ELOGOFF, ENOCODE, ENOMETHOD, EOVERCROWDED, EREQUEST, ERPCTIMEDOUT, RpcError};
 use crate::protocol::{AfterReply, IncomingRequest, OutgoingReply, ReplyToken, ServerSide};
@@ -29,6 +31,7 @@ pub(super) fn admit(
     origin: Origin,
     request: &mut IncomingRequest,
     span: Option<Span>,
+    identity: Option<Box<AuthContext>>,
 ) {
     if let Ok(Target::Page(page)) = request.target {
         return serve_page(socket, server, origin, page, request);
@@ -58,11 +61,30 @@ pub(super) fn admit(
     };
     let body_size = request.payload.len() - attachment_size(request);
     let body = request.payload.cut(body_size);
-    let running = span.as_ref().map(Span::run);
-    let Method { service, index, .. } = server.methods.method(admitted.method);
-    // The call is made where it is handed over: moving it would take as long as half of its making.
-    service.call(*index, ServerCall::new(socket.clone(), origin, request, admitted, span), body);
-    drop(running);
+    let method = admitted.method;
+    let is_master = matches!(request.target, Ok(Target::Master(_)));
+    let mut call = ServerCall::new(socket.clone(), origin, request, admitted, span);
+    if let Some(identity) = identity {
+        call.call_extras_mut().auth_context = Some(identity);
+    }
+    // As with brpc, the service that takes everything is not asked about.
+    let interceptors = if is_master { &[][..] } else { &server.interceptors };
+    match interceptor::ask(interceptors, &call) {
+        Ok(()) => runs_on::run(server, method, call, body),
+        Err(error) => call.fail(error),
+    }
+}
+
+/// Answers a request of a peer that is not let in, and ends its connection.
+pub(super) fn refuse_peer(socket: &Arc<Socket>, origin: Origin, token: ReplyToken, error: &RpcError) {
+    let fields = UserFields::default();
+    let outcome = Err((error.code(), error.text()));
+    let reply = OutgoingReply { is_auth_failure: true, ..OutgoingReply::new(None, outcome, &fields) };
+    let mut out = IoBuf::new();
+    let _guard = FailOnUnwind(socket);
+    let _ = origin.side.write_reply(token, reply, &mut out); // it ends here, whatever the protocol would do
+    socket.write_refusal(out);
+    socket.close_when_written();
 }
 
 /// What the span of a request begins with.
@@ -155,7 +177,7 @@ pub(super) fn answered(socket: &Arc<Socket>, origin: Origin, after: AfterReply) 
 
 fn method_of(server: &ServerState, request: &IncomingRequest) -> Option<&'static MethodDescriptor> {
     match request.target {
-        Ok(Target::Method(id)) => Some(server.methods.method(id).descriptor),
+        Ok(Target::Method(id) | Target::Master(id)) => Some(server.methods.method(id).descriptor),
         _ => None,
     }
 }
@@ -200,8 +222,13 @@ fn check_all(
     origin: Origin,
     request: &IncomingRequest,
 ) -> Result<Admitted, Refused> {
-    if server.is_stopping() {
-        return Err(stopping());
+    match server.phase() {
+        Phase::Serving => {}
+        Phase::Starting => {
+            let error = RpcError::new(ELOGOFF, "Server is not ready");
+            return Err(Refused(error, Some(Rejection::Stopping)));
+        }
+        Phase::Stopping => return Err(stopping()),
     }
     let permit = server.take_permit().map_err(|max| {
         let error = RpcError::new(ELIMIT, format!("Reached server's max_concurrency={max}"));
@@ -223,7 +250,7 @@ fn check_with_permit(
         let text = format!("attachment_size={attachment_size} is larger than request_size={size}");
         return Err(RpcError::new(EREQUEST, text).into());
     }
-    let Target::Method(id) = request.target.clone()? else {
+    let (Target::Method(id) | Target::Master(id)) = request.target.clone()? else {
         return Err(RpcError::internal("A page was taken for a method").into());
     };
     let method = server.methods.method(id);
@@ -241,7 +268,7 @@ fn check_method(
     method: &Method,
     timeout: Option<Duration>,
 ) -> Result<Option<Instant>, Refused> {
-    if socket.is_overcrowded() {
+    if socket.is_overcrowded() && !method.ignores_eovercrowded {
         let error = RpcError::new(EOVERCROWDED, format!("Connection to {} is overcrowded", socket.remote()));
         return Err(Refused(error, Some(Rejection::Overcrowded)));
     }
@@ -274,7 +301,7 @@ fn check_wait(
     status: &MethodStatus,
     timeout: Option<Duration>,
 ) -> Result<Instant, Refused> {
-    let now = Instant::now();
+    let now = bthread::clock::now();
     let waited = now.saturating_duration_since(received);
     congestion.note(waited, now);
     let run = status.fast_run();
@@ -314,7 +341,7 @@ pub(super) fn error_reply(
     attachment: IoBuf,
 ) -> (IoBuf, AfterReply) {
     let code = if error.code() == 0 { ENOCODE } else { error.code() };
-    let text = text_on_the_wire(&identity(server, socket), &RpcError::new(code, error.text()));
+    let text = text_on_the_wire(&shown_identity(server, socket), &RpcError::new(code, error.text()));
     let fields = UserFields::default();
     let reply = OutgoingReply { attachment, ..OutgoingReply::new(method, Err((code, &text)), &fields) };
     let mut out = IoBuf::new();
@@ -332,16 +359,32 @@ fn stopping() -> Refused {
 
 /// Which server speaks: the address that the peer has reached, with the port that the server listens on.
 fn identity(server: &ServerState, socket: &Socket) -> Endpoint {
+    let is_internal = socket.owner::<ServerConnection>().is_internal;
     match (&server.local, socket.local()) {
-        (Endpoint::Tcp(listening), Endpoint::Tcp(reached)) => {
+        // Pages lead people to the port for everybody.
+        (Endpoint::Tcp(listening), Endpoint::Tcp(reached)) if is_internal => {
             Endpoint::Tcp((reached.ip().to_canonical(), listening.port()).into())
         }
-        (listening, _) => listening.clone(),
+        (listening, _) if is_internal => listening.clone(),
+        (_, Endpoint::Tcp(reached)) => Endpoint::Tcp((reached.ip().to_canonical(), reached.port()).into()),
+        (_, reached) => reached.clone(),
     }
 }
 
+/// Which server speaks, as its callers are told: not by its address if those who run it are to be told alone what it
+/// shows of itself.
+fn shown_identity(server: &ServerState, socket: &Socket) -> String {
+    let identity = identity(server, socket).to_string();
+    if server.internal.is_some() || server.pages.is_off() { hidden(&identity) } else { identity }
+}
+
+/// As brpc hides an address: the MD5 of it, the low half of each byte before the high one.
+fn hidden(identity: &str) -> String {
+    md5::compute(identity).iter().map(|byte| format!("{:02X}", byte.rotate_left(4))).collect()
+}
+
 /// Puts server and number in front of a text (`spec/protocols-baidu.md` §0.9).
-fn text_on_the_wire(server: &Endpoint, error: &RpcError) -> String {
+fn text_on_the_wire(server: &str, error: &RpcError) -> String {
     match error.code() {
         ENOCODE => format!("[{server}]{}", error.text()),
         code => format!("[{server}][E{code}]{}", error.text()),
@@ -380,8 +423,9 @@ mod tests {
 
     #[test]
     fn error_texts_say_which_server_speaks() {
-        let server = Endpoint::resolve("127.0.0.1:9301").unwrap();
-        assert_eq!(text_on_the_wire(&server, &RpcError::new(1234, "boom")), "[127.0.0.1:9301][E1234]boom");
-        assert_eq!(text_on_the_wire(&server, &RpcError::uncoded("boom")), "[127.0.0.1:9301]boom");
+        let server = "127.0.0.1:9301";
+        assert_eq!(text_on_the_wire(server, &RpcError::new(1234, "boom")), "[127.0.0.1:9301][E1234]boom");
+        assert_eq!(text_on_the_wire(server, &RpcError::uncoded("boom")), "[127.0.0.1:9301]boom");
+        assert_eq!(hidden("127.0.0.1:9315"), "55FC4B1D0C8BA930BC6F40D491965C99");
     }
 }

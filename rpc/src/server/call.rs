@@ -12,16 +12,19 @@ use std::time::Instant;
 use iobuf::IoBuf;
 
 use super::admission::{self, Admitted};
+use super::call_extras::CallExtras;
 use super::connection::{Origin, ServerConnection};
 use super::method::{Method, MethodId};
 use super::state::{Permit, ServerState};
 use super::tail::{Tail, TailState};
 use crate::body::BodyReader;
+use crate::context::{self, CallContext, EnteredContext};
 use crate::error::{ECLOSE, EINTERNAL, EREQUEST, ErrorCode, RpcError};
 use crate::limit::Ended;
-use crate::message::{Body, MessageBody, ProtoMessage};
+use crate::message::{Body, ChecksumType, CompressType, ContentType, Encoding, MessageBody, ProtoMessage};
 use crate::protocol::{
-    AfterReply, BodyContext, IncomingRequest, OutgoingReply, RareRequestInfo, ReplyToken, RequestInfo,
+    AfterReply, BodyContext, GenericRequest, IncomingRequest, OutgoingReply, RareRequestInfo, ReplyToken,
+    RequestExtras, RequestInfo,
 };
 use crate::service::MethodDescriptor;
 use crate::socket::{Overcrowded, Socket, clock};
@@ -51,8 +54,15 @@ pub struct ServerCall {
     request_attachment: IoBuf,
     response_attachment: IoBuf,
     response_user_fields: UserFields,
+    response_encoding: Encoding,
+    /// The response is in that form already.
+    response_is_encoded: bool,
+    /// What came with the request that few requests have.
+    extras: Option<Box<RequestExtras>>,
     /// If the request is recorded.
     span: Option<Span>,
+    /// What few calls have.
+    call_extras: Option<Box<CallExtras>>,
 }
 
 impl ServerCall {
@@ -83,11 +93,28 @@ impl ServerCall {
             request_attachment: std::mem::take(&mut request.payload),
             response_attachment: IoBuf::new(),
             response_user_fields: UserFields::default(),
+            response_encoding: Encoding::default(),
+            response_is_encoded: false,
+            extras: request.extras.take(),
             span,
+            call_extras: None,
         }
     }
 
-    fn server(&self) -> &Arc<ServerState> {
+    pub(super) fn call_extras(&self) -> Option<&CallExtras> {
+        self.call_extras.as_deref()
+    }
+
+    pub(super) fn call_extras_mut(&mut self) -> &mut CallExtras {
+        self.call_extras.get_or_insert_default()
+    }
+
+    /// The span, as the server runs the call with it.
+    pub(super) fn recorded(&self) -> Option<&Span> {
+        self.span.as_ref()
+    }
+
+    pub(super) fn server(&self) -> &Arc<ServerState> {
         &self.socket.owner::<ServerConnection>().server
     }
 
@@ -140,6 +167,30 @@ impl ServerCall {
         &mut self.response_user_fields
     }
 
+    /// The form in which the request message came; the default on protocols that have one alone.
+    pub fn request_encoding(&self) -> Encoding {
+        self.token.as_ref().map(|token| self.origin.side.request_encoding(token)).unwrap_or_default()
+    }
+
+    /// How the response message is to be compressed. HTTP knows gzip alone, for callers that accept it, and compresses
+    /// nothing else. A type that is not registered makes the call fail with [`ERESPONSE`](crate::error::ERESPONSE).
+    /// Default: [`CompressType::NONE`], whatever the request's was.
+    pub fn set_response_compress_type(&mut self, compress: CompressType) {
+        self.response_encoding.compress = compress;
+    }
+
+    /// What the response is to be checked by, on protocols that have checksums. Default: nothing, whatever the request
+    /// was checked by.
+    pub fn set_response_checksum_type(&mut self, checksum: ChecksumType) {
+        self.response_encoding.checksum = checksum;
+    }
+
+    /// How the response message is to be serialised, on protocols that say so with each message; HTTP has its
+    /// `Content-Type`. Default: protobuf, whatever the request's was.
+    pub fn set_response_content_type(&mut self, content: ContentType) {
+        self.response_encoding.content = content;
+    }
+
     fn rare(&self) -> Option<&RareRequestInfo> {
         self.info.rare.as_deref()
     }
@@ -162,6 +213,17 @@ impl ServerCall {
     /// When the caller stops waiting, if it said so.
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
+    }
+
+    /// What calls that are made for this one take over from it: for bthreads and threads that go on with its work. The
+    /// method itself has entered it.
+    pub fn context(&self) -> CallContext {
+        context::of_request(self.deadline, self.log_id(), self.request_id())
+    }
+
+    /// Enters the [context](Self::context), if there is anything in it.
+    pub(super) fn enter_context(&self) -> Option<EnteredContext> {
+        context::serve(self.deadline, self.log_id(), self.request_id())
     }
 
     /// What the protocol keeps of the request, if that is a `T`. Protocols give their users better names for it.
@@ -205,9 +267,11 @@ impl ServerCall {
         self.span.as_ref().map(Span::to_ref)
     }
 
-    /// Whether nobody waits for the answer any more: the connection is gone.
+    /// Whether nobody waits for the answer any more: the connection is gone, or the deadline has passed. See
+    /// [`notify_on_cancel`](Self::notify_on_cancel) for being told.
     pub fn is_canceled(&self) -> bool {
         self.socket.error().is_some()
+            || self.deadline.is_some_and(|deadline| bthread::clock::now() >= deadline)
     }
 
     /// Closes the connection instead of answering, as soon as the call ends. Other calls of the connection lose their
@@ -224,6 +288,13 @@ impl ServerCall {
     /// Answers with a message that is encoded already, and the response attachment. Never blocks.
     pub fn succeed_encoded(mut self, response: &IoBuf) {
         self.answer(Ok(response));
+    }
+
+    /// Answers with a body that is in this form already.
+    pub(super) fn succeed_raw(mut self, body: &IoBuf, encoding: Encoding) {
+        self.response_encoding = encoding;
+        self.response_is_encoded = true;
+        self.answer(Ok(body));
     }
 
     /// Answers with an error, and nothing else. Never blocks.
@@ -249,12 +320,38 @@ impl ServerCall {
         read.ok_or_else(|| RpcError::new(EREQUEST, side.unreadable_request(token, M::FULL_NAME, size)))
     }
 
+    /// What the caller has named, if its request goes to a service that takes everything.
+    pub(super) fn take_generic(&mut self) -> Option<GenericRequest> {
+        self.extras.as_mut()?.generic.take()
+    }
+
+    /// Whether the body of a request that was not decoded is what its caller has summed up.
+    pub(super) fn check_body(&self, body: &IoBuf) -> bool {
+        let token = self.token.as_ref();
+        token.is_none_or(|token| self.origin.side.is_intact(token, body, &self.request_attachment))
+    }
+
     pub(super) fn socket(&self) -> &Arc<Socket> {
         &self.socket
     }
 
     /// Answers, if nobody has yet. Never blocks.
     pub(super) fn answer(&mut self, outcome: Result<&dyn Body, &RpcError>) {
+        let body = match outcome {
+            Ok(body) if self.response_encoding != Encoding::default() && !self.response_is_encoded => body,
+            outcome => return self.answer_encoded(outcome),
+        };
+        match self.origin.side.encode_reply(self.method(), body, self.response_encoding) {
+            Ok(Some(encoded)) => {
+                self.response_is_encoded = true;
+                self.answer_encoded(Ok(&encoded));
+            }
+            Ok(None) => self.answer_encoded(Ok(body)),
+            Err(error) => self.answer_encoded(Err(&error)),
+        }
+    }
+
+    fn answer_encoded(&mut self, outcome: Result<&dyn Body, &RpcError>) {
         let Some(token) = self.token.take() else { return };
         if let Some(span) = &self.span {
             span.reach(Point::Answered);
@@ -272,6 +369,9 @@ impl ServerCall {
                 AfterReply::Close
             })
         };
+        if let Some(extras) = self.call_extras.take() {
+            extras.end(&self.socket, outcome.err());
+        }
         match (self.tail.take(), outcome) {
             (Some(tail), Ok(_)) => return tail.begin(after),
             (Some(tail), Err(_)) => return tail.cancel(after),
@@ -288,7 +388,12 @@ impl ServerCall {
         let (out, after) = match outcome {
             Ok(body) => {
                 let user_fields = &self.response_user_fields;
-                let reply = OutgoingReply { attachment, ..OutgoingReply::new(method, Ok(body), user_fields) };
+                let reply = OutgoingReply {
+                    attachment,
+                    encoding: self.response_encoding,
+                    is_encoded: self.response_is_encoded,
+                    ..OutgoingReply::new(method, Ok(body), user_fields)
+                };
                 let mut out = IoBuf::new();
                 let after = self.origin.side.write_reply(token, reply, &mut out);
                 (out, after)

@@ -12,8 +12,10 @@ use std::time::Duration;
 use bthread::sync::OnceLock;
 use bvar::{Adder, LatencyRecorder, LatencySnapshot, LatencyUnit};
 
+use super::master::MasterOptions;
 use super::options::ServiceOptions;
 use super::restful::{self, PathMap};
+use super::runs_on::RunsOn;
 use crate::builtin::{self, PageId};
 use crate::error::{EINVAL, ErrorCode, RpcError};
 use crate::limit::{self, ConcurrencyLimiter, Ended, Entering, Exceeded};
@@ -28,6 +30,8 @@ pub struct MethodId(usize);
 pub enum Target {
     /// To a method of a service.
     Method(MethodId),
+    /// To the service that takes everything, under this id.
+    Master(MethodId),
     /// To a debug page.
     Page(PageId),
     /// To the service of this method, which has none of the name that was asked for: it is answered with a page that
@@ -70,6 +74,8 @@ pub(crate) struct MethodTable {
     global_paths: PathMap,
     /// Whether there are debug pages.
     has_pages: bool,
+    /// The method of the service that takes everything, if there is one.
+    master: Option<MethodId>,
     /// All paths that lead to a method and leave nothing: the short way for most requests.
     whole_paths: HashMap<String, MethodId>,
 }
@@ -82,7 +88,11 @@ pub(crate) struct Method {
     pub(crate) descriptor: &'static MethodDescriptor,
     pub(crate) status: MethodStatus,
     pub(crate) limit: Option<Limit>,
+    /// Calls run also while their connection has more than enough to write.
+    pub(crate) ignores_eovercrowded: bool,
     pub(crate) options: Arc<ServiceOptions>,
+    /// Where its code runs.
+    pub(crate) runs_on: RunsOn,
     /// The paths that were mapped to it.
     pub(crate) paths: Vec<String>,
     /// Whether its request message has fields; looked up when somebody asks, who may wait for the descriptors.
@@ -131,6 +141,7 @@ impl MethodTable {
             virtual_services: HashMap::new(),
             global_paths: PathMap::default(),
             has_pages,
+            master: None,
             whole_paths: HashMap::new(),
         };
         let mut mappings = Vec::new();
@@ -195,6 +206,7 @@ impl MethodTable {
 
     fn add(&mut self, service: Arc<dyn Service>, options: Arc<ServiceOptions>) -> Result<(), RpcError> {
         let ServiceDescriptor { full_name, methods, .. } = service.descriptor();
+        options.check_methods(service.descriptor())?;
         let mut by_name = HashMap::new();
         for (index, descriptor) in methods.iter().enumerate() {
             by_name.insert(descriptor.name, self.methods.len());
@@ -204,6 +216,8 @@ impl MethodTable {
                 descriptor,
                 status: MethodStatus::new(),
                 limit: None,
+                runs_on: options.runs_on_of(descriptor.name),
+                ignores_eovercrowded: options.ignores_eovercrowded(descriptor.name),
                 options: options.clone(),
                 paths: Vec::new(),
                 takes_message: OnceLock::new(),
@@ -221,6 +235,24 @@ impl MethodTable {
             }
         }
         Ok(())
+    }
+
+    /// Adds the service that takes everything. No name leads to it.
+    pub(super) fn add_master(&mut self, service: Arc<dyn Service>, options: MasterOptions) {
+        self.master = Some(MethodId(self.methods.len()));
+        self.methods.push(Method {
+            descriptor: &service.descriptor().methods[0],
+            service_name: "",
+            service,
+            index: 0,
+            status: MethodStatus::new(),
+            limit: options.limiter.map(|limiter| Limit { limiter, running: AtomicUsize::new(0) }),
+            ignores_eovercrowded: options.ignore_eovercrowded,
+            runs_on: RunsOn::default(),
+            options: Arc::default(),
+            paths: Vec::new(),
+            takes_message: OnceLock::new(),
+        });
     }
 
     pub(crate) fn method(&self, id: MethodId) -> &Method {
@@ -328,12 +360,24 @@ fn path_match<'p>((index, unresolved): (usize, String)) -> PathMatch<'p> {
 pub struct Routes<'a> {
     table: &'a MethodTable,
     recent: &'a AtomicUsize,
+    wants_credential: bool,
 }
 
 impl<'a> Routes<'a> {
     /// `recent` starts at any number.
     pub(crate) fn new(table: &'a MethodTable, recent: &'a AtomicUsize) -> Self {
-        Routes { table, recent }
+        Routes { table, recent, wants_credential: false }
+    }
+
+    /// The next call is verified.
+    pub(crate) fn with_credential(self, wants_credential: bool) -> Self {
+        Routes { wants_credential, ..self }
+    }
+
+    /// Whether what the caller identifies itself with is looked at, so that a protocol need not keep it otherwise:
+    /// [`RequestExtras::credential`](crate::protocol::RequestExtras::credential).
+    pub fn wants_credential(&self) -> bool {
+        self.wants_credential
     }
 
     /// The method with this bare name of a service, named with its package or, if it has no dot, without. Names are
@@ -379,6 +423,11 @@ impl Routes<'_> {
             let message = method.descriptor.request_descriptor();
             message.is_none_or(|message| message.fields().len() > 0)
         })
+    }
+
+    /// The service that takes everything, whatever it names, if the server has one.
+    pub fn master(&self) -> Option<Target> {
+        self.table.master.map(Target::Master)
     }
 
     /// The names of a method.

@@ -7,7 +7,7 @@ use bvar::Adder;
 /// Why a request was answered without being run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rejection {
-    /// The server is stopping.
+    /// The server is stopping, or not ready yet.
     Stopping,
     /// The server's limit of concurrency.
     ServerLimit,

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::LazyLock;
 use std::time::Instant;
 
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+static START: LazyLock<Instant> = LazyLock::new(bthread::clock::now);
 
 /// Milliseconds since the first moment that was asked for; at least 1.
 pub(super) fn millis(moment: Instant) -> u64 {
@@ -18,7 +18,7 @@ thread_local! {
 /// The time, which the thread remembers for those who need it less precisely.
 #[inline]
 pub(crate) fn note_now() -> Instant {
-    let now = Instant::now();
+    let now = bthread::clock::now();
     NOTED.set(Some(now));
     now
 }

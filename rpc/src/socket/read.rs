@@ -205,7 +205,12 @@ impl Socket {
 
     /// Whether bytes were read that are no message yet. No, while somebody is reading.
     pub(crate) fn has_unread_bytes(&self) -> bool {
-        self.input.buffered().is_some_and(|bytes| bytes > 0)
+        self.unread().is_some_and(|bytes| bytes > 0)
+    }
+
+    /// The bytes that were read and are no message yet, if nobody is reading right now.
+    pub(crate) fn unread(&self) -> Option<usize> {
+        self.input.buffered()
     }
 
     /// The reader.
@@ -409,7 +414,7 @@ impl Stream {
     /// As the stream has ended: what its end makes whole.
     fn cut_last(&mut self, arrivals: &mut Arrivals<'_>) -> Result<(), WireError> {
         if let Some(cut) = self.messenger.end_of_stream()? {
-            self.handle(cut, Instant::now(), arrivals);
+            self.handle(cut, bthread::clock::now(), arrivals);
         }
         Ok(())
     }
@@ -423,7 +428,9 @@ impl Stream {
             Cut::Message(protocol, frame, is_serial) => {
                 self.is_gathering = false;
                 let is_last = self.portal.is_empty();
-                self.pass_on(Message { protocol, frame, received, began, is_serial, is_last }, arrivals);
+                let message =
+                    Message { protocol, frame, received, began, is_serial, is_last, is_first: false };
+                self.pass_on(message, arrivals);
                 true
             }
             Cut::Head(protocol, mut frame, is_serial) => {
@@ -439,7 +446,8 @@ impl Stream {
                     self.body = Some(pipe);
                     frame.body = Some(reader);
                     self.messenger.stream();
-                    let message = Message { protocol, frame, received, began, is_serial, is_last: false };
+                    let (is_last, is_first) = (false, false);
+                    let message = Message { protocol, frame, received, began, is_serial, is_last, is_first };
                     self.pass_on(message, arrivals);
                 } else {
                     self.messenger.gather(frame);
@@ -470,7 +478,7 @@ impl Stream {
     }
 
     #[inline]
-    fn pass_on(&mut self, message: Message, arrivals: &mut Arrivals<'_>) {
+    fn pass_on(&mut self, mut message: Message, arrivals: &mut Arrivals<'_>) {
         self.began = None;
         if message.is_serial {
             self.is_serial = true;
@@ -479,7 +487,9 @@ impl Stream {
         let input = &arrivals.socket.input;
         input.protocol.store(message.protocol + 1, Ordering::Relaxed); // a note for people
         let messages = &input.traffic.messages;
-        messages.store(messages.load(Ordering::Relaxed) + 1, Ordering::Relaxed); // the reader alone counts
+        let before = messages.load(Ordering::Relaxed);
+        messages.store(before + 1, Ordering::Relaxed); // the reader alone counts
+        message.is_first = before == 0;
         arrivals.add(message);
     }
 

@@ -1,137 +1,101 @@
-//! In what form the body of a frame is: how it was serialised, compressed and summed up, by numbers and by the names
-//! that error texts have for them.
+//! In what form the body of a frame is: the numbers that descriptions have for it, one word for the token of a call,
+//! and the names that error texts have.
 
 use std::fmt;
 
-/// The form of a body. The default is the one that can be read.
+use rpc::compress;
+use rpc::message::{ChecksumType, CompressType, ContentType, Encoding};
+
+/// Of `ContentType`, a closed enum: a number without a name is as if it had not been sent (§2.3).
+pub(super) fn content_of(number: i32) -> Option<ContentType> {
+    match number {
+        0 => Some(ContentType::Pb),
+        1 => Some(ContentType::Json),
+        2 => Some(ContentType::ProtoJson),
+        3 => Some(ContentType::ProtoText),
+        _ => None,
+    }
+}
+
+/// The number of a content type; `None` for one that the format does not have.
+fn content_number(content: ContentType) -> Option<u8> {
+    match content {
+        ContentType::Pb => Some(0),
+        ContentType::Json => Some(1),
+        ContentType::ProtoJson => Some(2),
+        ContentType::ProtoText => Some(3),
+        _ => None,
+    }
+}
+
+/// Of `checksum_type` and `checksum_with_attachment` (§2.8).
+pub(super) fn checksum_of(number: i32, with_attachment: bool) -> ChecksumType {
+    match (number, with_attachment) {
+        (0, _) => ChecksumType::None,
+        (1, false) => ChecksumType::Crc32c,
+        (1, true) => ChecksumType::Crc32cWithAttachment,
+        _ => ChecksumType::Unknown,
+    }
+}
+
+/// An encoding as a description says it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Encoding {
-    pub(crate) content: Content,
-    pub(crate) compress: Compress,
-    pub(crate) checksum: Checksum,
+pub(crate) struct Numbers {
+    pub(super) content: u8,
+    pub(super) compress: i32,
+    pub(super) checksum: u8,
+    pub(super) with_attachment: bool,
 }
 
-impl Encoding {
-    /// Whether a body of this form can be read. A checksum of an unknown type is not looked at (§2.8).
-    pub(crate) fn is_readable(self) -> bool {
-        self.content == Content::Pb && self.compress == Compress::None && self.checksum != Checksum::Crc32c
-    }
-
-    /// In one word, for the token of a call.
-    pub(crate) fn to_bits(self) -> u64 {
-        u64::from(self.content as u8)
-            | u64::from(self.compress as u8) << 8
-            | u64::from(self.checksum as u8) << 16
-    }
-
-    pub(crate) fn from_bits(bits: u64) -> Self {
-        let [content, compress, checksum, ..] = bits.to_le_bytes().map(i32::from);
-        Encoding {
-            content: Content::of(content).unwrap_or_default(),
-            compress: Compress::of(compress),
-            checksum: Checksum::of(checksum),
-        }
+impl Numbers {
+    /// `None` if the format has no number for some part of it.
+    pub(crate) fn of(encoding: Encoding) -> Option<Self> {
+        let (checksum, with_attachment) = match encoding.checksum {
+            ChecksumType::None => (0, false),
+            ChecksumType::Crc32c => (1, false),
+            ChecksumType::Crc32cWithAttachment => (1, true),
+            _ => return None,
+        };
+        let content = content_number(encoding.content)?;
+        Some(Numbers { content, compress: encoding.compress.get(), checksum, with_attachment })
     }
 }
 
-/// As in brpc's error texts.
-impl fmt::Display for Encoding {
+/// In one word, for the token of a call; 0 is the default.
+pub(crate) fn to_bits(encoding: Encoding) -> u64 {
+    let checksum: u64 = match encoding.checksum {
+        ChecksumType::None => 0,
+        ChecksumType::Crc32c => 1,
+        ChecksumType::Crc32cWithAttachment => 2,
+        _ => 3,
+    };
+    let compress = u64::from(encoding.compress.get() as u32);
+    u64::from(content_number(encoding.content).unwrap_or(0)) | checksum << 8 | compress << 32
+}
+
+/// Undoes [`to_bits`].
+pub(crate) fn from_bits(bits: u64) -> Encoding {
+    let [content, checksum, ..] = bits.to_le_bytes();
+    Encoding {
+        content: content_of(content.into()).unwrap_or_default(),
+        compress: CompressType::new((bits >> 32) as u32 as i32),
+        checksum: match checksum {
+            0 => ChecksumType::None,
+            1 => ChecksumType::Crc32c,
+            2 => ChecksumType::Crc32cWithAttachment,
+            _ => ChecksumType::Unknown,
+        },
+    }
+}
+
+/// An encoding as brpc's error texts have it.
+pub(crate) struct Form(pub(crate) Encoding);
+
+impl fmt::Display for Form {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (content, compress, checksum) = (self.content.name(), self.compress.name(), self.checksum.name());
+        let Encoding { content, compress, checksum } = self.0;
+        let (content, compress, checksum) = (content.name(), compress::name(compress), checksum.name());
         write!(f, "ContentType={content}, CompressType={compress}, ChecksumType={checksum}")
-    }
-}
-
-/// How the body is compressed (§0.10).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Compress {
-    #[default]
-    None,
-    Snappy,
-    Gzip,
-    Zlib,
-    Lz4,
-    Unknown,
-}
-
-/// How the body is serialised (§2.9).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Content {
-    #[default]
-    Pb,
-    Json,
-    ProtoJson,
-    ProtoText,
-}
-
-/// What the checksum is (§2.8).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Checksum {
-    #[default]
-    None,
-    Crc32c,
-    Unknown,
-}
-
-impl Compress {
-    const NUMBERED: [Self; 5] = [Self::None, Self::Snappy, Self::Gzip, Self::Zlib, Self::Lz4];
-
-    pub(super) fn of(number: i32) -> Self {
-        usize::try_from(number)
-            .ok()
-            .and_then(|index| Self::NUMBERED.get(index).copied())
-            .unwrap_or(Self::Unknown)
-    }
-
-    /// brpc's name.
-    fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Snappy => "snappy",
-            Self::Gzip => "gzip",
-            Self::Zlib => "zlib",
-            Self::Lz4 => "lz4",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
-impl Content {
-    pub(super) fn of(number: i32) -> Option<Self> {
-        let numbered = [Self::Pb, Self::Json, Self::ProtoJson, Self::ProtoText];
-        numbered.get(usize::try_from(number).ok()?).copied()
-    }
-
-    /// brpc's name.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Pb => "pb",
-            Self::Json => "json",
-            Self::ProtoJson => "proto-json",
-            Self::ProtoText => "proto-text",
-        }
-    }
-}
-
-impl Checksum {
-    pub(super) fn of(number: i32) -> Self {
-        match number {
-            0 => Self::None,
-            1 => Self::Crc32c,
-            _ => Self::Unknown,
-        }
-    }
-
-    /// brpc's name.
-    fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Crc32c => "crc32c",
-            Self::Unknown => "unknown",
-        }
     }
 }
 
@@ -141,15 +105,27 @@ mod tests {
 
     #[test]
     fn an_encoding_fits_in_a_word() {
-        for content in (0..4).filter_map(Content::of) {
-            for compress in (-1..6).map(Compress::of) {
-                for checksum in (-1..3).map(Checksum::of) {
+        for content in (0..4).filter_map(content_of) {
+            for compress in [-1, 0, 1, 4, 1023, i32::MAX, i32::MIN].map(CompressType::new) {
+                for checksum in [checksum_of(0, true), checksum_of(1, false), checksum_of(1, true)] {
                     let encoding = Encoding { content, compress, checksum };
-                    assert_eq!(Encoding::from_bits(encoding.to_bits()), encoding);
+                    assert_eq!(from_bits(to_bits(encoding)), encoding);
                 }
             }
         }
-        assert_eq!(Encoding::from_bits(0), Encoding::default());
-        assert!(Encoding::default().is_readable());
+        assert_eq!(from_bits(0), Encoding::default());
+        assert_eq!(to_bits(Encoding::default()), 0);
+    }
+
+    #[test]
+    fn numbers_that_nobody_knows_are_named_so_and_cannot_be_sent() {
+        let encoding = Encoding {
+            compress: CompressType::new(77),
+            checksum: checksum_of(9, true),
+            ..Encoding::default()
+        };
+        let text = "ContentType=pb, CompressType=unknown, ChecksumType=unknown";
+        assert_eq!(Form(encoding).to_string(), text);
+        assert_eq!(Numbers::of(encoding), None);
     }
 }

@@ -14,9 +14,9 @@ mod write;
 use iobuf::IoBuf;
 use rpc::protocol::{Codec, Frame, Parsed, WireError};
 
-pub(crate) use encoding::Encoding;
+pub(crate) use encoding::{Form, Numbers, from_bits, to_bits};
 pub(crate) use read::{Aux, Meta, Request, description, text};
-pub(crate) use write::{Kind, MetaToWrite, TooLarge, write_frame};
+pub(crate) use write::{FormToWrite, Kind, MetaToWrite, TooLarge, write_frame};
 
 /// Begins every frame.
 pub(crate) const MAGIC: [u8; 4] = *b"PRPC";
@@ -74,12 +74,20 @@ impl Codec for FrameCodec {
 pub fn check_meta(bytes: &[u8]) {
     use prost::Message;
 
+    use rpc::message::Encoding;
+
     let read = Meta::read(bytes);
     let Ok(reference) = reference::RpcMeta::decode(bytes) else {
         return;
     };
     if !reference.is_whole() {
         assert!(read.is_err(), "a required field is missing");
+        return;
+    }
+    let too_many =
+        |settings: &reference::StreamSettings| settings.extra_stream_ids.len() >= read::STREAMS_MAX;
+    if reference.stream_settings.as_ref().is_some_and(too_many) {
+        assert!(read.is_err(), "more streams than a call may have");
         return;
     }
     let read = read.expect("prost accepts it");
@@ -101,6 +109,15 @@ pub fn check_meta(bytes: &[u8]) {
         assert_eq!(read.error_code, reference.error_code());
         assert_eq!(read.error_text, reference.error_text());
     }
+    assert_eq!(read.authentication_data, reference.authentication_data.as_deref());
+    assert_eq!(read.streams.is_some(), reference.stream_settings.is_some());
+    if let (Some(read), Some(reference)) = (&read.streams, &reference.stream_settings) {
+        assert_eq!(read.ids[0], reference.stream_id());
+        assert_eq!(read.ids[1..], reference.extra_stream_ids);
+        assert_eq!(read.need_feedback, reference.need_feedback());
+        assert_eq!(read.writable, reference.writable());
+    }
+    assert_eq!(read.encoding.compress.get(), reference.compress_type());
     let is_plain = [reference.compress_type(), reference.content_type(), reference.checksum_type()] == [0; 3];
     assert!(!is_plain || read.encoding == Encoding::default());
     assert!(read.user_fields().len() <= reference.user_fields.len());

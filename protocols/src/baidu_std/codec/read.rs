@@ -7,9 +7,11 @@
 
 use iobuf::IoBuf;
 use rpc::UserFields;
+use rpc::message::{CompressType, Encoding};
+use rpc::protocol::StreamSettings;
 use smallvec::SmallVec;
 
-use super::encoding::{Checksum, Compress, Content, Encoding};
+use super::encoding::{checksum_of, content_of};
 use super::wire::{DELIMITED, Malformed, VARINT, Value, field, short_bytes, varint};
 
 /// Descriptions up to this size that lie in two blocks are put together on the stack.
@@ -23,8 +25,12 @@ const fn key(field: u8, wire: u64) -> u8 {
     field << 3 | wire as u8
 }
 
+/// The most streams that one call may begin with. An id of one byte takes eight in memory: with more of them a
+/// description could take several times its size.
+pub(crate) const STREAMS_MAX: usize = 4096;
+
 /// `RpcMeta`. Missing fields have protobuf's defaults.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Meta<'a> {
     pub(crate) request: Option<Request<'a>>,
     pub(crate) response: Option<Response<'a>>,
@@ -32,6 +38,8 @@ pub(crate) struct Meta<'a> {
     pub(crate) attachment_size: i32,
     pub(crate) encoding: Encoding,
     pub(crate) checksum_value: &'a [u8],
+    pub(crate) authentication_data: Option<&'a [u8]>,
+    pub(crate) streams: Option<Box<StreamSettings>>,
     /// The whole description, for [`user_fields`](Self::user_fields); `None` if there are none.
     with_user_fields: Option<&'a [u8]>,
 }
@@ -85,7 +93,8 @@ impl<'a> Meta<'a> {
     pub(crate) fn merge(&mut self, bytes: &'a [u8]) -> Result<(), Malformed> {
         let meta = self;
         let mut request = RequestRequired::default();
-        let (mut stream, mut chunk) = (None, None);
+        let (mut first_stream, mut chunk) = (None, None);
+        let (mut checksum_type, mut with_attachment) = (0, false);
         let mut rest = bytes;
         // As most descriptions of requests are laid out.
         if let Some(bytes) = short_bytes(&mut rest, key(1, DELIMITED)) {
@@ -101,30 +110,41 @@ impl<'a> Meta<'a> {
                     meta.request.get_or_insert_default().merge(bytes, &mut request)?
                 }
                 (2, Value::Bytes(bytes)) => meta.response.get_or_insert_default().merge(bytes)?,
-                (3, Value::Varint(value)) => meta.encoding.compress = Compress::of(value as i32),
+                (3, Value::Varint(value)) => meta.encoding.compress = CompressType::new(value as i32),
                 (4, Value::Varint(value)) => meta.correlation_id = value,
                 (5, Value::Varint(value)) => meta.attachment_size = value as i32,
                 (6, Value::Bytes(bytes)) => see_numbers(bytes, chunk.get_or_insert(0))?,
-                (8, Value::Bytes(bytes)) => see_numbers(bytes, stream.get_or_insert(0))?,
+                (7, Value::Bytes(credential)) => meta.authentication_data = Some(credential),
+                (8, Value::Bytes(bytes)) => {
+                    read_streams(bytes, meta.streams.get_or_insert_default(), &mut first_stream)?
+                }
                 (9, Value::Bytes(entry)) => {
                     user_field(entry)?;
                     meta.with_user_fields = Some(bytes);
                 }
                 (10, Value::Varint(value)) => {
                     // A closed enum: a number without a name is as if it had not been sent.
-                    if let Some(content) = Content::of(value as i32) {
+                    if let Some(content) = content_of(value as i32) {
                         meta.encoding.content = content;
                     }
                 }
-                (11, Value::Varint(value)) => meta.encoding.checksum = Checksum::of(value as i32),
+                (11, Value::Varint(value)) => checksum_type = value as i32,
                 (12, Value::Bytes(value)) => meta.checksum_value = value,
+                (13, Value::Varint(value)) => with_attachment = value != 0,
                 _ => {}
             }
         }
+        meta.encoding.checksum = checksum_of(checksum_type, with_attachment);
         let is_whole = (meta.request.is_none() || request.service_name && request.method_name)
             && chunk.is_none_or(|seen| seen & 0b110 == 0b110)
-            && stream.is_none_or(|seen| seen & 0b010 != 0);
-        if is_whole { Ok(()) } else { Err(Malformed) }
+            && meta.streams.is_none() == first_stream.is_none();
+        if !is_whole {
+            return Err(Malformed);
+        }
+        if let (Some(streams), Some(first)) = (&mut meta.streams, first_stream) {
+            streams.ids.insert(0, first);
+        }
+        Ok(())
     }
 
     /// The free pairs; the last one of a key counts.
@@ -205,6 +225,38 @@ fn see_numbers(mut rest: &[u8], seen: &mut u64) -> Result<(), Malformed> {
             *seen |= 1 << number;
         }
     }
+    Ok(())
+}
+
+/// Adds a piece of `StreamSettings` to `settings`, all but the first id, which is the required one.
+fn read_streams(
+    mut rest: &[u8],
+    settings: &mut StreamSettings,
+    first: &mut Option<i64>,
+) -> Result<(), Malformed> {
+    while !rest.is_empty() {
+        match field(&mut rest)? {
+            (1, Value::Varint(id)) => *first = Some(id as i64),
+            (2, Value::Varint(value)) => settings.need_feedback = value != 0,
+            (3, Value::Varint(value)) => settings.writable = value != 0,
+            (4, Value::Varint(id)) => add_stream(id, settings)?,
+            // Packed, as parsers of proto2 accept it too.
+            (4, Value::Bytes(mut ids)) => {
+                while !ids.is_empty() {
+                    add_stream(varint(&mut ids)?, settings)?;
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn add_stream(id: u64, settings: &mut StreamSettings) -> Result<(), Malformed> {
+    if settings.ids.len() + 1 >= STREAMS_MAX {
+        return Err(Malformed);
+    }
+    settings.ids.push(id as i64);
     Ok(())
 }
 

@@ -7,7 +7,9 @@
 use iobuf::IoBuf;
 use rpc::UserFields;
 use rpc::message::Body;
+use rpc::protocol::StreamSettings;
 
+use super::encoding::Numbers;
 use super::wire::{DELIMITED, VARINT, sign_extended, varint_len};
 use super::{HEADER_SIZE, MAGIC};
 
@@ -29,7 +31,21 @@ pub(crate) struct MetaToWrite<'a> {
     pub(crate) kind: Kind<'a>,
     pub(crate) correlation_id: u64,
     pub(crate) user_fields: &'a UserFields,
-    pub(crate) checksum_value: &'a [u8],
+    /// Sent also when it is empty; `None`: not sent.
+    pub(crate) credential: Option<&'a [u8]>,
+    pub(crate) streams: Option<&'a StreamSettings>,
+    pub(crate) form: FormToWrite<'a>,
+}
+
+/// What a description says of the form of the body.
+#[derive(Clone, Copy)]
+pub(crate) enum FormToWrite<'a> {
+    /// Everything, and the checksum or what stands in its place.
+    Whole(Numbers, &'a [u8]),
+    /// All but the checksum: brpc's calls without a method descriptor.
+    Unchecked(Numbers),
+    /// Nothing: the answer to those who are not let in.
+    Unsaid,
 }
 
 /// Whose description it is.
@@ -103,11 +119,15 @@ pub(crate) fn write_frame(
 impl MetaToWrite<'_> {
     fn size(&self, attachment_size: i32) -> usize {
         let kind = self.kind.size();
-        // Numbers 3, 10 and 11 are always there, and always 0.
-        let mut size = 1 + varint_len(kind as u64) + kind + 6;
-        size += number_size(self.correlation_id) + bytes_size(self.checksum_value.len());
+        let mut size = bytes_size(kind) + number_size(self.correlation_id) + self.form.size();
         if attachment_size > 0 {
             size += number_size(attachment_size as u64);
+        }
+        if let Some(credential) = self.credential {
+            size += bytes_size(credential.len());
+        }
+        if let Some(streams) = self.streams {
+            size += bytes_size(streams_size(streams));
         }
         for (key, value) in self.user_fields.iter() {
             size += bytes_size(bytes_size(key.len()) + bytes_size(value.len()));
@@ -121,19 +141,66 @@ impl MetaToWrite<'_> {
             Kind::Response { error_code: 0, error_text: "" } => to.put(&[0x12, 2, 0x08, 0]),
             kind => kind.write(to),
         }
-        to.number(3, 0); // compress_type
+        if let FormToWrite::Whole(numbers, _) | FormToWrite::Unchecked(numbers) = self.form {
+            to.number(3, sign_extended(numbers.compress));
+        }
         to.number(4, self.correlation_id);
         if attachment_size > 0 {
             to.number(5, attachment_size as u64);
+        }
+        if let Some(credential) = self.credential {
+            to.bytes(7, credential);
+        }
+        if let Some(streams) = self.streams {
+            write_streams(streams, to);
         }
         for (key, value) in self.user_fields.iter() {
             to.delimited(9, bytes_size(key.len()) + bytes_size(value.len()));
             to.bytes(1, key.as_bytes());
             to.bytes(2, value.as_bytes());
         }
-        to.put(&[10 << 3, 0, 11 << 3, 0]); // content_type, checksum_type
-        to.bytes(12, self.checksum_value);
+        match self.form {
+            FormToWrite::Whole(numbers, checksum_value) => {
+                to.number(10, numbers.content.into());
+                to.number(11, numbers.checksum.into());
+                to.bytes(12, checksum_value);
+                if numbers.with_attachment {
+                    to.number(13, 1);
+                }
+            }
+            FormToWrite::Unchecked(numbers) => to.number(10, numbers.content.into()),
+            FormToWrite::Unsaid => {}
+        }
     }
+}
+
+impl FormToWrite<'_> {
+    /// Of the fields 3 and 10 to 13; numbers but the first are below 128.
+    fn size(&self) -> usize {
+        let compress = |numbers: &Numbers| number_size(sign_extended(numbers.compress));
+        match self {
+            FormToWrite::Whole(numbers, checksum_value) => {
+                let with_attachment = if numbers.with_attachment { 2 } else { 0 };
+                compress(numbers) + 4 + bytes_size(checksum_value.len()) + with_attachment
+            }
+            FormToWrite::Unchecked(numbers) => compress(numbers) + 2,
+            FormToWrite::Unsaid => 0,
+        }
+    }
+}
+
+fn streams_size(streams: &StreamSettings) -> usize {
+    4 + streams.ids.iter().map(|id| number_size(*id as u64)).sum::<usize>()
+}
+
+/// The two switches are there also when they are off.
+fn write_streams(streams: &StreamSettings, to: &mut Cursor<'_>) {
+    to.delimited(8, streams_size(streams));
+    let (first, others) = streams.ids.split_at(streams.ids.len().min(1));
+    first.iter().for_each(|id| to.number(1, *id as u64));
+    to.number(2, streams.need_feedback.into());
+    to.number(3, streams.writable.into());
+    others.iter().for_each(|id| to.number(4, *id as u64));
 }
 
 impl Kind<'_> {

@@ -41,6 +41,7 @@ fn by_path(table: &MethodTable, path: &str) -> String {
         Ok(PathMatch { target: Target::Method(id), unresolved }) => {
             format!("{} {unresolved}", table.method(id).descriptor.full_name)
         }
+        Ok(PathMatch { target: Target::Master(_), .. }) => unreachable!("no path leads to it"),
         Ok(PathMatch { target: Target::Page(_), unresolved }) => format!("page {unresolved}"),
         Ok(PathMatch { target: Target::NoMethod(_), unresolved }) => format!("help {unresolved}"),
         Err(missing) => format!("{missing:?}"),

@@ -1,0 +1,58 @@
+//! What a connection knows of its streams: which they are, and how much they have on their way.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::state;
+use crate::error::{ELIMIT, RpcError};
+use crate::socket::lock;
+
+/// Streams of one connection that have not ended.
+pub const STREAMS_PER_CONNECTION_MAX: usize = 1 << 14;
+
+/// The streams of one connection.
+#[derive(Default)]
+pub(crate) struct ConnectionStreams {
+    ids: Mutex<HashSet<u64>>,
+    /// Bytes written and not consumed, of the streams whose windows depend on it.
+    unconsumed: AtomicU64,
+}
+
+impl ConnectionStreams {
+    pub(super) fn add(&self, id: u64) -> Result<(), RpcError> {
+        let mut ids = lock(&self.ids);
+        if ids.len() >= STREAMS_PER_CONNECTION_MAX {
+            let text = format!("More than {STREAMS_PER_CONNECTION_MAX} streams on a connection");
+            return Err(RpcError::new(ELIMIT, text));
+        }
+        ids.insert(id);
+        Ok(())
+    }
+
+    /// A stream has ended, with so many bytes unconsumed.
+    pub(super) fn remove(&self, id: u64, unconsumed: u64) {
+        lock(&self.ids).remove(&id);
+        self.consumed(unconsumed);
+    }
+
+    // Relaxed in all three: a sum that windows are fitted to.
+
+    pub(super) fn produced(&self, bytes: u64) {
+        self.unconsumed.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn consumed(&self, bytes: u64) {
+        self.unconsumed.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn unconsumed(&self) -> u64 {
+        self.unconsumed.load(Ordering::Relaxed)
+    }
+
+    /// The connection has failed: its streams end. No lock is held.
+    pub(crate) fn fail(&self, error: &RpcError) {
+        let ids = std::mem::take(&mut *lock(&self.ids));
+        ids.into_iter().for_each(|id| state::fail(id, error));
+    }
+}

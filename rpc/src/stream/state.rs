@@ -1,0 +1,191 @@
+//! One stream: its identity, its two sides and its end.
+//!
+//! Owns the table of all streams of the process. An id leads to a stream until it ends, and only for frames of its own
+//! connection. The sending and the receiving side have a lock each, never held at the same time, and never while code
+//! of users or of a socket runs.
+
+use std::any::Any;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock};
+use std::time::Duration;
+
+use bthread::Butex;
+use bthread::slab::Slab;
+
+use super::life::{Ending, Phase};
+use super::options::{Receiver, StreamOptions};
+use super::receiving::Receiving;
+use super::sending::{Link, Sending};
+use super::window::Window;
+use crate::error::{ELIMIT, RpcError};
+use crate::protocol::StreamSettings;
+use crate::socket::{Socket, lock};
+
+/// Streams in a process, of servers and clients together, that have not ended.
+pub const STREAMS_MAX: usize = 1 << 20;
+
+static STREAMS: LazyLock<Slab<StreamState>> = LazyLock::new(|| Slab::new(STREAMS_MAX));
+
+/// One stream.
+pub(crate) struct StreamState {
+    id: OnceLock<u64>,
+    /// The connection that its frames come over; 0: none yet.
+    socket_id: AtomicU64,
+    /// Readers and writers that users have.
+    handles: AtomicUsize,
+    /// Why it has ended, if not by a close.
+    error: OnceLock<RpcError>,
+    /// What must not go while the stream lives: the channel whose connection it uses.
+    kept: Mutex<Option<Arc<dyn Any + Send + Sync>>>,
+    pub(super) has_handler: bool,
+    pub(super) idle_timeout: Option<Duration>,
+    pub(super) messages_in_batch: usize,
+    pub(super) max_received_size: usize,
+    pub(super) segment_size: usize,
+    pub(super) write_in_background: bool,
+    pub(super) sending: Mutex<Sending>,
+    /// Bumped when writers that wait are to look again.
+    pub(super) writable: Butex,
+    pub(super) receiving: Mutex<Receiving>,
+    /// Bumped when the reader that waits is to look again.
+    pub(super) arrived: Butex,
+    /// Bytes handed over and done with since the beginning.
+    pub(super) consumed: AtomicU64,
+}
+
+impl StreamState {
+    /// Streams that are not connected, of one call, and what the other side is told of them. Nothing that they receive
+    /// is handed over before their [`release`](Self::release).
+    pub(super) fn create(
+        count: usize,
+        options: &StreamOptions,
+        awaits_reply: bool,
+    ) -> Result<(Vec<Arc<Self>>, StreamSettings), RpcError> {
+        let mut settings = StreamSettings { writable: options.is_writable(), ..StreamSettings::default() };
+        let mut streams = Vec::with_capacity(count);
+        for index in 0..count {
+            let stream = Arc::new(Self::new(options, awaits_reply && index == 0));
+            settings.need_feedback = lock(&stream.sending).needs_feedback();
+            let Some(id) = STREAMS.insert(stream.clone()) else {
+                for stream in streams {
+                    Self::end(&stream, Ending::Failed, None);
+                }
+                return Err(RpcError::new(ELIMIT, format!("More than {STREAMS_MAX} streams")));
+            };
+            let _ = stream.id.set(id); // a new cell is empty
+            settings.ids.push(id as i64);
+            streams.push(stream);
+        }
+        Ok((streams, settings))
+    }
+
+    fn new(options: &StreamOptions, awaits_reply: bool) -> Self {
+        let connection_max = super::options::connection_unconsumed_max();
+        let window = Window::new(options.min_buf_size, options.max_buf_size, connection_max);
+        StreamState {
+            id: OnceLock::new(),
+            socket_id: AtomicU64::new(0),
+            handles: AtomicUsize::new(0),
+            error: OnceLock::new(),
+            kept: Mutex::new(None),
+            has_handler: matches!(options.receiver, Receiver::Handler(_)),
+            idle_timeout: options.idle_timeout,
+            messages_in_batch: options.messages_in_batch,
+            max_received_size: options.max_received_size,
+            segment_size: options.segment_size(),
+            write_in_background: options.write_in_background,
+            sending: Mutex::new(Sending::new(window)),
+            writable: Butex::new(0),
+            receiving: Mutex::new(Receiving::new(options.receiver.clone(), awaits_reply)),
+            arrived: Butex::new(0),
+            consumed: AtomicU64::new(0),
+        }
+    }
+
+    /// The stream that a frame names, if the frame came over the stream's connection.
+    pub(super) fn find(id: i64, socket: &Socket) -> Option<Arc<Self>> {
+        // Relaxed: it is set before the stream's id is told to anybody.
+        STREAMS.get(id as u64).filter(|stream| stream.socket_id.load(Ordering::Relaxed) == socket.id())
+    }
+
+    /// All streams of the process that have not ended.
+    #[cfg(test)]
+    pub(super) fn count() -> usize {
+        STREAMS.len()
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.id.get().copied().unwrap_or_default()
+    }
+
+    /// Why it has ended, if not by a close.
+    pub(super) fn error(&self) -> Option<&RpcError> {
+        self.error.get()
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        lock(&self.sending).phase == Phase::Closed
+    }
+
+    /// Keeps something until the stream ends.
+    pub(super) fn keep(&self, what: Arc<dyn Any + Send + Sync>) {
+        *lock(&self.kept) = Some(what);
+        if self.is_closed() {
+            drop(lock(&self.kept).take());
+        }
+    }
+
+    /// Its frames come and go over this connection from now on.
+    pub(super) fn bind(self: &Arc<Self>, link: Link) -> Result<(), RpcError> {
+        let socket = link.socket.clone();
+        socket.streams().add(self.id())?;
+        self.socket_id.store(socket.id(), Ordering::Relaxed); // as in `find`
+        lock(&self.sending).set_link(link);
+        // One that has ended or failed meanwhile has not found what was just added.
+        if let Some(error) = socket.error() {
+            self.end(Ending::Failed, Some(error.clone()));
+            return Err(error.clone());
+        }
+        if self.is_closed() {
+            socket.streams().remove(self.id(), 0);
+        }
+        Ok(())
+    }
+
+    /// Ends the stream, once: later calls change nothing and return false. What was received is still handed over; the
+    /// peer is told behind everything written before. Never blocks.
+    pub(super) fn end(self: &Arc<Self>, ending: Ending, error: Option<RpcError>) -> bool {
+        let Some((link, unconsumed)) = lock(&self.sending).close(ending) else { return false };
+        if let Some(error) = error {
+            let _ = self.error.set(error); // a stream ends once
+        }
+        drop(STREAMS.remove(self.id()));
+        self.wake_writers();
+        if let Some(link) = &link {
+            link.socket.streams().remove(self.id(), unconsumed);
+            self.flush();
+        }
+        self.end_receiving();
+        drop(lock(&self.kept).take());
+        true
+    }
+
+    pub(super) fn add_handle(&self) {
+        self.handles.fetch_add(1, Ordering::Relaxed); // as with an `Arc`, made from one that is there
+    }
+
+    /// A reader or writer is gone. With the last one a stream ends that no handler has.
+    pub(super) fn drop_handle(self: &Arc<Self>) {
+        // AcqRel, as with an `Arc`: what others did with theirs comes before the end.
+        if self.handles.fetch_sub(1, Ordering::AcqRel) == 1 && !self.has_handler {
+            self.end(Ending::Closed, None);
+        }
+    }
+}
+
+/// The connection that `id` came over has failed.
+pub(super) fn fail(id: u64, error: &RpcError) {
+    if let Some(stream) = STREAMS.get(id) {
+        stream.end(Ending::Failed, Some(error.clone()));
+    }
+}
