@@ -21,6 +21,7 @@ pub mod schema;
 pub mod server;
 pub mod service;
 pub mod span;
+pub mod stream;
 pub mod transport;
 
 mod messenger;
@@ -42,6 +43,7 @@ pub use server::{
     Responder, Server, ServerBuilder, ServerCall, ServiceOptions, Tail, ask_to_quit, unary, unary_async,
     watch_quit_signals,
 };
+pub use stream::{Stream, StreamHandler, StreamOptions, StreamReader, StreamWriter};
 pub use service::{MethodDescriptor, Service, ServiceDescriptor};
 pub use transport::Endpoint;
 pub use user_fields::UserFields;

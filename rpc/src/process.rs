@@ -10,7 +10,7 @@ use profile::Kind;
 
 use crate::protocol::{Protocol, Role};
 use crate::socket::Socket;
-use crate::{builtin, compress, limits, span};
+use crate::{builtin, compress, limits, span, stream};
 
 /// Servers that run.
 pub(crate) static SERVERS: AtomicUsize = AtomicUsize::new(0);
@@ -24,6 +24,7 @@ const CHECKSUMS: &str = "crc32c";
 pub fn register_flags() {
     bthread::register_flags();
     limits::register_flags();
+    stream::register_flags();
     builtin::register_flags();
     span::register();
 }

@@ -13,7 +13,7 @@
 //! | crc32c checksum | refused with EREQUEST; other types are accepted unchecked, as in brpc | the same |
 //! | authentication data | not asked for | not sent |
 //! | trace ids (the lower 64 bits) | the request is recorded, as part of its caller's trace | sent if the call is recorded |
-//! | streams (`stream_settings`) | read over: the call is answered, the stream is not accepted | not sent |
+//! | streams (`stream_settings`), see [`streaming_rpc`](crate::streaming_rpc) | yes | yes |
 //!
 //! What is refused is refused in the words that brpc has for a type that nobody registered. Texts that are not UTF-8,
 //! which C++ peers may send, are made so with replacement characters.
@@ -25,9 +25,13 @@ mod server;
 mod tests;
 
 use rpc::Limits;
+use crate::streaming_rpc::STREAMING_RPC;
 use rpc::protocol::{ClientSide, Codec, ConnectionType, Protocol, Role, ServerSide};
 
-use codec::FrameCodec;
+use codec::{FrameCodec, MAGIC};
+
+/// Streams live on the connections of calls.
+static COMPANIONS: &[&dyn Protocol] = &[&STREAMING_RPC];
 
 /// The protocol as a value, for registries.
 pub static BAIDU_STD: BaiduStd = BaiduStd;
@@ -42,7 +46,7 @@ impl Protocol for BaiduStd {
     }
 
     fn codec(&self, _: Role, limits: &Limits) -> Box<dyn Codec> {
-        Box::new(FrameCodec::new(limits.max_body_size))
+        Box::new(FrameCodec::new(MAGIC, limits.max_body_size))
     }
 
     fn server(&self) -> Option<&dyn ServerSide> {
@@ -55,5 +59,9 @@ impl Protocol for BaiduStd {
 
     fn connection_types(&self) -> &'static [ConnectionType] {
         &[ConnectionType::Single, ConnectionType::Pooled, ConnectionType::Short]
+    }
+
+    fn companions(&self) -> &'static [&'static dyn Protocol] {
+        COMPANIONS
     }
 }

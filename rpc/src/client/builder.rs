@@ -124,7 +124,7 @@ impl<P: DefaultRegistry> ChannelBuilder<P> {
         })?;
         let way = Way {
             remote,
-            protocols: [protocol].into(),
+            protocols: [&[protocol], protocol.companions()].concat().into(),
             connect_timeout: self.connect_timeout,
             limits: self.limits,
         };

@@ -27,6 +27,7 @@ use crate::protocol::IncomingReply;
 use crate::socket::lock;
 use crate::span::Span;
 use crate::starting;
+use crate::stream::CallStreams;
 
 /// A call in progress whose response is a `T`: join it, await it, or drop it, which cancels it.
 ///
@@ -295,6 +296,10 @@ impl PendingCall for HeldCall {
             Outcome::Replied(reply) => self.finish(Ok(reply)),
             Outcome::Failed(failure) => self.fail(failure),
         }
+    }
+
+    fn streams(&self) -> Option<Arc<CallStreams>> {
+        self.request.streams.clone()
     }
 
     fn wants_stream(&self) -> bool {

@@ -80,7 +80,7 @@ impl<P: DefaultRegistry> Channel<P> {
         options: CallOptions,
         request: &Req,
     ) -> Result<Reply<Resp>, RpcError> {
-        let call = Request::new(&self.state, method, options);
+        let call = self.request(method, options);
         let result = waiting::call(&self.state, &call, &MessageBody(request));
         let latency = call.started.elapsed();
         call.note_end(&result);
@@ -109,6 +109,14 @@ impl<P: DefaultRegistry> Channel<P> {
         self.hold(method, options, request, Some(Box::new(|call, ended| done(ended.read(call)))));
     }
 
+    fn request(&self, method: &'static MethodDescriptor, options: CallOptions) -> Request {
+        let request = Request::new(&self.state, method, options);
+        if let Some(streams) = &request.streams {
+            streams.keep(&self.state);
+        }
+        request
+    }
+
     fn hold<Req: ProtoMessage>(
         &self,
         method: &'static MethodDescriptor,
@@ -116,7 +124,7 @@ impl<P: DefaultRegistry> Channel<P> {
         request: &Req,
         callback: Option<Callback>,
     ) -> Arc<HeldCall> {
-        let call = Request::new(&self.state, method, options);
+        let call = self.request(method, options);
         let mut body = IoBuf::new();
         MessageBody(request).append_to(&mut body);
         HeldCall::start(self.state.clone(), call, body, callback)

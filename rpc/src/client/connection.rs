@@ -71,7 +71,7 @@ impl SocketOwner for ClientConnection {
             return;
         };
         let size = message.frame.bytes.len();
-        let reply = match side.read_reply(message.frame) {
+        let mut reply = match side.read_reply(message.frame) {
             Ok(reply) => reply,
             Err(error) => {
                 // Where calls share a connection it is nobody's, and is dropped. Else it is that of the one call.
@@ -103,7 +103,15 @@ impl SocketOwner for ClientConnection {
                 span.reach_at(Point::Received, message.received);
                 span.set_response_size(size);
             }
+            let offered = reply.streams.take();
+            let streams = offered.as_ref().and_then(|_| call.streams());
+            if let (Some(streams), Some(offered)) = (&streams, offered) {
+                streams.connect(socket, &offered, reply.error.is_some());
+            }
             call.end(Outcome::Replied(reply));
+            if let Some(streams) = streams {
+                streams.release();
+            }
         }
     }
 

@@ -15,6 +15,7 @@ use crate::protocol::{IncomingReply, OutgoingRequest};
 use crate::service::MethodDescriptor;
 use crate::socket::{Overcrowded, Socket};
 use crate::span::{self, Point, Span};
+use crate::stream::CallStreams;
 
 /// A call, apart from its body and its progress.
 pub(super) struct Request {
@@ -27,6 +28,8 @@ pub(super) struct Request {
     pub(super) max_retry: u32,
     /// If it is recorded.
     pub(super) span: Option<Span>,
+    /// The streams that begin with it.
+    pub(super) streams: Option<Arc<CallStreams>>,
 }
 
 /// Where an attempt waits for its reply.
@@ -39,7 +42,7 @@ impl Request {
     pub(super) fn new(
         channel: &ChannelState,
         method: &'static MethodDescriptor,
-        options: CallOptions,
+        mut options: CallOptions,
     ) -> Self {
         let started = Instant::now();
         let timeout = options.timeout.unwrap_or(channel.timeout);
@@ -53,7 +56,8 @@ impl Request {
             request_size: 0, // known when it is written
         });
         let deadline = started.checked_add(timeout);
-        Request { method, options, started, timeout, deadline, max_retry, span }
+        let streams = options.streams.take().map(|offer| Arc::new(offer.begin()));
+        Request { method, options, started, timeout, deadline, max_retry, span, streams }
     }
 
     /// Puts `call` in a connection's table. Nothing is written yet.
@@ -63,6 +67,9 @@ impl Request {
         call: Arc<dyn PendingCall>,
     ) -> Result<Place, Failure> {
         let socket = channel.connections.socket()?;
+        if let Some(streams) = &self.streams {
+            streams.bind(&socket, channel.connections.is_shared()).map_err(Failure::unsent)?;
+        }
         let id = connection::expect_reply(&socket, call)?;
         Ok(Place { socket, id })
     }
@@ -84,6 +91,7 @@ impl Request {
             options: self.options.protocol_options.as_deref(),
             trace: self.span.as_ref().map(Span::context),
             reads_progressively: self.options.reads_progressively,
+            streams: self.streams.as_ref().map(|streams| streams.settings()),
             ..OutgoingRequest::new(self.method, place.id, body, &self.options.user_fields)
         };
         if let Some(hint) = channel.side.reply_hint(&outgoing) {
@@ -108,6 +116,7 @@ impl Request {
     /// Whether `failure` of attempt number `attempt` (from 0) is to be followed by another one.
     pub(super) fn tries_again(&self, attempt: u32, failure: &Failure) -> bool {
         attempt < self.max_retry
+            && self.streams.is_none()
             && failure.is_worth_another_attempt()
             && self.deadline.is_none_or(|deadline| Instant::now() < deadline)
     }
@@ -123,6 +132,11 @@ impl Request {
 
     /// Notes how the call has ended.
     pub(super) fn note_end(&self, result: &Result<IncomingReply, RpcError>) {
+        if let Some(streams) = &self.streams
+            && let Err(error) | Ok(IncomingReply { error: Some(error), .. }) = result
+        {
+            streams.fail(error);
+        }
         let Some(span) = &self.span else { return };
         span.reach(Point::Ended);
         match result {
@@ -133,6 +147,22 @@ impl Request {
 
     /// Reads the response message.
     pub(super) fn read<T: ProtoMessage>(
+        &self,
+        channel: &ChannelState,
+        reply: IncomingReply,
+        latency: Duration,
+    ) -> Result<Reply<T>, RpcError> {
+        let read = self.read_reply(channel, reply, latency);
+        if let Some(streams) = &self.streams {
+            match &read {
+                Ok(_) => streams.check()?,
+                Err(error) => streams.fail(error),
+            }
+        }
+        read
+    }
+
+    fn read_reply<T: ProtoMessage>(
         &self,
         channel: &ChannelState,
         mut reply: IncomingReply,

@@ -14,6 +14,7 @@ use crate::message::Body;
 use crate::protocol::IncomingReply;
 use crate::socket::lock;
 use crate::span::Span;
+use crate::stream::CallStreams;
 
 /// Makes a call and waits for its end.
 ///
@@ -46,6 +47,7 @@ fn try_once(channel: &ChannelState, request: &Request, body: &dyn Body) -> Resul
         outcome: Mutex::new(None),
         wants_stream: request.reads_progressively(),
         span: request.span.clone(),
+        streams: request.streams.clone(),
     });
     let place = request.expect(channel, waiter.clone())?;
     match request.write(channel, &place, body) {
@@ -66,6 +68,7 @@ struct Waiter {
     outcome: Mutex<Option<Outcome>>,
     wants_stream: bool,
     span: Option<Span>,
+    streams: Option<Arc<CallStreams>>,
 }
 
 impl Waiter {
@@ -94,6 +97,10 @@ impl PendingCall for Waiter {
         *lock(&self.outcome) = Some(outcome);
         self.done.value().store(1, Ordering::Release); // pairs with the load in `wait`
         self.done.wake_one();
+    }
+
+    fn streams(&self) -> Option<Arc<CallStreams>> {
+        self.streams.clone()
     }
 
     fn wants_stream(&self) -> bool {

@@ -74,6 +74,11 @@ impl Connections {
         }
     }
 
+    /// Whether a connection lives on when a call has ended.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self, Connections::Single(_))
+    }
+
     /// A connection for a call, which may still be connecting; never waits for that.
     pub(super) fn socket(&self) -> Result<Arc<Socket>, Failure> {
         match self {

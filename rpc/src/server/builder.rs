@@ -145,9 +145,9 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
             .protocols()
             .iter()
             .copied()
-            .filter(|protocol| protocol.server().is_some())
+            .filter(|protocol| protocol.server().is_some() || protocol.stream().is_some())
             .collect();
-        if protocols.is_empty() {
+        if protocols.iter().all(|protocol| protocol.server().is_none()) {
             return Err(RpcError::new(EINVAL, "No protocol that a server can speak"));
         }
         let (listener, local) = listen(&endpoint)?;

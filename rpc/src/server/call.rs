@@ -17,7 +17,7 @@ use super::method::{Method, MethodId};
 use super::state::ServerState;
 use super::tail::{Tail, TailState};
 use crate::body::BodyReader;
-use crate::error::{ECLOSE, EINTERNAL, EREQUEST, ErrorCode, RpcError};
+use crate::error::{ECLOSE, EINTERNAL, EINVAL, EREQUEST, ErrorCode, RpcError};
 use crate::message::{Body, MessageBody, ProtoMessage};
 use crate::protocol::{
     AfterReply, BodyContext, IncomingRequest, OutgoingReply, RareRequestInfo, ReplyToken, RequestInfo,
@@ -25,6 +25,7 @@ use crate::protocol::{
 use crate::service::MethodDescriptor;
 use crate::socket::{Overcrowded, Socket};
 use crate::span::{Point, Span, SpanRef};
+use crate::stream::{OfferedStreams, Stream, StreamOptions};
 use crate::transport::Endpoint;
 use crate::user_fields::UserFields;
 
@@ -41,6 +42,8 @@ pub struct ServerCall {
     /// Where the answer goes on after the call.
     tail: Option<Arc<TailState>>,
     body: Option<BodyReader>,
+    /// The streams that the caller offers.
+    streams: Option<Box<OfferedStreams>>,
     deadline: Option<Instant>,
     close: bool,
     info: RequestInfo,
@@ -70,6 +73,10 @@ impl ServerCall {
             token: Some(request.token),
             tail: None,
             body: request.body,
+            streams: request
+                .extras
+                .and_then(|extras| extras.streams)
+                .map(|offered| Box::new(OfferedStreams::new(offered))),
             deadline: request.timeout.and_then(|timeout| origin.received.checked_add(timeout)),
             close: false,
             info: request.info,
@@ -172,6 +179,37 @@ impl ServerCall {
     /// gets it. What is not read when the call is answered is thrown away; a long rest ends the connection.
     pub fn take_body(&mut self) -> Option<BodyReader> {
         self.body.take()
+    }
+
+    /// How many streams the caller wants to have with the service.
+    pub fn offered_streams(&self) -> usize {
+        self.streams.as_ref().map_or(0, |streams| streams.count())
+    }
+
+    /// Accepts the stream that the caller offers. What is written to it follows the answer; it receives nothing before. If
+    /// the call fails it ends with the call's error. Never blocks.
+    ///
+    /// # Errors
+    /// [`EINVAL`]: the caller offers none or several, it is accepted already, the call is answered, or the server does not
+    /// speak `streaming_rpc`; [`ELIMIT`](crate::error::ELIMIT): there are too many.
+    pub fn accept_stream(&mut self, options: StreamOptions) -> Result<Stream, RpcError> {
+        if self.offered_streams() > 1 {
+            return Err(RpcError::new(EINVAL, "The caller offers several streams: accept them all"));
+        }
+        let accepted = self.accept_streams(options)?.pop();
+        accepted.ok_or_else(|| RpcError::internal("No stream was made"))
+    }
+
+    /// As [`accept_stream`](Self::accept_stream), for all streams that the caller offers, in its order. They share the
+    /// options.
+    ///
+    /// # Errors
+    /// As [`accept_stream`](Self::accept_stream), but for several.
+    pub fn accept_streams(&mut self, options: StreamOptions) -> Result<Vec<Stream>, RpcError> {
+        match &mut self.streams {
+            Some(streams) if self.token.is_some() => streams.accept(&self.socket, &options),
+            _ => Err(RpcError::new(EINVAL, "The caller offers no stream")),
+        }
     }
 
     /// Lets the answer go on after the call, with bytes as they go on the wire; protocols give their users better
@@ -280,7 +318,9 @@ impl ServerCall {
         let (out, after) = match outcome {
             Ok(body) => {
                 let user_fields = &self.response_user_fields;
-                let reply = OutgoingReply { attachment, ..OutgoingReply::new(method, Ok(body), user_fields) };
+                let streams = self.streams.as_ref().and_then(|streams| streams.settings());
+                let reply =
+                    OutgoingReply { attachment, streams, ..OutgoingReply::new(method, Ok(body), user_fields) };
                 let mut out = IoBuf::new();
                 let after = self.origin.side.write_reply(token, reply, &mut out);
                 (out, after)
@@ -290,12 +330,19 @@ impl ServerCall {
                 admission::error_reply(&self.socket, self.server(), side, token, method, error, attachment)
             }
         };
+        let out = match &self.streams {
+            None => out,
+            Some(streams) => streams.wrap(&self.socket, out),
+        };
         let span = self.span.take();
         if let Some(span) = &span {
             span.set_response_size(out.len());
             span.reach(Point::Serialised);
         }
         let _ = self.socket.write_traced(out, Overcrowded::Ignore, span); // nobody is there any more to be told
+        if let Some(streams) = self.streams.take() {
+            streams.answered(&self.socket, outcome.err());
+        }
         after
     }
 

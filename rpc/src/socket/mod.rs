@@ -29,7 +29,8 @@ use bthread::slab::Slab;
 use crate::error::{EINTERNAL, RpcError};
 use crate::limits::Limits;
 use crate::messenger::Messenger;
-use crate::protocol::{Frame, Protocol, Role};
+use crate::protocol::{Frame, Protocol, Role, StreamSide};
+use crate::stream::ConnectionStreams;
 use crate::transport::{Endpoint, Transport};
 
 use connect::Connecting;
@@ -38,7 +39,7 @@ use watch::Rates;
 use write::Output;
 
 pub(crate) use watch::Totals;
-pub(crate) use write::Overcrowded;
+pub(crate) use write::{Overcrowded, this_thread};
 
 /// Connections in a process, of servers and clients together.
 pub(crate) const SOCKETS_MAX: usize = 1 << 20;
@@ -61,6 +62,8 @@ pub(crate) struct Socket {
     output: Output,
     created: SystemTime,
     rates: Mutex<Rates>,
+    /// Its streams, once it has had one.
+    streams: OnceLock<Box<ConnectionStreams>>,
     transport: Box<dyn Transport>,
 }
 
@@ -139,6 +142,7 @@ impl Socket {
             output: Output::new(),
             created: SystemTime::now(),
             rates: Mutex::default(),
+            streams: OnceLock::new(),
             transport,
         });
         let id = SOCKETS
@@ -234,6 +238,16 @@ impl Socket {
         self.protocols[message.protocol as usize]
     }
 
+    /// Who reads and writes the frames of streams on this connection.
+    pub(crate) fn stream_side(&self) -> Option<&'static dyn StreamSide> {
+        self.protocols.iter().find_map(|protocol| protocol.stream())
+    }
+
+    /// What is known of the connection's streams.
+    pub(crate) fn streams(&self) -> &ConnectionStreams {
+        self.streams.get_or_init(Box::default)
+    }
+
     /// What the connection is for.
     ///
     /// # Panics
@@ -264,6 +278,9 @@ impl Socket {
         if let Some(error) = self.error.get() {
             self.input.fail_body(error);
             self.owner.failed(self, error);
+            if let Some(streams) = self.streams.get() {
+                streams.fail(error);
+            }
         }
         true
     }

@@ -21,7 +21,7 @@ use super::{FailOnUnwind, Message, Socket, clock, lock};
 use crate::body::{BodyPipe, Room};
 use crate::error::{ECLOSE, EEOF, EREQUEST, RpcError};
 use crate::messenger::{Cut, Messenger};
-use crate::protocol::{AfterReply, Protocol, Role, WireError};
+use crate::protocol::{AfterReply, Frame, Protocol, Role, StreamSide, WireError};
 use crate::starting;
 
 /// A read asks for this many times the size of an average message.
@@ -391,6 +391,10 @@ impl Stream {
             }
             match cut {
                 Ok(Cut::NeedMore) => break CutUp::Whole,
+                Ok(Cut::StreamFrame(side, frame)) => {
+                    count += 1;
+                    self.pass_on_to_stream(side, frame, received, arrivals)?;
+                }
                 Ok(cut) => {
                     count += usize::from(self.handle(cut, received, arrivals));
                 }
@@ -398,6 +402,7 @@ impl Stream {
                 Err(error) => return Err(error.into()),
             }
         };
+        arrivals.flush_streams();
         self.is_held = matches!(cut_up, CutUp::Held);
         if self.is_gathering || !self.portal.is_empty() {
             self.began.get_or_insert(received);
@@ -418,7 +423,7 @@ impl Stream {
     fn handle(&mut self, cut: Cut, received: Instant, arrivals: &mut Arrivals<'_>) -> bool {
         let began = self.began.unwrap_or(received);
         match cut {
-            Cut::NeedMore => false,
+            Cut::NeedMore | Cut::StreamFrame(..) => false,
             Cut::Message(protocol, frame, is_serial) => {
                 self.is_gathering = false;
                 let is_last = self.portal.is_empty();
@@ -466,6 +471,21 @@ impl Stream {
                 false
             }
         }
+    }
+
+    fn pass_on_to_stream(
+        &mut self,
+        side: &'static dyn StreamSide,
+        frame: Frame,
+        received: Instant,
+        arrivals: &mut Arrivals<'_>,
+    ) -> Result<(), RpcError> {
+        let began = self.began.take().unwrap_or(received);
+        let messages = &arrivals.socket.input.traffic.messages;
+        messages.store(messages.load(Ordering::Relaxed) + 1, Ordering::Relaxed); // the reader alone counts
+        let is_last = self.portal.is_empty();
+        let frame_of = Message { protocol: 0, frame: Frame::default(), received, began, is_serial: false, is_last };
+        arrivals.add_stream_frame(side, frame, frame_of)
     }
 
     fn pass_on(&mut self, message: Message, arrivals: &mut Arrivals<'_>) {
