@@ -9,9 +9,9 @@ use rpc::protocol::{Parsed, Protocol, Role, WireError};
 
 use crate::baidu_std::BAIDU_STD;
 pub use crate::baidu_std::codec::check_meta as baidu_std_meta;
+use crate::http::codec::replay::{self, Replayed, Taken};
 use crate::streaming_rpc::STREAMING_RPC;
 pub use crate::streaming_rpc::codec::check_meta as streaming_rpc_meta;
-use crate::http::codec::replay::{self, Replayed, Taken};
 
 /// The largest body, so that short inputs reach the limit.
 const MAX_BODY_SIZE: usize = 1 << 16;

@@ -21,7 +21,7 @@ use rpc::protocol::Protocol;
 use rpc::registry::{DefaultRegistry, Registry};
 
 /// Every protocol here, in the order in which servers try them on a new connection.
-pub const ALL: &[&'static dyn Protocol] = 
+pub const ALL: &[&'static dyn Protocol] =
     &[&baidu_std::BAIDU_STD, &streaming_rpc::STREAMING_RPC, &self::http::HTTP];
 
 /// A registry of [`ALL`], to be passed to a builder or added to. Makes the flags known, as [`register_flags`] does.
@@ -56,7 +56,9 @@ mod tests {
     fn names_are_unique_and_every_protocol_has_a_side_and_a_connection_type() {
         for (index, protocol) in ALL.iter().enumerate() {
             assert!(ALL[..index].iter().all(|other| !other.name().eq_ignore_ascii_case(protocol.name())));
-            assert!(protocol.server().is_some() || protocol.client().is_some() || protocol.stream().is_some());
+            assert!(
+                protocol.server().is_some() || protocol.client().is_some() || protocol.stream().is_some()
+            );
             assert!(!protocol.connection_types().is_empty());
         }
         assert_eq!(registry().protocols().len(), ALL.len());

@@ -43,7 +43,7 @@ pub use server::{
     Responder, Server, ServerBuilder, ServerCall, ServiceOptions, Tail, ask_to_quit, unary, unary_async,
     watch_quit_signals,
 };
-pub use stream::{Stream, StreamHandler, StreamOptions, StreamReader, StreamWriter};
 pub use service::{MethodDescriptor, Service, ServiceDescriptor};
+pub use stream::{Stream, StreamHandler, StreamOptions, StreamReader, StreamWriter};
 pub use transport::Endpoint;
 pub use user_fields::UserFields;

@@ -24,8 +24,8 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-use rpc::Limits;
 use crate::streaming_rpc::STREAMING_RPC;
+use rpc::Limits;
 use rpc::protocol::{ClientSide, Codec, ConnectionType, Protocol, Role, ServerSide};
 
 use codec::{FrameCodec, MAGIC};

@@ -90,10 +90,7 @@ fn frames_are_those_of_the_specification() {
             write(1, Some(2), StreamFrameBody::Feedback { consumed: 5 }),
             "53 54 52 4d 00 00 00 0a 00 00 00 0a 08 01 10 02 18 04 2a 02 08 05",
         ),
-        (
-            write(2, Some(1), StreamFrameBody::Close),
-            "53 54 52 4d 00 00 00 06 00 00 00 06 08 02 10 01 18 02",
-        ),
+        (write(2, Some(1), StreamFrameBody::Close), "53 54 52 4d 00 00 00 06 00 00 00 06 08 02 10 01 18 02"),
         (write(1, None, StreamFrameBody::Rst), "53 54 52 4d 00 00 00 04 00 00 00 04 08 01 18 01"),
     ] {
         assert_eq!(frame, hex(expected));

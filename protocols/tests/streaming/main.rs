@@ -9,5 +9,5 @@ mod service;
 mod support;
 mod untrusted;
 mod vectors;
-mod wire;
 mod windows;
+mod wire;

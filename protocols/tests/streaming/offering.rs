@@ -111,7 +111,8 @@ fn a_held_call_connects_its_streams_too() {
     let (server, accepted) = serve_streams(StreamOptions::default());
     let channel = connect(&server);
     let (options, mut stream) = CallOptions::default().open_stream(StreamOptions::default()).unwrap();
-    let call: rpc::Call<crate::support::EchoResponse> = channel.start(echo_method(), options, &request("open"));
+    let call: rpc::Call<crate::support::EchoResponse> =
+        channel.start(echo_method(), options, &request("open"));
     call.join().unwrap();
     let there = accepted.recv_timeout(LONG).unwrap();
     there.write("hello").unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use iobuf::IoBuf;
 use rpc::{Stream, StreamOptions};
 
-use crate::service::{Each, Told, Telling, pair, serve_streams, open};
+use crate::service::{Each, Telling, Told, open, pair, serve_streams};
 use crate::support::{LONG, connect};
 
 const MESSAGES: u32 = 10_000;
@@ -23,15 +23,18 @@ fn messages_arrive_in_order_and_the_last_before_a_close_too() {
     });
     let (messages, end) = tale.messages();
     assert_eq!(end, Told::Closed);
-    assert!(messages.iter().map(Vec::as_slice).eq((0..MESSAGES).map(u32::to_be_bytes).collect::<Vec<_>>().iter()));
-    assert!(tale.is_over(), "the handler is dropped when it has been told");
+    assert!(
+        messages.iter().map(Vec::as_slice).eq((0..MESSAGES).map(u32::to_be_bytes).collect::<Vec<_>>().iter())
+    );
     drop(writer.join().unwrap());
+    assert!(tale.is_over(), "the handler is dropped when it has been told");
 }
 
 #[test]
 fn a_reader_gets_what_a_thread_has_written() {
     for background in [false, true] {
-        let mut pair = pair(StreamOptions::default().write_in_background(background), StreamOptions::default());
+        let mut pair =
+            pair(StreamOptions::default().write_in_background(background), StreamOptions::default());
         for number in 0..MESSAGES {
             pair.here.write(&number.to_be_bytes()).unwrap();
         }

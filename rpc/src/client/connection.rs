@@ -103,10 +103,10 @@ impl SocketOwner for ClientConnection {
                 span.reach_at(Point::Received, message.received);
                 span.set_response_size(size);
             }
-            let offered = reply.streams.take();
-            let streams = offered.as_ref().and_then(|_| call.streams());
-            if let (Some(streams), Some(offered)) = (&streams, offered) {
-                streams.connect(socket, &offered, reply.error.is_some());
+            let begins_streams = message.in_stream || reply.streams.is_some();
+            let streams = if begins_streams { call.streams() } else { None };
+            if let Some(streams) = &streams {
+                streams.replied(socket, &mut reply);
             }
             call.end(Outcome::Replied(reply));
             if let Some(streams) = streams {

@@ -96,7 +96,11 @@ impl CallOptions {
     /// # Errors
     /// As [`open_stream`](Self::open_stream), and [`EINVAL`] for none, and for more than
     /// [`STREAMS_PER_CALL_MAX`](crate::stream::STREAMS_PER_CALL_MAX).
-    pub fn open_streams(mut self, count: usize, options: StreamOptions) -> Result<(Self, Vec<Stream>), RpcError> {
+    pub fn open_streams(
+        mut self,
+        count: usize,
+        options: StreamOptions,
+    ) -> Result<(Self, Vec<Stream>), RpcError> {
         if self.streams.is_some() {
             return Err(RpcError::new(EINVAL, "The options of the call have streams already"));
         }

@@ -315,12 +315,18 @@ impl ServerCall {
     fn send(&mut self, token: ReplyToken, outcome: Result<&dyn Body, &RpcError>) -> AfterReply {
         let attachment = std::mem::take(&mut self.response_attachment);
         let method = Some(self.method());
+        if let Some(streams) = &mut self.streams {
+            streams.decide(outcome.is_err());
+        }
         let (out, after) = match outcome {
             Ok(body) => {
                 let user_fields = &self.response_user_fields;
                 let streams = self.streams.as_ref().and_then(|streams| streams.settings());
-                let reply =
-                    OutgoingReply { attachment, streams, ..OutgoingReply::new(method, Ok(body), user_fields) };
+                let reply = OutgoingReply {
+                    attachment,
+                    streams,
+                    ..OutgoingReply::new(method, Ok(body), user_fields)
+                };
                 let mut out = IoBuf::new();
                 let after = self.origin.side.write_reply(token, reply, &mut out);
                 (out, after)

@@ -24,7 +24,12 @@ pub(super) struct Arrivals<'a> {
 
 impl<'a> Arrivals<'a> {
     pub(super) fn new(socket: &'a Arc<Socket>) -> Self {
-        Arrivals { socket, in_place: socket.owner.role() == Role::Client, messages: Messages::new(), streams: None }
+        Arrivals {
+            socket,
+            in_place: socket.owner.role() == Role::Client,
+            messages: Messages::new(),
+            streams: None,
+        }
     }
 
     pub(super) fn add(&mut self, message: Message) {

@@ -103,6 +103,8 @@ pub(crate) struct Message {
     pub(crate) is_serial: bool,
     /// Nothing had come behind it when it was cut.
     pub(crate) is_last: bool,
+    /// It came inside of a frame of a stream.
+    pub(crate) in_stream: bool,
 }
 
 impl Socket {

@@ -427,7 +427,10 @@ impl Stream {
             Cut::Message(protocol, frame, is_serial) => {
                 self.is_gathering = false;
                 let is_last = self.portal.is_empty();
-                self.pass_on(Message { protocol, frame, received, began, is_serial, is_last }, arrivals);
+                self.pass_on(
+                    Message { protocol, frame, received, began, is_serial, is_last, in_stream: false },
+                    arrivals,
+                );
                 true
             }
             Cut::Head(protocol, mut frame, is_serial) => {
@@ -443,7 +446,15 @@ impl Stream {
                     self.body = Some(pipe);
                     frame.body = Some(reader);
                     self.messenger.stream();
-                    let message = Message { protocol, frame, received, began, is_serial, is_last: false };
+                    let message = Message {
+                        protocol,
+                        frame,
+                        received,
+                        began,
+                        is_serial,
+                        is_last: false,
+                        in_stream: false,
+                    };
                     self.pass_on(message, arrivals);
                 } else {
                     self.messenger.gather(frame);
@@ -484,7 +495,15 @@ impl Stream {
         let messages = &arrivals.socket.input.traffic.messages;
         messages.store(messages.load(Ordering::Relaxed) + 1, Ordering::Relaxed); // the reader alone counts
         let is_last = self.portal.is_empty();
-        let frame_of = Message { protocol: 0, frame: Frame::default(), received, began, is_serial: false, is_last };
+        let frame_of = Message {
+            protocol: 0,
+            frame: Frame::default(),
+            received,
+            began,
+            is_serial: false,
+            is_last,
+            in_stream: true,
+        };
         arrivals.add_stream_frame(side, frame, frame_of)
     }
 
