@@ -1,10 +1,69 @@
-//! A clock that costs one load and is a few milliseconds behind: for ages on debug pages, nothing depends on it.
+//! What time it is, for everything that decides by it: deadlines, timers, timeouts, limits. The system's monotonic clock,
+//! unless the process has [`replace`]d it before, as a simulation does.
 //!
-//! The monitor advances it while any worker is awake; a worker that wakes up advances it too.
+//! What only measures for people still asks the system: profilers, the monitor that looks for held workers, and the age
+//! of deferred work. Beside it stands a coarse clock that costs one load and is a few milliseconds behind, for ages on
+//! debug pages: the monitor advances it while any worker is awake; a worker that wakes up advances it too.
 
+use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// A clock that stands for the system's.
+///
+/// Workers and threads look at it again when they have slept for as long as [`patience`](Self::patience) says, so a clock
+/// that somebody moves forward says how soon that is noticed; one that moves by itself when all others sleep does so in
+/// there, and says zero.
+pub trait Clock: Send + Sync + 'static {
+    /// What time it is; never earlier than it was. Begin with [`Instant::now`], as there is no other way to make one.
+    ///
+    /// *Blocking*: must not. Called very often, by all threads, and under locks: it calls nothing of this crate.
+    fn now(&self) -> Instant;
+
+    /// For how long of the system's time a thread that has nothing to do until `until` sleeps before it looks again;
+    /// zero once that time has come.
+    ///
+    /// *Blocking*: must not; it calls nothing of this crate.
+    fn patience(&self, until: Instant) -> Duration;
+}
+
+static REPLACED: OnceLock<Box<dyn Clock>> = OnceLock::new();
+
+/// What time it is for what decides by it. Never blocks.
+pub fn now() -> Instant {
+    REPLACED.get().map_or_else(Instant::now, |clock| clock.now())
+}
+
+/// How long to sleep for a moment.
+pub(crate) fn patience(until: Instant) -> Duration {
+    match REPLACED.get() {
+        None => until.saturating_duration_since(Instant::now()),
+        Some(clock) => clock.patience(until),
+    }
+}
+
+/// Has everything in this process go by another clock, for good. Call it first in the program: what has begun before
+/// keeps its deadlines, which may be meant for the other clock. Never blocks.
+///
+/// # Errors
+/// There is a replacement already.
+pub fn replace(clock: impl Clock) -> Result<(), AlreadyReplaced> {
+    REPLACED.set(Box::new(clock)).map_err(|_| AlreadyReplaced)
+}
+
+/// The clock was replaced before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AlreadyReplaced;
+
+impl fmt::Display for AlreadyReplaced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("The clock was replaced before")
+    }
+}
+
+impl std::error::Error for AlreadyReplaced {}
 
 static COARSE: AtomicU64 = AtomicU64::new(0);
 

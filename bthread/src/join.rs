@@ -39,7 +39,7 @@ impl<T> JoinHandle<T> {
     /// # Errors
     /// The handle.
     pub fn join_timeout(self, timeout: Duration) -> Result<std::thread::Result<T>, Self> {
-        self.join_before(Instant::now().checked_add(timeout))
+        self.join_before(crate::clock::now().checked_add(timeout))
     }
 
     /// As [`join`](Self::join), until the deadline at most; gives the handle back when it came first.
@@ -103,7 +103,7 @@ pub fn join_until(id: TaskId, deadline: Instant) -> io::Result<bool> {
 /// # Errors
 /// As [`join`].
 pub fn join_timeout(id: TaskId, timeout: Duration) -> io::Result<bool> {
-    wait_for_end(id, Instant::now().checked_add(timeout))
+    wait_for_end(id, crate::clock::now().checked_add(timeout))
 }
 
 fn wait_for_end(id: TaskId, deadline: Option<Instant>) -> io::Result<bool> {
@@ -119,7 +119,7 @@ fn wait_for_end(id: TaskId, deadline: Option<Instant>) -> io::Result<bool> {
         if task.has_ended(id) || !task.set_watched(id) {
             return Ok(true);
         }
-        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+        if deadline.is_some_and(|deadline| deadline <= crate::clock::now()) {
             return Ok(false);
         }
         // An interruption stays pending; the loop looks at what there is to see.

@@ -31,8 +31,7 @@ mod block_on;
 mod blocking;
 mod butex;
 pub mod call_id;
-#[cfg(not(loom))]
-mod clock;
+pub mod clock;
 #[cfg(not(loom))]
 mod context;
 #[cfg(not(loom))]
@@ -113,7 +112,7 @@ pub use {
     accounting::{WaitAccount, WaitKind, WaitTotal, Waits, account_waits},
     blocking::{
         BLOCKING_IDLE_TIME, BLOCKING_QUEUE_MAX, BLOCKING_THREADS_MAX, BlockingHandle, blocking,
-        spawn_blocking,
+        spawn_blocking, try_spawn_blocking,
     },
     defer::{Deferred, defer},
     histogram::Histogram,

@@ -124,7 +124,7 @@ impl Parker {
             match deadline {
                 None => guard = wake.wait(guard).unwrap_or_else(|poisoned| poisoned.into_inner()),
                 Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
+                    let left = crate::clock::patience(deadline);
                     if left == Duration::ZERO {
                         // Acquire pairs with the Release in `unpark`, should one come in between.
                         self.state.swap(EMPTY, Ordering::Acquire);

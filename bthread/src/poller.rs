@@ -31,6 +31,15 @@ pub trait EventHandler: Send + Sync + 'static {
 pub struct Readiness(u32);
 
 impl Readiness {
+    /// For event sources that are no descriptors: there are bytes to read, room to write, and `is_read_closed` if nothing
+    /// comes behind what is there.
+    pub const fn new(is_readable: bool, is_writable: bool, is_read_closed: bool) -> Self {
+        let readable = if is_readable { libc::EPOLLIN as u32 } else { 0 };
+        let writable = if is_writable { libc::EPOLLOUT as u32 } else { 0 };
+        let closed = if is_read_closed { libc::EPOLLRDHUP as u32 } else { 0 };
+        Readiness(readable | writable | closed)
+    }
+
     /// From the flags of epoll, which are those of `poll` too.
     pub(crate) fn from_flags(flags: u32) -> Self {
         Readiness(flags)

@@ -167,7 +167,7 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// # Errors
     /// The handle.
     pub fn join_timeout(self, timeout: Duration) -> Result<std::thread::Result<T>, Self> {
-        self.join_before(Instant::now().checked_add(timeout))
+        self.join_before(crate::clock::now().checked_add(timeout))
     }
 
     /// As [`join`](Self::join), until the deadline at most; gives the handle back when it came first.

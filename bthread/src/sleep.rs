@@ -33,9 +33,9 @@ pub enum Slept {
 /// bthread::spawn(|| bthread::sleep(std::time::Duration::from_millis(1))).join().unwrap();
 /// ```
 pub fn sleep(duration: Duration) -> Slept {
-    match Instant::now().checked_add(duration) {
+    match crate::clock::now().checked_add(duration) {
         Some(deadline) => sleep_until(deadline),
-        None => sleep_until(Instant::now() + FOR_EVER),
+        None => sleep_until(crate::clock::now() + FOR_EVER),
     }
 }
 
@@ -43,7 +43,7 @@ pub fn sleep(duration: Duration) -> Slept {
 /// blocks the calling thread.
 pub fn sleep_until(deadline: Instant) -> Slept {
     let parker = wait::current_parker();
-    while Instant::now() < deadline {
+    while crate::clock::now() < deadline {
         if wait::take_interrupt(parker) {
             return Slept::Interrupted;
         }

@@ -97,7 +97,7 @@ pub(crate) fn park_for(parker: &'static Parker, deadline: Option<Instant>, reaso
 /// Whether the time of a wait is up. In models every deadline passes as soon as the waiter would sleep: what they
 /// explore is giving up against being woken, and there is no clock that could tell them when.
 pub(crate) fn is_over(deadline: Option<Instant>) -> bool {
-    deadline.is_some_and(|deadline| cfg!(loom) || deadline <= Instant::now())
+    deadline.is_some_and(|deadline| cfg!(loom) || deadline <= crate::clock::now())
 }
 
 /// Takes notice of an interruption of the calling bthread ([`interrupt`](crate::interrupt)): for waits that end on one.

@@ -4,6 +4,7 @@
 //! change a byte that another buffer could see.
 
 use std::fmt;
+use std::io::IoSlice;
 
 use smallvec::SmallVec;
 
@@ -116,6 +117,31 @@ impl IoBuf {
     pub fn append_fill(&mut self, byte: u8, n: usize) {
         cache::append_fill(&mut self.refs, byte, n);
         self.len += n;
+    }
+
+    /// Copies several byte strings to the back, one after the other.
+    #[inline]
+    pub fn append_slices(&mut self, slices: &[IoSlice<'_>]) {
+        slices.iter().for_each(|slice| self.append(slice));
+    }
+
+    /// Appends as many times `byte`, or drops as many bytes from the back, as it takes to have `n` of them.
+    pub fn resize(&mut self, n: usize, byte: u8) {
+        match n.checked_sub(self.len) {
+            Some(missing) => self.append_fill(byte, missing),
+            None => _ = self.pop_back(self.len - n),
+        }
+    }
+
+    /// Has all bytes lie in one piece, and returns them. They are copied, to memory of just that length, unless they do
+    /// already; no copy in other buffers changes.
+    pub fn make_contiguous(&mut self) -> &[u8] {
+        if self.block_count() > 1 {
+            let whole = self.to_vec();
+            self.clear();
+            self.append_user_data(whole);
+        }
+        self.front()
     }
 
     /// Moves all bytes of `other` to the back. To share them instead, append a clone.

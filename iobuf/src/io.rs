@@ -19,16 +19,21 @@ use bytes::{Buf, BufMut};
 use libc::{c_int, c_void, iovec};
 use smallvec::SmallVec;
 
-use crate::block::Block;
+use crate::block::{Block, BlockRef};
 use crate::buf::IoBuf;
-use crate::cache;
 use crate::writer::Writer;
+use crate::{cache, stats};
 
 /// Pieces that one write takes at most.
 pub const IOV_WRITE_MAX: usize = 256;
 
-/// Blocks that one read fills at most (512 KiB together).
+/// Blocks that one read fills at most: 512 KiB together, or 4 MiB where they are
+/// [large ones](crate::LARGE_BLOCK_SIZE).
 pub const IOV_READ_MAX: usize = 64;
+
+/// Up to this length the bytes that an [`IoPortal`] has left over are copied rather than kept in a
+/// [large block](crate::LARGE_BLOCK_SIZE), which stays whole for its last byte.
+pub const REPACK_MAX: usize = 2048;
 
 /// Blocks that an [`IoPortal`] keeps without an allocation.
 const PORTAL_INLINE: usize = 2;
@@ -204,6 +209,8 @@ pub struct IoPortal {
     buf: IoBuf,
     /// Blocks with room, at most [`IOV_READ_MAX`]; only the first is partly filled.
     blocks: SmallVec<[Block; PORTAL_INLINE]>,
+    /// Their bytes, as [`Stats::read_ahead_bytes`](crate::Stats::read_ahead_bytes) has them.
+    counted: usize,
 }
 
 impl IoPortal {
@@ -214,7 +221,9 @@ impl IoPortal {
     }
 
     /// Reads with one `readv` at most `max` bytes, into at most [`IOV_READ_MAX`] blocks, and appends them. Returns
-    /// how many those were, 0 at the end of the stream.
+    /// how many those were, 0 at the end of the stream. A `max` for which room of
+    /// [`LARGE_BLOCK_PAYLOAD`](crate::LARGE_BLOCK_PAYLOAD) or more is missing takes large blocks, behind a
+    /// first one of the usual size: whoever expects a large message asks for much at once.
     ///
     /// Blocks that were not needed stay here for the next read. When nothing was read, they go back to the thread,
     /// but for the one that the last bytes are in, if any are left.
@@ -275,6 +284,7 @@ impl IoPortal {
             Ok(n) if n > 0 => {
                 assert!(n <= max - left, "the kernel returns no more than it was given room for");
                 self.commit(n);
+                self.count_blocks();
                 Ok(n)
             }
             nothing => {
@@ -308,12 +318,26 @@ impl IoPortal {
         if self.blocks.len() > n {
             cache::release(self.blocks.drain(n..));
         }
+        self.count_blocks();
+    }
+
+    fn count_blocks(&mut self) {
+        let bytes = self.blocks.iter().map(|block| block.size().bytes()).sum();
+        if bytes != self.counted {
+            stats::add_read_ahead(bytes as isize - self.counted as isize);
+            self.counted = bytes;
+        }
     }
 
     /// Gives the blocks kept for the next read back to the thread, for other connections: to be called when no more
-    /// bytes are expected soon. Neither parks nor blocks.
+    /// bytes are expected soon. The beginning of a message, of up to [`REPACK_MAX`] bytes, is copied if it pins a large
+    /// block. Neither parks nor blocks.
     pub fn return_cached_blocks(&mut self) {
         self.keep_blocks(0);
+        if self.buf.len() <= REPACK_MAX && self.buf.refs.iter().any(BlockRef::is_large) {
+            let pinning = std::mem::take(&mut self.buf);
+            pinning.slices().for_each(|slice| self.buf.append(slice));
+        }
     }
 
     /// The bytes read; the blocks kept go back to the thread.

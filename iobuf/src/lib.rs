@@ -28,25 +28,34 @@
 //! ([`IoBuf::to_vec`]) what has to stay.
 //!
 //! # Unsafe code
-//! Only `block.rs` (memory, counting) and `io.rs` (system calls, spare room lent to encoders) hold any.
+//! Only `block.rs` and `block/piece.rs` (memory, counting), `allocator.rs` (where it comes from) and `io.rs` (system
+//! calls, spare room lent to encoders) hold any.
 #![deny(unsafe_code)]
 
+mod aligned;
+mod allocator;
 mod block;
 mod buf;
 mod cache;
+mod depot;
 mod io;
 mod reader;
 mod refs;
 mod search;
+mod shelf;
 mod stats;
+mod stream;
 mod view;
 mod writer;
 
-pub use block::{BLOCK_PAYLOAD, BLOCK_SIZE, USER_BLOCK_MAX};
+pub use aligned::{ALIGN_MAX, ALIGNED_PIECE_MAX, AlignedRoom, InvalidAlignment};
+pub use allocator::{BlockAllocator, BlocksInUse, set_block_allocator};
+pub use block::{BLOCK_PAYLOAD, BLOCK_SIZE, LARGE_BLOCK_PAYLOAD, LARGE_BLOCK_SIZE, USER_BLOCK_MAX};
 pub use buf::{Area, COPY_MAX, IoBuf};
-pub use cache::{FREE_BLOCKS_MAX, PARTIAL_BLOCKS_MAX};
-pub use io::{IOV_READ_MAX, IOV_WRITE_MAX, IoPortal, write_many};
+pub use cache::{FREE_BLOCKS_MAX, FREE_LARGE_BLOCKS_MAX, PARTIAL_BLOCKS_MAX, trim_thread};
+pub use depot::{SHARED_BYTES_MAX, trim};
+pub use io::{IOV_READ_MAX, IOV_WRITE_MAX, IoPortal, REPACK_MAX, write_many};
 pub use reader::Reader;
 pub use stats::{Stats, stats};
-pub use view::{DEBUG_BYTES_MAX, Escaped, Slices};
+pub use view::{DEBUG_BYTES_MAX, Escaped, Hex, Iter, Slices};
 pub use writer::Writer;

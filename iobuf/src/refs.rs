@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use crate::block::{Block, BlockRef};
+use crate::stats;
 
 /// References that fit without an allocation.
 const INLINE: usize = 2;
@@ -108,6 +109,7 @@ impl RefQueue {
     #[cold]
     #[inline(never)]
     fn spill(&mut self, piece: BlockRef) {
+        stats::add_big_view();
         let mut ring = VecDeque::with_capacity(RING_FIRST);
         while let Some(first) = self.pop_front() {
             ring.push_back(first);

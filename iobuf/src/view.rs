@@ -2,7 +2,9 @@
 //!
 //! It must never consume, and never print more of a payload than it was asked to.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::iter::{Flatten, FusedIterator};
 
 use crate::block::BlockRef;
 use crate::buf::IoBuf;
@@ -56,7 +58,63 @@ impl fmt::Debug for Slices<'_> {
     }
 }
 
+impl FusedIterator for Slices<'_> {}
+
+/// The bytes of an [`IoBuf`], from [`IoBuf::iter`].
+#[derive(Clone, Debug)]
+pub struct Iter<'a> {
+    bytes: Flatten<Slices<'a>>,
+    left: usize,
+}
+
+impl Iterator for Iter<'_> {
+    type Item = u8;
+
+    #[inline]
+    fn next(&mut self) -> Option<u8> {
+        let byte = *self.bytes.next()?;
+        self.left -= 1;
+        Some(byte)
+    }
+
+    #[inline]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl DoubleEndedIterator for Iter<'_> {
+    #[inline]
+    fn next_back(&mut self) -> Option<u8> {
+        let byte = *self.bytes.next_back()?;
+        self.left -= 1;
+        Some(byte)
+    }
+}
+
+impl ExactSizeIterator for Iter<'_> {}
+
+impl FusedIterator for Iter<'_> {}
+
+impl<'a> IntoIterator for &'a IoBuf {
+    type Item = u8;
+    type IntoIter = Iter<'a>;
+
+    #[inline]
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
+    }
+}
+
 impl IoBuf {
+    /// All bytes, one by one, from either end. To walk over some of them, share or copy ranges on the way, use
+    /// [`Reader`](crate::Reader).
+    #[inline]
+    #[must_use]
+    pub fn iter(&self) -> Iter<'_> {
+        Iter { bytes: self.slices().flatten(), left: self.len() }
+    }
+
     /// The first contiguous piece, empty only if the buffer is. Neither parks nor blocks.
     #[inline]
     #[must_use]
@@ -162,6 +220,13 @@ impl IoBuf {
             })
     }
 
+    /// Something that prints the first `max` bytes as two hexadecimal digits each, with spaces between them, and how
+    /// many were left out.
+    #[must_use]
+    pub fn hex(&self, max: usize) -> Hex<'_> {
+        Hex { buf: self, max }
+    }
+
     /// Something that prints the first `max` bytes, ASCII as it is and the rest as `\xNN`, and how many were left
     /// out.
     #[must_use]
@@ -188,10 +253,38 @@ impl fmt::Display for Escaped<'_> {
                 break;
             }
         }
-        match self.buf.len().saturating_sub(self.max) {
-            0 => Ok(()),
-            hidden => write!(f, "... ({hidden} more bytes)"),
+        write_hidden(f, self.buf, self.max)
+    }
+}
+
+/// The bytes of a buffer as hexadecimal digits, from [`IoBuf::hex`].
+#[derive(Clone)]
+pub struct Hex<'a> {
+    buf: &'a IoBuf,
+    max: usize,
+}
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, byte) in self.buf.iter().take(self.max).enumerate() {
+            let space = if i > 0 { " " } else { "" };
+            write!(f, "{space}{byte:02x}")?;
         }
+        write_hidden(f, self.buf, self.max)
+    }
+}
+
+impl fmt::Debug for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+/// How many bytes beyond the first `max` there are.
+fn write_hidden(f: &mut fmt::Formatter<'_>, buf: &IoBuf, max: usize) -> fmt::Result {
+    match buf.len().saturating_sub(max) {
+        0 => Ok(()),
+        hidden => write!(f, "... ({hidden} more bytes)"),
     }
 }
 
@@ -217,26 +310,37 @@ impl Eq for IoBuf {}
 impl PartialEq for IoBuf {
     /// Compares the bytes, however they are laid out.
     fn eq(&self, other: &Self) -> bool {
-        if self.len() != other.len() {
-            return false;
-        }
+        self.len() == other.len() && self.cmp(other).is_eq()
+    }
+}
+
+impl PartialOrd for IoBuf {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for IoBuf {
+    /// By the first byte that differs, however the bytes are laid out; what another buffer begins with comes before it.
+    fn cmp(&self, other: &Self) -> Ordering {
         let (mut theirs, mut piece) = (other.slices(), &[][..]);
         for mut mine in self.slices() {
             while !mine.is_empty() {
                 if piece.is_empty() {
                     match theirs.next() {
                         Some(next) => piece = next,
-                        None => return false,
+                        None => return Ordering::Greater,
                     }
                 }
                 let n = mine.len().min(piece.len());
-                if mine[..n] != piece[..n] {
-                    return false;
+                let order = mine[..n].cmp(&piece[..n]);
+                if order.is_ne() {
+                    return order;
                 }
                 (mine, piece) = (&mine[n..], &piece[n..]);
             }
         }
-        true
+        self.len().cmp(&other.len())
     }
 }
 

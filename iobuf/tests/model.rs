@@ -1,11 +1,19 @@
 //! Random sequences of operations on a few buffers, checked against plain byte vectors.
 
+use std::fs::File;
+use std::io::IoSlice;
+use std::os::fd::AsFd;
+use std::sync::OnceLock;
+
 use bytes::{Buf, BufMut};
-use iobuf::{IoBuf, Reader, Writer};
+use iobuf::{AlignedRoom, IoBuf, IoPortal, Reader, Writer};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 const BUFS: usize = 4;
+
+/// Where [`Op::ThroughFile`] writes to; there is one test.
+static FILE: OnceLock<File> = OnceLock::new();
 
 /// One operation; the first number says on which buffer, a second one with whom.
 #[derive(Clone, Debug)]
@@ -30,6 +38,13 @@ enum Op {
     CopyToBytes(usize, usize),
     Share(usize, usize, usize, usize),
     Elsewhere(usize, Vec<u8>),
+    Slices(usize, Vec<Vec<u8>>),
+    Resize(usize, usize, u8),
+    MakeContiguous(usize),
+    AppendFrom(usize, Vec<u8>, usize),
+    WriteInto(usize, usize),
+    ThroughFile(usize, usize),
+    Aligned(usize, usize, usize),
     Clear(usize),
 }
 
@@ -72,6 +87,13 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (buf(), amount()).prop_map(|(i, n)| Op::CopyToBytes(i, n)),
         1 => (buf(), buf(), amount(), amount()).prop_map(|(i, j, skip, n)| Op::Share(i, j, skip, n)),
         1 => (buf(), bytes()).prop_map(|(i, data)| Op::Elsewhere(i, data)),
+        1 => (buf(), vec(bytes(), 0..5)).prop_map(|(i, parts)| Op::Slices(i, parts)),
+        1 => (buf(), 0..20_000_usize, 0..4_u8).prop_map(|(i, n, byte)| Op::Resize(i, n, byte)),
+        1 => buf().prop_map(Op::MakeContiguous),
+        2 => (buf(), bytes(), 1..100_000_usize).prop_map(|(i, data, max)| Op::AppendFrom(i, data, max)),
+        1 => (buf(), amount()).prop_map(|(i, max)| Op::WriteInto(i, max)),
+        2 => (buf(), 1..300_000_usize).prop_map(|(i, max)| Op::ThroughFile(i, max)),
+        1 => (buf(), 0..10_000_usize, 0..13_u32).prop_map(|(i, n, log)| Op::Aligned(i, n, 1 << log)),
         1 => buf().prop_map(Op::Clear),
     ]
 }
@@ -217,11 +239,71 @@ impl World {
                 });
                 self.bufs[i] = thread.join().unwrap();
             }
+            Op::Slices(i, parts) => {
+                let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+                self.bufs[i].append_slices(&slices);
+                self.models[i].extend(parts.concat());
+            }
+            Op::Resize(i, n, byte) => {
+                self.bufs[i].resize(n, byte);
+                self.models[i].resize(n, byte);
+            }
+            Op::MakeContiguous(i) => {
+                let before = self.bufs[i].clone();
+                assert_eq!(self.bufs[i].make_contiguous(), self.models[i]);
+                assert!(self.bufs[i].block_count() <= 1);
+                assert_eq!(before, self.bufs[i]);
+            }
+            Op::AppendFrom(i, data, max) => {
+                let mut reader = &data[..];
+                let n = self.bufs[i].append_from(&mut reader, max).unwrap();
+                assert!(n <= max.min(data.len()) && (n > 0 || data.is_empty()));
+                self.models[i].extend(&data[..n]);
+            }
+            Op::WriteInto(i, max) => {
+                let mut written = Vec::new();
+                let n = self.bufs[i].write_into(&mut written, max).unwrap();
+                assert!(n <= max && (n > 0 || max == 0 || self.models[i].is_empty()));
+                assert_eq!(written, self.front(i, n));
+            }
+            Op::ThroughFile(i, max) => self.through_file(i, max),
+            Op::Aligned(i, n, align) => {
+                let mut room = AlignedRoom::new(n, align).unwrap();
+                room.pieces_mut().for_each(|piece| piece.fill(2));
+                room.append_to(&mut self.bufs[i], n);
+                self.models[i].extend(vec![2; n]);
+            }
             Op::Clear(i) => {
                 self.bufs[i].clear();
                 self.models[i].clear();
             }
         }
+    }
+
+    /// Writes a buffer to a file and reads it back, a large read at a time or many small ones.
+    fn through_file(&mut self, i: usize, max: usize) {
+        let file = FILE.get_or_init(|| {
+            let path = std::env::temp_dir().join(format!("iobuf-model-{}", std::process::id()));
+            let file =
+                File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+            std::fs::remove_file(path).unwrap();
+            file
+        });
+        let mut written = 0;
+        while !self.bufs[i].is_empty() {
+            written += self.bufs[i].write_to_at(file.as_fd(), written as u64, usize::MAX).unwrap();
+        }
+        assert_eq!(written, self.models[i].len());
+        let mut portal = IoPortal::new();
+        while portal.len() < written {
+            let n = max.min(written - portal.len());
+            let got = portal.read_from_at(file.as_fd(), portal.len() as u64, n).unwrap();
+            assert!(got > 0 && got <= n);
+            if got % 3 == 0 {
+                portal.return_cached_blocks();
+            }
+        }
+        self.bufs[i] = portal.into_buf();
     }
 
     fn check(&self) {
@@ -245,8 +327,18 @@ impl World {
                 assert_eq!(buf.fetch(&mut vec![0xee; n]), model.get(..n));
             }
         }
+        for (buf, model) in self.bufs.iter().zip(&self.models) {
+            assert!(buf.iter().eq(model.iter().copied()));
+            assert!(buf.iter().rev().eq(model.iter().rev().copied()));
+            let (mut iter, mut bytes) = (buf.iter(), model.iter());
+            while let (Some(byte), Some(last)) = (iter.next(), iter.next_back()) {
+                assert_eq!((Some(&byte), Some(&last)), (bytes.next(), bytes.next_back()));
+                assert_eq!(iter.len(), bytes.len());
+            }
+        }
         for (i, j) in [(0, 1), (1, 2), (2, 3)] {
             assert_eq!(self.bufs[i] == self.bufs[j], self.models[i] == self.models[j]);
+            assert_eq!(self.bufs[i].cmp(&self.bufs[j]), self.models[i].cmp(&self.models[j]));
         }
     }
 }

@@ -3,12 +3,14 @@
 #![cfg(any(test, feature = "fuzzing"))]
 
 use iobuf::IoBuf;
-use rpc::Limits;
 use rpc::builtin::{QUERY_BYTES_MAX, QUERY_PAIRS_MAX, Query};
-use rpc::protocol::{Parsed, Protocol, Role, WireError};
+use rpc::json::MAX_GROWTH;
+use rpc::message::{ChecksumType, CompressType, ContentType, Encoding};
+use rpc::protocol::{BodyContext, ClientSide, Parsed, Protocol, ReplyToken, Role, ServerSide, WireError};
+use rpc::{Limits, MethodDescriptor, Schema};
 
-use crate::baidu_std::BAIDU_STD;
 pub use crate::baidu_std::codec::check_meta as baidu_std_meta;
+use crate::baidu_std::{BAIDU_STD, fuzzed_token};
 use crate::http::codec::replay::{self, Replayed, Taken};
 use crate::streaming_rpc::STREAMING_RPC;
 pub use crate::streaming_rpc::codec::check_meta as streaming_rpc_meta;
@@ -79,13 +81,85 @@ pub fn streaming_rpc(data: &[u8]) {
     streaming_rpc_meta(data);
 }
 
+static ECHO_SCHEMA: Schema = Schema::new(include_bytes!("baidu_std/testdata/echo.descriptors.bin"));
+
+static ECHO: MethodDescriptor = MethodDescriptor {
+    name: "Echo",
+    full_name: "example.EchoService.Echo",
+    request_type: "example.EchoRequest",
+    response_type: "example.EchoResponse",
+    schema: &ECHO_SCHEMA,
+};
+
+/// Reads the bytes as the body of a request, in a form that the first byte chooses, with the right checksum or with
+/// none. What was understood has to be written and read again.
+pub fn baidu_std_request(data: &[u8]) {
+    let Some((form, data)) = data.split_first() else {
+        return;
+    };
+    let contents = [ContentType::Pb, ContentType::Json, ContentType::ProtoJson, ContentType::ProtoText];
+    let checksums =
+        [ChecksumType::None, ChecksumType::Crc32c, ChecksumType::Crc32cWithAttachment, ChecksumType::Unknown];
+    let encoding = Encoding {
+        content: contents[usize::from(form & 3)],
+        checksum: checksums[usize::from(form >> 2 & 3)],
+        compress: CompressType::new(i32::from(form >> 4 & 7)),
+    };
+    let attachment = IoBuf::from(&b"attached"[..]);
+    let has_sum = form & 0x80 != 0;
+    let read = |body: IoBuf| {
+        let mut token: ReplyToken = fuzzed_token(encoding, &body, has_sum.then_some(&attachment));
+        let limits = limits();
+        let context = BodyContext { method: &ECHO, attachment: &attachment, limits: &limits };
+        BAIDU_STD.decode_request(&mut token, body, &context)
+    };
+    let is_summed = matches!(encoding.checksum, ChecksumType::Crc32c | ChecksumType::Crc32cWithAttachment);
+    let Ok(wire) = read(data.into()) else {
+        return;
+    };
+    assert!(has_sum || !is_summed, "a checksum that is not there was accepted");
+    assert!(wire.len() <= MAX_GROWTH * MAX_BODY_SIZE);
+    // Fails for messages without the fields that the form wants, and for what cannot be sent.
+    if let Ok(Some(again)) = BAIDU_STD.encode_request(&ECHO, &wire, encoding)
+        && again.len() <= MAX_BODY_SIZE
+    {
+        let again = read(again);
+        assert!(again.is_ok() || wire.len() > MAX_BODY_SIZE / 2, "{encoding:?}: {again:?}");
+    }
+}
+
+/// Cuts frames off the bytes and reads them as replies, to their messages.
+pub fn baidu_std_reply(data: &[u8]) {
+    let mut codec = BAIDU_STD.codec(Role::Client, &limits());
+    let mut input = IoBuf::from(data);
+    while !input.is_empty() {
+        let Ok(Parsed::Message(frame)) = codec.parse(&mut input) else {
+            return;
+        };
+        let size = frame.bytes.len();
+        let Ok(mut reply) = BAIDU_STD.read_reply(frame) else {
+            continue;
+        };
+        assert!(reply.body.len() + reply.attachment.len() <= size);
+        let attachment = reply.attachment.len();
+        if BAIDU_STD.decode_reply(&ECHO, &mut reply, &limits()).is_ok() {
+            assert!(reply.body.len() <= MAX_GROWTH * MAX_BODY_SIZE);
+            assert_eq!(reply.attachment.len(), attachment);
+        }
+    }
+}
+
+fn limits() -> Limits {
+    let mut limits = Limits::default();
+    limits.max_body_size = MAX_BODY_SIZE;
+    limits
+}
+
 /// The frames and how it ended, if it did before the bytes did.
 type Frames = (Vec<Vec<u8>>, Option<String>);
 
 fn cut_all(protocol: &dyn Protocol, data: &[u8], step: usize) -> Frames {
-    let mut limits = Limits::default();
-    limits.max_body_size = MAX_BODY_SIZE;
-    let mut codec = protocol.codec(Role::Server, &limits);
+    let mut codec = protocol.codec(Role::Server, &limits());
     let (mut input, mut frames) = (IoBuf::new(), Vec::new());
     for piece in data.chunks(step.max(1)) {
         input.append(piece);

@@ -35,6 +35,7 @@ pub fn registry() -> Registry {
 /// it again changes nothing.
 pub fn register_flags() {
     rpc::register_flags();
+    baidu_std::flags::register();
     self::http::flags::register();
 }
 

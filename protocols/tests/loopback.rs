@@ -398,7 +398,7 @@ fn limits_refuse_what_is_too_much() {
     let running = start_call(&channel, "slow");
     let responder = held.recv_timeout(LONG).unwrap();
     let error = call(&channel, "one more").unwrap_err();
-    let text = "Rejected by example.EchoService.Echo's ConcurrencyLimiter, concurrency=2";
+    let text = "Rejected by example.EchoService.Echo's ConcurrencyLimiter, concurrency=2, max_concurrency=1";
     assert!(error.code() == ELIMIT && error.text().ends_with(text), "{error}");
     responder.send(Ok(EchoResponse { message: "done".into() }));
     running.join().unwrap();

@@ -6,6 +6,7 @@
 //! All code here runs on `bthread`: what is said to block parks the bthread, or blocks the thread outside of bthreads.
 #![forbid(unsafe_code)]
 
+pub mod auth;
 pub mod body;
 pub mod builtin;
 pub mod client;
@@ -24,12 +25,14 @@ pub mod span;
 pub mod stream;
 pub mod transport;
 
+mod buffers;
 mod messenger;
 mod process;
 mod socket;
 mod starting;
 mod user_fields;
 
+pub use auth::{AuthContext, Authenticator};
 pub use body::BodyReader;
 pub use builtin::{Health, PageOptions};
 pub use client::{Call, CallOptions, Channel, ChannelBuilder, Reply};
@@ -40,10 +43,10 @@ pub use process::register_flags;
 pub use registry::{DefaultRegistry, Registry};
 pub use schema::Schema;
 pub use server::{
-    Responder, Server, ServerBuilder, ServerCall, ServiceOptions, Tail, ask_to_quit, unary, unary_async,
-    watch_quit_signals,
+    BaiduMasterService, CancelReason, Interceptor, MasterCall, MasterOptions, Responder, RunsOn, Server,
+    ServerBuilder, ServerCall, ServiceOptions, Tail, ask_to_quit, unary, unary_async, watch_quit_signals,
 };
 pub use service::{MethodDescriptor, Service, ServiceDescriptor};
 pub use stream::{Stream, StreamHandler, StreamOptions, StreamReader, StreamWriter};
-pub use transport::Endpoint;
+pub use transport::{BoundListener, Endpoint};
 pub use user_fields::UserFields;

@@ -44,7 +44,7 @@ fn bytes(flag: &Flag<u64>) -> usize {
 /// ```
 ///
 /// Give it to a server's or a channel's builder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Limits {
     /// A message that declares more bytes than this behind its header ends its connection, before those bytes

@@ -10,7 +10,7 @@ use profile::Kind;
 
 use crate::protocol::{Protocol, Role};
 use crate::socket::Socket;
-use crate::{builtin, compress, limits, span, stream};
+use crate::{buffers, builtin, client, compress, limit, limits, server, span, stream, transport};
 
 /// Servers that run.
 pub(crate) static SERVERS: AtomicUsize = AtomicUsize::new(0);
@@ -25,6 +25,10 @@ pub fn register_flags() {
     bthread::register_flags();
     limits::register_flags();
     stream::register_flags();
+    server::register_flags();
+    limit::register_flags();
+    transport::register_flags();
+    client::register_flags();
     builtin::register_flags();
     span::register();
 }
@@ -49,12 +53,11 @@ pub(crate) fn show(protocols: &[&'static dyn Protocol]) {
             variable("rpc_channel_connection_count", || {
                 Socket::all().filter(|socket| socket.role() == Role::Client).count()
             }),
-            variable("iobuf_block_count", || iobuf::stats().block_count),
-            variable("iobuf_block_count_hit_tls_threshold", || iobuf::stats().cache_hit_threshold),
-            variable("iobuf_block_memory", || iobuf::stats().block_memory),
+            variable("rpc_health_check_count", client::checked),
         ]
         .into_iter()
         .flatten()
+        .chain(buffers::watch())
         .collect()
     });
 }
@@ -64,7 +67,7 @@ fn profilers() -> String {
     [Kind::Cpu, Kind::Contention, Kind::OffCpu].map(Kind::name).join(" ")
 }
 
-fn variable<T: Into<Value> + Send + 'static>(
+pub(crate) fn variable<T: Into<Value> + Send + 'static>(
     name: &str,
     value: impl Fn() -> T + Send + Sync + 'static,
 ) -> Option<Box<dyn Any + Send + Sync>> {

@@ -33,7 +33,7 @@ pub enum Role {
 }
 
 /// How calls share connections (`spec/rpc-core.md` §11).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConnectionType {
     /// One connection for all calls of a channel, many in flight at a time.
     Single,
@@ -280,6 +280,33 @@ pub trait ServerSide: Send + Sync {
         Ok(body)
     }
 
+    /// The form that the body of a request has come in.
+    fn request_encoding(&self, token: &ReplyToken) -> Encoding {
+        let _ = token;
+        Encoding::default()
+    }
+
+    /// Whether a request that is not decoded is what its caller has summed up, if it was summed up at all.
+    fn is_intact(&self, token: &ReplyToken, body: &IoBuf, attachment: &IoBuf) -> bool {
+        let _ = (token, body, attachment);
+        true
+    }
+
+    /// Makes the body of a reply that is to travel in another form than plain protobuf. Called once, before
+    /// [`write_reply`](Self::write_reply). `None`: the message can stay as it is until then.
+    ///
+    /// # Errors
+    /// There is no such form; the call is answered with the error.
+    fn encode_reply(
+        &self,
+        method: &'static MethodDescriptor,
+        body: &dyn Body,
+        encoding: Encoding,
+    ) -> Result<Option<IoBuf>, RpcError> {
+        let _ = (method, body, encoding);
+        Ok(None)
+    }
+
     /// Appends a reply to `out`. It cannot fail: what is too large for the format becomes an error reply.
     fn write_reply(&self, token: ReplyToken, reply: OutgoingReply<'_>, out: &mut IoBuf) -> AfterReply;
 
@@ -428,6 +455,23 @@ pub struct OutgoingReply<'a> {
 
 /// The half of a protocol that channels use. No method waits.
 pub trait ClientSide: Send + Sync {
+    /// Makes the body of a request that is to travel in another form than plain protobuf. Called once for a call,
+    /// before its first attempt. `None`: the message can stay as it is until it is written.
+    ///
+    /// # Errors
+    /// There is no such form; the call ends with the error.
+    fn encode_request(
+        &self,
+        method: &'static MethodDescriptor,
+        body: &dyn Body,
+        encoding: Encoding,
+    ) -> Result<Option<IoBuf>, RpcError>;
+
+    /// Whether it can name what a caller names and no descriptor does. If not, such calls end in an error.
+    fn has_generic_calls(&self) -> bool {
+        false
+    }
+
     /// Appends a request to `out`.
     ///
     /// # Errors
@@ -462,8 +506,8 @@ pub trait ClientSide: Send + Sync {
         Ok(())
     }
 
-    /// The error for a body that cannot be read as a `response_type`.
-    fn unreadable_reply(&self, response_type: &str, response_size: usize) -> RpcError;
+    /// The error for a body that came in this form and cannot be read as a `response_type`.
+    fn unreadable_reply(&self, response_type: &str, encoding: Encoding, response_size: usize) -> RpcError;
 }
 
 /// A request about to be written.

@@ -2,7 +2,7 @@
 //! again and again. It must never panic or block, as nobody else would go on with the work.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bthread::{Batch, timer};
 
@@ -26,5 +26,5 @@ pub(crate) fn start_behind<T: Send + Sync + 'static>(target: Arc<T>, work: fn(Ar
 }
 
 fn start_later<T: Send + Sync + 'static>(target: Arc<T>, work: fn(Arc<T>)) {
-    timer::schedule(Instant::now() + PAUSE, move || start(target, work)); // never cancelled
+    timer::schedule(bthread::clock::now() + PAUSE, move || start(target, work)); // never cancelled
 }

@@ -1,9 +1,12 @@
-//! What the end-to-end tests share: an echo service that can misbehave on request, and peers that speak raw bytes.
+//! What the end-to-end tests share: an echo service that can misbehave on request, and peers that speak raw bytes,
+//! and a proxy that does to connections what networks do.
 
 mod http;
+mod proxy;
 mod raw;
 mod service;
 
 pub use http::{HttpAnswer, HttpPeer};
+pub use proxy::{Direction, Fault, FaultProxy};
 pub use raw::{RawPeer, frame, request_frame};
 pub use service::{Gate, TestEcho, start_server};

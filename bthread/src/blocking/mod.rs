@@ -13,6 +13,7 @@ mod pool;
 mod slot;
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -42,13 +43,27 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
+    try_spawn_blocking(f).expect("no thread to be had for a blocking call")
+}
+
+/// [`spawn_blocking`] with an error instead of a panic; `f` is dropped then, without being called.
+///
+/// *Blocking*: as [`spawn_blocking`].
+///
+/// # Errors
+/// The system's, when the pool has no thread and is given none.
+pub fn try_spawn_blocking<F, T>(f: F) -> io::Result<BlockingHandle<T>>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
     let slot = Arc::new(Slot::new());
     let job = Box::new({
         let slot = slot.clone();
         move || slot.fill(f)
     });
-    pool::global().submit(job).expect("no thread to be had for a blocking call");
-    BlockingHandle { slot }
+    pool::global().submit(job)?;
+    Ok(BlockingHandle { slot })
 }
 
 /// The right to wait for a [`spawn_blocking`] and to get its result. Dropping it changes nothing for the call.
@@ -73,7 +88,7 @@ impl<T> BlockingHandle<T> {
     /// # Errors
     /// The handle.
     pub fn join_timeout(self, timeout: Duration) -> Result<std::thread::Result<T>, Self> {
-        self.slot.take_before(Instant::now().checked_add(timeout)).ok_or(self)
+        self.slot.take_before(crate::clock::now().checked_add(timeout)).ok_or(self)
     }
 
     /// As [`join`](Self::join), until the deadline at most; gives the handle back when it came first.

@@ -191,7 +191,7 @@ impl CallId {
     #[track_caller]
     pub fn lock_timeout<T: Send + 'static>(self, timeout: Duration) -> Result<CallGuard<T>, CallIdError> {
         let patience =
-            Instant::now().checked_add(timeout).map_or(slot::Patience::Forever, slot::Patience::Until);
+            crate::clock::now().checked_add(timeout).map_or(slot::Patience::Forever, slot::Patience::Until);
         guard::lock(self.slot()?, self, patience, 0)
     }
 
@@ -271,7 +271,7 @@ impl CallId {
 
     /// As [`join`](Self::join), for at most `timeout`; false if that is over first.
     pub fn join_timeout(self, timeout: Duration) -> bool {
-        self.slot().map_or(true, |slot| slot.join(self.version(), Instant::now().checked_add(timeout)))
+        self.slot().map_or(true, |slot| slot.join(self.version(), crate::clock::now().checked_add(timeout)))
     }
 
     /// Whether the id names something: a hint, since somebody may destroy it right after. Never blocks.

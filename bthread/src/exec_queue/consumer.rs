@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::batch::{Batch, Role};
 use super::handover::{Found, Kind};
@@ -60,7 +60,7 @@ unsafe fn start_active<T: Send + 'static>(queue: Arc<Shared<T>>) {
                 COUNTERS.delayed_starts.fetch_add(1, Ordering::Relaxed); // a count
                 // SAFETY: the role is passed on; the closure above is gone without having run.
                 let again = move || unsafe { start_active(queue) };
-                let _never_cancelled = crate::timer::schedule(Instant::now() + START_RETRY, again);
+                let _never_cancelled = crate::timer::schedule(crate::clock::now() + START_RETRY, again);
             }
         }
         Place::Thread(word) => {

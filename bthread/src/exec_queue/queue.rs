@@ -301,7 +301,7 @@ impl<T: Send + 'static> ExecutionQueue<T> {
 
     /// As [`join`](Self::join), for at most `timeout`. False: the time was up. *Blocking*: as `join`.
     pub fn join_timeout(&self, timeout: Duration) -> bool {
-        self.join_before(Instant::now().checked_add(timeout))
+        self.join_before(crate::clock::now().checked_add(timeout))
     }
 
     fn join_before(&self, deadline: Option<Instant>) -> bool {

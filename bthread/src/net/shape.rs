@@ -150,7 +150,7 @@ macro_rules! impl_listener {
             /// # Errors
             /// `TimedOut`; else as [`accept`](Self::accept).
             pub fn accept_timeout(&self, timeout: Duration) -> io::Result<($stream, SocketAddr)> {
-                self.accept_before(Instant::now().checked_add(timeout))
+                self.accept_before(crate::clock::now().checked_add(timeout))
             }
 
             fn accept_before(&self, deadline: Option<Instant>) -> io::Result<($stream, SocketAddr)> {

@@ -88,6 +88,6 @@ impl Timeout {
 
     /// When a call that begins now must end. None too when no clock reaches that.
     fn deadline(&self) -> Option<Instant> {
-        Instant::now().checked_add(self.get()?)
+        crate::clock::now().checked_add(self.get()?)
     }
 }

@@ -47,7 +47,7 @@ impl TcpStream {
         if timeout.is_zero() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a timeout of zero"));
         }
-        connect_before(*addr, Instant::now().checked_add(timeout))
+        connect_before(*addr, crate::clock::now().checked_add(timeout))
     }
 
     /// Connects before `deadline`. *Blocking*: parks the calling bthread, or blocks the calling thread.

@@ -68,7 +68,7 @@ impl UnixStream {
         if timeout.is_zero() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a timeout of zero"));
         }
-        connect_before(addr, Instant::now().checked_add(timeout))
+        connect_before(addr, crate::clock::now().checked_add(timeout))
     }
 
     /// Two ends of one connection. Never blocks.
@@ -93,7 +93,7 @@ fn connect_before(addr: &SocketAddr, deadline: Option<Instant>) -> io::Result<Un
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             other => return UnixStream::from_nonblocking(other?.into()),
         }
-        let now = Instant::now();
+        let now = crate::clock::now();
         if deadline.is_some_and(|deadline| deadline <= now) {
             return Err(io::ErrorKind::TimedOut.into());
         }

@@ -136,7 +136,7 @@ impl Condvar {
             if !condition(&mut guard) {
                 return Ok((guard, WaitTimeoutResult(false)));
             }
-            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            if deadline.is_some_and(|deadline| deadline <= crate::clock::now()) {
                 return Ok((guard, WaitTimeoutResult(true)));
             }
             guard = match self.sleep(guard, deadline) {

@@ -82,5 +82,5 @@ impl std::error::Error for TimedOut {}
 
 /// When a wait that starts now is over; never, if no clock reaches that far.
 fn after(timeout: Duration) -> Option<Instant> {
-    Instant::now().checked_add(timeout)
+    crate::clock::now().checked_add(timeout)
 }

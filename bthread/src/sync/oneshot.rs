@@ -176,7 +176,7 @@ impl<T> Receiver<T> {
     /// # Errors
     /// `Timeout`, or `Disconnected` when nothing will come any more.
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<T, RecvTimeoutError> {
-        self.wait(Instant::now().checked_add(timeout))
+        self.wait(crate::clock::now().checked_add(timeout))
     }
 
     /// Waits for the value, until `deadline` at most. *Blocking*: as [`recv`](Self::recv).

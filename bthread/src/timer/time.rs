@@ -14,13 +14,12 @@ impl Time {
     pub(crate) const NEVER: Time = Time(u64::MAX);
 
     pub(crate) fn now() -> Time {
-        Time::of(Instant::now())
+        Time::of(crate::clock::now())
     }
 
     /// Exact, but for what is before the process ([`MIN`](Self::MIN)) and 584 years after it (the last before `NEVER`).
     pub(crate) fn of(instant: Instant) -> Time {
-        static BASE: OnceLock<Instant> = OnceLock::new();
-        let since = instant.saturating_duration_since(*BASE.get_or_init(Instant::now));
+        let since = instant.saturating_duration_since(base());
         let nanos = since.as_secs().checked_mul(1_000_000_000);
         let nanos = nanos.and_then(|nanos| nanos.checked_add(since.subsec_nanos().into()));
         Time(nanos.map_or(u64::MAX - 1, |nanos| nanos.min(u64::MAX - 1)))
@@ -39,10 +38,15 @@ impl Time {
         Time((self.0 + 1).min(u64::MAX - 1))
     }
 
-    /// How long until then; zero if that has passed, none for `NEVER`.
+    /// How long to sleep for it; zero if it has passed, none for `NEVER`.
     pub(crate) fn left(self) -> Option<Duration> {
-        (self != Time::NEVER).then(|| Duration::from_nanos(self.0.saturating_sub(Time::now().0)))
+        (self != Time::NEVER).then(|| crate::clock::patience(base() + Duration::from_nanos(self.0)))
     }
+}
+
+fn base() -> Instant {
+    static BASE: OnceLock<Instant> = OnceLock::new();
+    *BASE.get_or_init(crate::clock::now)
 }
 
 #[cfg(all(test, not(loom)))]

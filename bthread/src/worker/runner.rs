@@ -26,7 +26,7 @@ use std::ptr;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::work::{LOOK_EVERY, STACK_RETRY};
+use super::work::STACK_RETRY;
 use super::{LOCAL, Place, Worker, count, recycle};
 use crate::context::{self, Context};
 use crate::stack::{Stack, StackClass};
@@ -79,6 +79,8 @@ pub(super) struct Local {
     pub(super) deferred_since: Cell<Option<Instant>>,
     pub(super) deferred_tasks: Cell<u32>,
     pub(super) tick: Cell<u32>,
+    /// The coarse time of the last look.
+    pub(super) looked_at: Cell<u64>,
     /// Whose turn it is when both `ready` and the deque have something.
     pub(super) turn: Cell<u32>,
     pub(super) searching: Cell<bool>,
@@ -132,6 +134,7 @@ pub(crate) fn main(
         deferred_since: Cell::new(None),
         deferred_tasks: Cell::new(0),
         tick: Cell::new(0),
+        looked_at: Cell::new(0),
         turn: Cell::new(0),
         searching: Cell::new(false),
         delivering: Cell::new(false),
@@ -268,7 +271,7 @@ impl Local {
         self.worker.set_current(None);
         self.look_at_deferred();
         let tick = self.tick.get().wrapping_add(1);
-        let look = tick.is_multiple_of(LOOK_EVERY);
+        let look = self.is_time_to_look(tick);
         let next = match to {
             Some(to) => Some(to),
             None if look => None, // the look is the runner's, and so is its tick

@@ -9,10 +9,12 @@ use crossbeam_deque::{Injector, Steal};
 use super::runner::{Leave, Local};
 use super::{Place, Worker, count};
 use crate::accounting;
+use crate::clock;
 use crate::sys::{EVENTS_MAX, Event};
 use crate::task::{TaskRef, contained};
 
-/// Tasks between two looks of a busy worker at the poller, its timers and the injector.
+/// Tasks between two looks of a busy worker at the poller, its timers and the injector. Where tasks are slow, it looks
+/// as often as the coarse clock advances.
 pub(super) const LOOK_EVERY: u32 = 61;
 /// Times in a row that the next-slot may overtake the queues.
 const NEXT_RUNS_MAX: u32 = 16;
@@ -78,7 +80,7 @@ impl Local {
             self.follow_orders();
             let tick = self.tick.get().wrapping_add(1);
             self.tick.set(tick);
-            if tick.is_multiple_of(LOOK_EVERY) {
+            if self.is_time_to_look(tick) {
                 self.look();
                 if let Some(task) = self.take_injected() {
                     return self.found(task);
@@ -239,8 +241,14 @@ impl Local {
         !scheduler.injector().is_empty() || scheduler.workers().any(|other| stealable(&other))
     }
 
+    /// Whether a busy worker is to do what it does now and then.
+    pub(super) fn is_time_to_look(&self, tick: u32) -> bool {
+        tick.is_multiple_of(LOOK_EVERY) || clock::coarse() != self.looked_at.get()
+    }
+
     /// What a busy worker does now and then.
     fn look(&self) {
+        self.looked_at.set(clock::coarse());
         count(&self.worker.counters.looks);
         if self.starved.get() {
             self.has_spare_stack(); // a worker that never sleeps has no other time to try again

@@ -4,12 +4,12 @@ use super::*;
 use crate::block::{BLOCK_PAYLOAD, BlockRef};
 
 fn cache() -> Cache {
-    Cache { partial: Vec::new(), empty: Vec::new() }
+    Cache::new()
 }
 
 /// A block with `n` referenced bytes, and the reference.
 fn partly_filled(n: usize) -> (Block, BlockRef) {
-    let mut block = Block::alloc();
+    let mut block = Block::alloc(Size::Small);
     assert_eq!(block.stage_fill(b'x', n), n);
     let piece = block.commit(None).expect("bytes were staged");
     (block, piece)
@@ -32,7 +32,7 @@ fn a_full_block_is_not_kept() {
     let mut cache = cache();
     let (full, _piece) = partly_filled(BLOCK_PAYLOAD);
     assert!(cache.release(full).is_some());
-    assert_eq!(cache.partial.len() + cache.empty.len(), 0);
+    assert_eq!(cache.partial.len() + cache.empty[0].len(), 0);
 }
 
 #[test]
@@ -71,10 +71,25 @@ fn partial_blocks_are_bounded() {
 
 #[test]
 fn empty_blocks_are_bounded() {
+    for size in Size::ALL {
+        let mut cache = cache();
+        for _ in 0..10 * free_max(size) {
+            cache.keep_empty(Block::alloc(size));
+            assert!(cache.empty[size.index()].len() <= free_max(size));
+        }
+    }
+}
+
+#[test]
+fn the_rest_of_a_large_block_is_not_appended_to() {
     let mut cache = cache();
-    // The first is kept at the head.
-    let refused = (0..FREE_BLOCKS_MAX + 3).filter_map(|_| cache.release(Block::alloc())).count();
-    assert_eq!((cache.partial.len(), cache.empty.len(), refused), (1, FREE_BLOCKS_MAX, 2));
+    let mut large = Block::alloc(Size::Large);
+    assert_eq!(large.stage_fill(b'x', 10), 10);
+    let piece = large.commit(None).expect("bytes were staged");
+    assert!(cache.release(large).is_some(), "its bytes are referenced");
+    assert!(cache.release(Block::alloc(Size::Large)).is_none());
+    assert_eq!((cache.partial.len(), cache.empty[Size::Large.index()].len()), (0, 1));
+    drop(piece);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use iobuf::IoBuf;
 use rpc::error::{EHTTP, EREQUEST, ERESPONSE, ErrorCode, RpcError};
+use rpc::message::{Body, CompressType, Encoding};
 use rpc::protocol::{AfterReply, ClientSide, Frame, IncomingReply, OutgoingRequest, WireError};
 use rpc::{Limits, MethodDescriptor};
 
@@ -13,7 +14,8 @@ use super::Http;
 use super::codec::{HINT_HEAD, HeadWriter, ResponseHead};
 use super::content::Content;
 use super::fetch::{self, RawRequest};
-use super::{flags, gzip, trace, transcode};
+use super::gzip::COMPRESS_THRESHOLD;
+use super::{flags, gzip, identity, trace, transcode};
 
 /// Bytes of a body that the text of an error shows (brpc: `http_max_error_length`).
 const ERROR_BODY_MAX: usize = 2048;
@@ -25,6 +27,22 @@ const INFLATED_MAX: usize = rpc::limits::MAX_BODY_SIZE_DEFAULT;
 const USER_AGENT: &str = concat!("bobbin/", env!("CARGO_PKG_VERSION"));
 
 impl ClientSide for Http {
+    /// What HTTP has of it is gzip; what a message is serialised as is in the channel's parameter.
+    fn encode_request(
+        &self,
+        _: &'static MethodDescriptor,
+        _: &dyn Body,
+        encoding: Encoding,
+    ) -> Result<Option<IoBuf>, RpcError> {
+        let others = Encoding { compress: CompressType::NONE, ..encoding };
+        if matches!(encoding.compress, CompressType::NONE | CompressType::GZIP)
+            && others == Encoding::default()
+        {
+            return Ok(None);
+        }
+        Err(RpcError::new(EREQUEST, "Requests over HTTP are compressed with gzip or not, and nothing else"))
+    }
+
     fn write_request(&self, request: OutgoingRequest<'_>, out: &mut IoBuf) -> Result<(), RpcError> {
         match raw(&request) {
             Some(raw) => {
@@ -71,6 +89,7 @@ impl ClientSide for Http {
         let body = match head.fields.get("content-encoding") {
             None => body,
             Some(coding) if gzip::is_named(coding) => {
+                reply.encoding.compress = CompressType::GZIP;
                 gzip::inflate(&body, INFLATED_MAX).map_err(|error| RpcError::new(ERESPONSE, error.text()))?
             }
             Some(coding) => {
@@ -86,11 +105,12 @@ impl ClientSide for Http {
             let kind = kind.escape_ascii();
             RpcError::new(ERESPONSE, format!("The response has Content-Type \"{kind}\", which is no message"))
         })?;
+        reply.encoding.content = content.form();
         reply.body = transcode::reply(method, content, body)?;
         Ok(())
     }
 
-    fn unreadable_reply(&self, response_type: &str, response_size: usize) -> RpcError {
+    fn unreadable_reply(&self, response_type: &str, _: Encoding, response_size: usize) -> RpcError {
         let text = format!("Fail to parse response={response_type}, response_size={response_size}");
         RpcError::new(ERESPONSE, text)
     }
@@ -134,12 +154,19 @@ fn write_call(request: &OutgoingRequest<'_>, out: &mut IoBuf) -> Result<(), RpcE
     }
     let mut wire = IoBuf::new();
     request.body.append_to(&mut wire);
-    let body = transcode::call(method, content, wire)?;
+    let mut body = transcode::call(method, content, wire)?;
+    let is_compressed = request.encoding.compress == CompressType::GZIP && body.len() >= COMPRESS_THRESHOLD;
+    if is_compressed {
+        body = gzip::deflate(&body);
+    }
     let target = format!("/{}/{}", method.service_name(), method.name);
     let mut head = HeadWriter::request(&Method::POST, &target, Version::HTTP_11);
     head.length(body.len() as u64);
     head.field("Host", request.authority.as_bytes());
     head.header(&http::header::CONTENT_TYPE, &kind);
+    if is_compressed {
+        head.field("Content-Encoding", b"gzip");
+    }
     write_ids(request, &HeaderMap::new(), &mut head)?;
     head.field("Accept", b"*/*");
     head.field("User-Agent", USER_AGENT.as_bytes());
@@ -203,5 +230,5 @@ fn write_ids(
     {
         trace::write(&context, head);
     }
-    Ok(())
+    identity::write(request.credential, given, head)
 }

@@ -1,5 +1,7 @@
 //! What a body is, by its `Content-Type` (`spec/protocols-http.md` §6).
 
+use rpc::message::ContentType;
+
 /// The forms that a message may have in a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Content {
@@ -29,6 +31,16 @@ impl Content {
             (b"proto-text", Content::ProtoText),
         ];
         kinds.into_iter().find(|(name, _)| kind.eq_ignore_ascii_case(name)).map(|(_, content)| content)
+    }
+
+    /// The form itself.
+    pub(super) fn form(self) -> ContentType {
+        match self {
+            Content::Json => ContentType::Json,
+            Content::ProtoJson => ContentType::ProtoJson,
+            Content::Proto => ContentType::Pb,
+            Content::ProtoText => ContentType::ProtoText,
+        }
     }
 
     /// What texts of errors call it, as brpc does.

@@ -1,57 +1,28 @@
-//! gzip, both ways, with bounds on what a few bytes may grow to.
+//! gzip as a content coding: who accepts it, and what errors say of it. The compression itself is
+//! [`rpc::compress`]'s, and so are the bounds on what a few bytes may grow to.
 
-use std::io::{BufRead, Read, Write};
-
-use flate2::Compression;
-use flate2::bufread::GzDecoder;
-use flate2::write::GzEncoder;
-use iobuf::{IoBuf, Reader};
+use iobuf::IoBuf;
+use rpc::compress;
 use rpc::error::{EREQUEST, RpcError};
+use rpc::message::CompressType;
 
 use super::codec::elements;
+
+pub use rpc::compress::{GROWN_FREE as INFLATED_FREE, GROWTH_MAX as INFLATE_RATIO_MAX};
 
 /// Bodies smaller than this are not compressed (brpc: `http_body_compress_threshold`).
 pub const COMPRESS_THRESHOLD: usize = 512;
 
-/// A compressed body may become so many times as large, once it is larger than [`INFLATED_FREE`]; text rarely shrinks
-/// to less than a fiftieth.
-pub const INFLATE_RATIO_MAX: usize = 200;
-
-/// A compressed body may become so large, whatever it was.
-pub const INFLATED_FREE: usize = 1 << 20;
-
-/// Bytes that are inflated at a time.
-const PIECE: usize = 16 << 10;
-
 /// Undoes gzip. At most `max` bytes come of it.
 pub(super) fn inflate(body: &IoBuf, max: usize) -> Result<IoBuf, RpcError> {
-    let refused = |how: &str| RpcError::new(EREQUEST, format!("Fail to decompress http body: {how}"));
-    let max = max.min(body.len().saturating_mul(INFLATE_RATIO_MAX).max(INFLATED_FREE));
-    let mut decoder = GzDecoder::new(Reader::new(body));
-    let (mut out, mut piece) = (IoBuf::new(), vec![0; PIECE]);
-    loop {
-        match decoder.read(&mut piece) {
-            Ok(0) => break,
-            Ok(read) if read > max - out.len() => return Err(refused("it is too large")),
-            Ok(read) => out.append(&piece[..read]),
-            Err(_) => return Err(refused("it is not gzip")),
-        }
-    }
-    match decoder.into_inner().fill_buf() {
-        Ok([]) => Ok(out),
-        _ => Err(refused("more bytes follow it")),
-    }
+    compress::decompress(CompressType::GZIP, body, max)
+        .map_err(|error| RpcError::new(EREQUEST, format!("Fail to decompress http body: {error}")))
 }
 
 /// Compresses.
 pub(super) fn deflate(body: &IoBuf) -> IoBuf {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::default());
-    let written = body.slices().try_for_each(|slice| encoder.write_all(slice));
-    match written.and_then(|()| encoder.finish()) {
-        Ok(bytes) => bytes.into(),
-        // A vector takes everything; but what cannot be is no reason to lose a response.
-        Err(_) => body.clone(),
-    }
+    // What cannot be compressed is no reason to lose a response.
+    compress::compress(CompressType::GZIP, body).unwrap_or_else(|_| body.clone())
 }
 
 /// Whether a content coding is gzip, by either of its names (RFC 9110 §8.4.1.3).

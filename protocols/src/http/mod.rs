@@ -39,6 +39,7 @@ mod event_stream;
 mod fetch;
 pub(crate) mod flags;
 mod gzip;
+mod identity;
 mod progressive;
 mod reply;
 mod server;

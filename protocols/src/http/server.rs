@@ -6,6 +6,7 @@ use iobuf::IoBuf;
 use rpc::MethodDescriptor;
 use rpc::builtin::{Form, PageReply, PageRequest, Query, Verb, is_cross_site};
 use rpc::error::{ENOMETHOD, ErrorCode, RpcError};
+use rpc::message::CompressType;
 use rpc::protocol::{
     AfterReply, BodyContext, Frame, IncomingRequest, OutgoingReply, RareRequestInfo, ReplyToken, RequestInfo,
     ServerSide, WireError,
@@ -17,7 +18,7 @@ use super::codec::number;
 use super::content::{self, Content};
 use super::reply::{Body, Response};
 use super::state::HttpState;
-use super::{gzip, status, trace, transcode};
+use super::{gzip, identity, status, trace, transcode};
 
 /// Bytes of a path that an error text shows.
 const PATH_SHOWN_MAX: usize = 1024;
@@ -46,10 +47,12 @@ impl ServerSide for Http {
                 }
                 None
             }
-            Err(_) => None,
+            Ok(Target::Master(_)) | Err(_) => None,
         };
+        let extras = identity::read(&state, routes);
         let token = ReplyToken { id: 0, bits: 0, extra: Some(state) };
         Ok(IncomingRequest {
+            extras,
             page,
             body: frame.body,
             attachment_size,
@@ -84,9 +87,15 @@ impl ServerSide for Http {
     }
 
     fn write_reply(&self, mut token: ReplyToken, reply: OutgoingReply<'_>, out: &mut IoBuf) -> AfterReply {
-        let Some(state) = token.extra.take().and_then(|extra| extra.downcast::<HttpState>().ok()) else {
+        let Some(mut state) = token.extra.take().and_then(|extra| extra.downcast::<HttpState>().ok()) else {
             return AfterReply::Close;
         };
+        if reply.encoding.compress == CompressType::GZIP {
+            state.compress = true;
+        }
+        if let (true, Err((code, text))) = (reply.is_auth_failure, reply.outcome) {
+            return identity::refuse(*state, code, text, out);
+        }
         if state.is_for_server {
             return write_options(&state, out);
         }

@@ -46,6 +46,9 @@ impl ProtoMessage for EchoResponse {
     const SCHEMA: Option<&'static MessageSchema> = MESSAGE_REQUIRED;
 }
 
+static ECHO_SCHEMA: rpc::Schema =
+    rpc::Schema::new(include_bytes!("../../src/baidu_std/testdata/echo.descriptors.bin"));
+
 pub(crate) static ECHO_SERVICE: ServiceDescriptor = ServiceDescriptor {
     full_name: "example.EchoService",
     methods: &[MethodDescriptor {
@@ -53,9 +56,9 @@ pub(crate) static ECHO_SERVICE: ServiceDescriptor = ServiceDescriptor {
         full_name: "example.EchoService.Echo",
         request_type: "example.EchoRequest",
         response_type: "example.EchoResponse",
-        schema: &rpc::Schema::NONE,
+        schema: &ECHO_SCHEMA,
     }],
-    schema: &rpc::Schema::NONE,
+    schema: &ECHO_SCHEMA,
 };
 
 pub(crate) fn echo_method() -> &'static MethodDescriptor {
@@ -101,6 +104,10 @@ fn echo(call: &mut ServerCall, request: EchoRequest) -> Result<EchoResponse, Rpc
         .map(|fields| fields.iter().map(|(key, value)| (format!("re-{key}"), value.to_owned())).collect())
         .unwrap_or_default();
     fields.into_iter().for_each(|(key, value)| call.response_user_fields().set(key, value));
+    let encoding = call.request_encoding();
+    call.set_response_compress_type(encoding.compress);
+    call.set_response_checksum_type(encoding.checksum);
+    call.set_response_content_type(encoding.content);
     let attachment = call.take_request_attachment();
     call.response_attachment().append_buf(attachment);
     Ok(EchoResponse { message: request.message })

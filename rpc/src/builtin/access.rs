@@ -25,7 +25,7 @@ impl Peer {
         match remote {
             Endpoint::Unix(_) => Peer::Local,
             Endpoint::Tcp(address) if address.ip().to_canonical().is_loopback() => Peer::Local,
-            Endpoint::Tcp(_) => Peer::Remote,
+            Endpoint::Tcp(_) | Endpoint::Named(_) => Peer::Remote,
         }
     }
 }

@@ -25,6 +25,8 @@ pub(crate) trait ServerView: Send + Sync {
     fn started(&self) -> SystemTime;
     /// New requests are refused.
     fn is_stopping(&self) -> bool;
+    /// Requests should be sent its way.
+    fn is_ready(&self) -> bool;
     /// Open connections, those of the internal port included.
     fn connection_count(&self) -> usize;
     /// The most there may be.

@@ -1,4 +1,5 @@
-//! `/health`: whether the server feels well (`spec/builtin-services.md` §14). A server that stops does not.
+//! `/health`: whether the server feels well (`spec/builtin-services.md` §14). A server that stops does not, nor one that
+//! is not ready ([`Server::set_ready`](crate::Server::set_ready)).
 
 use super::context::PageContext;
 use super::options::Health as Report;
@@ -28,6 +29,9 @@ impl Page for Health {
             _ if context.server.is_stopping() => {
                 Report { status: 503, text: "The server is stopping".to_owned() }
             }
+            _ if !context.server.is_ready() => {
+                Report { status: 503, text: "The server is not ready".to_owned() }
+            }
             Some(reporter) => reporter(),
             None => Report { status: 200, text: "OK".to_owned() },
         };
@@ -53,6 +57,11 @@ mod tests {
         assert_eq!((reply.status, text_of(&reply).as_str()), (500, "disk <full>"));
         server.options = PageOptions::new().health(|| panic!("on purpose"));
         assert_eq!(server.ask(&get("/health")).status, 500);
+        server.options = PageOptions::new();
+        server.ready = false;
+        assert_eq!(server.ask(&get("/health")).status, 503);
+        server.ready = true;
+        assert_eq!(server.ask(&get("/health")).status, 200);
         server.stopping = true;
         assert_eq!(server.ask(&get("/health")).status, 503);
     }

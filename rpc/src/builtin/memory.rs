@@ -8,6 +8,7 @@ use super::page::Page;
 use super::reply::{PageReply, lines};
 use super::request::PageRequest;
 use super::sockets::preformatted;
+use crate::buffers;
 
 /// The lines of `/proc/self/status` that are about memory and threads.
 const STATUS: &[&str] = &[
@@ -46,6 +47,8 @@ fn counts() -> String {
         Ok(rollup) => out.push_str(&lines(rollup.split_once('\n').map_or("", |(_, rest)| rest))),
         Err(error) => _ = writeln!(out, "not told by the system: {error}"),
     }
+    out.push_str("\n[buffers]\n");
+    out.push_str(&buffers::describe());
     out.push_str("\n[stacks of bthreads]\n");
     for runtime in bthread::runtimes() {
         let stats = runtime.stats();
@@ -69,6 +72,12 @@ mod tests {
     fn the_systems_counts_are_there() {
         let text = fake_server().text("/memory");
         assert!(text.contains("\nVmRSS:") && text.contains("[stacks of bthreads]\n"), "{text}");
+        let of_buffers = text.split_once("[buffers]\n").expect("a part about buffers").1;
+        for cause in
+            ["referenced by buffers", "kept by connections", "kept by threads", "queued to be written"]
+        {
+            assert!(of_buffers.contains(cause), "{cause}: {text}");
+        }
         fake_server().html("/memory");
     }
 }

@@ -100,6 +100,7 @@ pub(super) struct FakeServer {
     pub(super) connections: Vec<ConnectionInfo>,
     pub(super) channels: Vec<ConnectionInfo>,
     pub(super) stopping: bool,
+    pub(super) ready: bool,
 }
 
 pub(super) fn fake_server() -> FakeServer {
@@ -114,6 +115,7 @@ pub(super) fn fake_server() -> FakeServer {
         connections: Vec::new(),
         channels: Vec::new(),
         stopping: false,
+        ready: true,
     }
 }
 
@@ -161,6 +163,10 @@ impl ServerView for FakeServer {
     fn started(&self) -> SystemTime {
         SystemTime::now() - Duration::from_secs(64)
     }
+    fn is_ready(&self) -> bool {
+        self.ready
+    }
+
     fn is_stopping(&self) -> bool {
         self.stopping
     }

@@ -2,15 +2,16 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::channel::{Channel, ChannelState};
-use super::way::{Connections, Way};
+use super::way::{Connections, Identity, Way};
 use crate::error::{EINVAL, RpcError};
 use crate::limits::Limits;
 use crate::protocol::{ConnectionType, Protocol};
 use crate::registry::{DefaultRegistry, Registry};
-use crate::transport::Endpoint;
+use crate::transport::{Connector, Endpoint, SocketOptions, System};
 
 /// How long a call may take by default (brpc: `timeout_ms`).
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_millis(500);
@@ -31,6 +32,9 @@ pub struct ChannelBuilder<P> {
     max_retry: u32,
     deliver_timeout: bool,
     limits: Limits,
+    socket_options: SocketOptions,
+    connection_group: String,
+    connector: Option<Arc<dyn Connector>>,
     default: PhantomData<fn() -> P>,
 }
 
@@ -45,6 +49,9 @@ impl<P: DefaultRegistry> ChannelBuilder<P> {
             max_retry: MAX_RETRY_DEFAULT,
             deliver_timeout: false,
             limits: Limits::default(),
+            socket_options: SocketOptions::default(),
+            connection_group: String::new(),
+            connector: None,
             default: PhantomData,
         }
     }
@@ -100,6 +107,26 @@ impl<P: DefaultRegistry> ChannelBuilder<P> {
         self
     }
 
+    /// What the system is told about its connections: keep-alive, buffers, the address and device they leave from.
+    pub fn socket_options(mut self, options: SocketOptions) -> Self {
+        self.socket_options = options;
+        self
+    }
+
+    /// Channels share connections, or the pools of them, if everything is the same that makes connections differ: address,
+    /// protocol, type, limits, options, and this name, whose case matters and the spaces around which do not. Default:
+    /// empty.
+    pub fn connection_group(mut self, name: &str) -> Self {
+        self.connection_group = name.trim().to_owned();
+        self
+    }
+
+    /// What makes its connections, and understands its address, in place of the system's sockets.
+    pub fn connector(mut self, connector: Arc<dyn Connector>) -> Self {
+        self.connector = Some(connector);
+        self
+    }
+
     /// A channel to the server at `address` (`ip:port`, `host:port`, `unix:path`, `http://host:port`). Nothing is sent
     /// before the first call, so a server that is not there shows then.
     ///
@@ -113,27 +140,32 @@ impl<P: DefaultRegistry> ChannelBuilder<P> {
         crate::server::look_for_file::<P>();
         let address = address.to_string();
         let authority = without_scheme(&address)?;
-        let remote = Endpoint::resolve(&authority)?;
+        let remote = self.connector.as_deref().unwrap_or(&System).resolve(&authority)?;
         let authority = match remote {
             Endpoint::Tcp(_) => authority,
-            Endpoint::Unix(_) => UNIX_AUTHORITY.to_owned(),
+            Endpoint::Unix(_) | Endpoint::Named(_) => UNIX_AUTHORITY.to_owned(),
         };
         let (protocol, parameter) = self.find_protocol()?;
         let side = protocol.client().ok_or_else(|| {
             RpcError::new(EINVAL, format!("protocol={} is not for channels", protocol.name()))
         })?;
+        let connection_type = self.choose_connection_type(protocol)?;
         let way = Way {
             remote,
             protocols: [&[protocol], protocol.companions()].concat().into(),
             connect_timeout: self.connect_timeout,
             limits: self.limits,
+            socket_options: self.socket_options,
+            group: self.connection_group,
+            identities: self.connector.iter().map(Identity::of).collect(),
+            connector: self.connector,
         };
         Ok(Channel::new(ChannelState {
             side,
             protocol: protocol.name(),
             parameter,
             authority,
-            connections: Connections::new(self.choose_connection_type(protocol)?, way),
+            connections: Connections::new(connection_type, way),
             timeout: self.timeout,
             max_retry: self.max_retry,
             deliver_timeout: self.deliver_timeout,

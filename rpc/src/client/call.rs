@@ -129,6 +129,11 @@ impl Ended {
     pub(super) fn read<T: ProtoMessage>(self, call: &HeldCall) -> Result<Reply<T>, RpcError> {
         call.request.read(&call.channel, self.result?, self.latency)
     }
+
+    /// The response as it came.
+    pub(super) fn read_raw(self, call: &HeldCall) -> Result<Reply<IoBuf>, RpcError> {
+        call.request.read_raw(&call.channel, self.result?, self.latency)
+    }
 }
 
 /// Gets the end of a call, in a bthread of its own.
@@ -159,11 +164,11 @@ struct State {
 }
 
 impl HeldCall {
-    /// Starts a call. Never blocks.
+    /// Starts a call, or ends it at once if there is no body to send. Never blocks.
     pub(super) fn start(
         channel: Arc<ChannelState>,
         request: Request,
-        body: IoBuf,
+        body: Result<IoBuf, RpcError>,
         callback: Option<Callback>,
     ) -> Arc<Self> {
         let state = State {
@@ -176,8 +181,16 @@ impl HeldCall {
             callback,
             ended: None,
         };
+        let (body, error) = match body {
+            Ok(body) => (body, None),
+            Err(error) => (IoBuf::new(), Some(error)),
+        };
         let call =
             Arc::new(HeldCall { channel, request, body, done: Butex::new(0), state: Mutex::new(state) });
+        if let Some(error) = error {
+            call.finish(Err(error));
+            return call;
+        }
         if let Some(deadline) = call.request.deadline {
             let timed = call.clone();
             let timer = timer::schedule(deadline, move || timed.time_out());
@@ -253,7 +266,8 @@ impl HeldCall {
         }
         state.is_running = false;
         self.request.note_end(&result);
-        let ended = Ended { result, latency: self.request.started.elapsed() };
+        let ended =
+            Ended { result, latency: bthread::clock::now().saturating_duration_since(self.request.started) };
         state.ended = Some(ended);
         let (place, timer, waker) = (state.place.take(), state.timer.take(), state.waker.take());
         let has_callback = state.callback.is_some();

@@ -30,6 +30,8 @@ struct Shard(Mutex<Slots>);
 struct Slots {
     closed: bool,
     slots: Vec<Slot>,
+    /// How many have a call.
+    taken: usize,
     /// The first of the free slots, which are a list.
     free: Option<u32>,
 }
@@ -55,7 +57,7 @@ pub(super) enum Refused {
 
 impl CallTable {
     pub(super) fn new() -> Self {
-        let shard = || Shard(Mutex::new(Slots { closed: false, slots: Vec::new(), free: None }));
+        let shard = || Shard(Mutex::new(Slots { closed: false, slots: Vec::new(), taken: 0, free: None }));
         CallTable { shards: std::array::from_fn(|_| shard()) }
     }
 
@@ -92,6 +94,7 @@ impl CallTable {
             let mut slots = lock(&shard.0);
             slots.closed = true;
             slots.free = None;
+            slots.taken = 0;
             for slot in std::mem::take(&mut slots.slots) {
                 if let State::Taken(call) = slot.state {
                     calls.push(call);
@@ -99,6 +102,16 @@ impl CallTable {
             }
         }
         calls
+    }
+}
+
+impl CallTable {
+    /// Takes no more calls from now on if there are none; true if it closed for that reason.
+    pub(super) fn close_if_empty(&self) -> bool {
+        let mut all = self.shards.each_ref().map(|shard| lock(&shard.0)); // in the order of the shards
+        let is_empty = all.iter().all(|slots| slots.taken == 0 && !slots.closed);
+        all.iter_mut().for_each(|slots| slots.closed |= is_empty);
+        is_empty
     }
 }
 
@@ -112,6 +125,7 @@ impl Slots {
         if self.closed {
             return Err(Refused::Closed);
         }
+        self.taken += 1;
         let Some(index) = self.free else {
             self.slots.push(Slot { version: 1, state: State::Taken(call) });
             return Ok((self.slots.len() as u32 - 1, 1));
@@ -138,6 +152,7 @@ impl Slots {
             State::Taken(call) => {
                 slot.version = slot.version.checked_add(1).unwrap_or(1);
                 self.free = Some(index);
+                self.taken -= 1;
                 Some(call)
             }
             free @ State::Free { .. } => {
@@ -229,7 +244,7 @@ mod tests {
 
     #[test]
     fn versions_wrap_without_a_zero() {
-        let mut slots = Slots { closed: false, slots: Vec::new(), free: None };
+        let mut slots = Slots { closed: false, slots: Vec::new(), taken: 0, free: None };
         let (index, _) = slots.insert(Arc::new(Number(0))).unwrap();
         slots.slots[index as usize].version = u32::MAX;
         assert!(slots.remove(index, u32::MAX).is_some());

@@ -28,7 +28,7 @@ use crate::transport::Endpoint;
 ///
 /// `P` names the protocols that it chooses from by default; users of the facade never see the parameter.
 pub struct Channel<P: DefaultRegistry> {
-    state: Arc<ChannelState>,
+    pub(super) state: Arc<ChannelState>,
     default: PhantomData<fn() -> P>,
 }
 
@@ -67,6 +67,20 @@ impl<P: DefaultRegistry> Channel<P> {
         self.state.connections.remote()
     }
 
+    /// Waits until the connection that all calls share takes more requests, for those who start calls faster than the
+    /// server takes them: after one has failed with [`EOVERCROWDED`](crate::error::EOVERCROWDED), and before the next ones.
+    /// At once where there is room, no connection yet, or one for each call.
+    ///
+    /// *Blocking*: parks the bthread, or blocks the thread outside of bthreads, until half of
+    /// [`max_unwritten_bytes`](crate::Limits::max_unwritten_bytes) is free, or for `timeout`.
+    ///
+    /// # Errors
+    /// [`ERPCTIMEDOUT`](crate::error::ERPCTIMEDOUT) after `timeout`, or the connection's failure; the next call makes
+    /// another one then.
+    pub fn wait_for_room(&self, timeout: Duration) -> Result<(), RpcError> {
+        self.state.connections.wait_for_room(bthread::clock::now().checked_add(timeout))
+    }
+
     /// Calls a method and waits for the response. What the methods of a stub call.
     ///
     /// *Blocking*: parks the bthread, or blocks the thread outside of bthreads, until the reply or the deadline.
@@ -80,9 +94,14 @@ impl<P: DefaultRegistry> Channel<P> {
         options: CallOptions,
         request: &Req,
     ) -> Result<Reply<Resp>, RpcError> {
-        let call = self.request(method, options);
-        let result = waiting::call(&self.state, &call, &MessageBody(request));
-        let latency = call.started.elapsed();
+        let mut call = self.request(method, options);
+        let message = MessageBody(request);
+        let result = match call.encode(&self.state, &message) {
+            Ok(None) => waiting::call(&self.state, &call, &message),
+            Ok(Some(body)) => waiting::call(&self.state, &call, &body),
+            Err(error) => Err(error),
+        };
+        let latency = bthread::clock::now().saturating_duration_since(call.started);
         call.note_end(&result);
         call.read(&self.state, result?, latency)
     }
@@ -124,9 +143,15 @@ impl<P: DefaultRegistry> Channel<P> {
         request: &Req,
         callback: Option<Callback>,
     ) -> Arc<HeldCall> {
-        let call = self.request(method, options);
-        let mut body = IoBuf::new();
-        MessageBody(request).append_to(&mut body);
+        let mut call = self.request(method, options);
+        let message = MessageBody(request);
+        let body = call.encode(&self.state, &message).map(|encoded| {
+            encoded.unwrap_or_else(|| {
+                let mut body = IoBuf::new();
+                message.append_to(&mut body);
+                body
+            })
+        });
         HeldCall::start(self.state.clone(), call, body, callback)
     }
 }

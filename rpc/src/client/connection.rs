@@ -1,13 +1,16 @@
-//! A channel's end of a connection: the calls that wait on it, and what becomes of it when they are done.
+//! A channel's end of a connection: the calls that wait on it, and what becomes of it when they are done. It tells its
+//! entry what becomes of the connection itself.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
-use std::time::Instant;
+use std::sync::{Arc, Weak};
 
 use super::call_table::{CALLS_MAX, CallTable, Refused};
+use super::entry::Entry;
+use super::life::Generation;
 use super::outcome::{Failure, Outcome, PendingCall};
-use super::pool::Pool;
-use crate::error::{ECANCELED, EFAILEDSOCKET, EOVERCROWDED, EUNUSED, RpcError};
+use crate::error::{
+    ECANCELED, EEOF, EFAILEDSOCKET, ELOGOFF, EOVERCROWDED, ETIMEDOUT, EUNUSED, ErrorCode, RpcError,
+};
 use crate::protocol::{AfterReply, Frame, Protocol, Role};
 use crate::socket::{Message, Socket, SocketOwner};
 use crate::span::Point;
@@ -15,33 +18,40 @@ use crate::span::Point;
 /// What a channel keeps for each connection.
 pub(super) struct ClientConnection {
     calls: CallTable,
-    failed_at: OnceLock<Instant>,
+    /// Whose connection it is, until no channel wants it.
+    entry: Weak<Entry>,
+    generation: Generation,
     use_: Use,
 }
 
 /// How calls use a connection.
-enum Use {
-    /// All at the same time.
-    Shared,
-    /// One at a time, whose id is `current`; afterwards it goes back to the pool, or is closed without one or if its
-    /// peer closes it.
-    Exclusive { current: AtomicU64, closes: AtomicBool, pool: Option<Weak<Pool>> },
+pub(super) enum Use {
+    /// All at the same time. `drains`: no new ones, and it is closed behind those that are there.
+    Shared { drains: AtomicBool },
+    /// One at a time, whose id is `current`; afterwards it goes back to its entry, or is closed if its peer closes it.
+    /// `is_check`: it was made for no call.
+    Exclusive { current: AtomicU64, closes: AtomicBool, is_check: bool },
+}
+
+impl Use {
+    pub(super) fn shared() -> Self {
+        Use::Shared { drains: AtomicBool::new(false) }
+    }
+
+    pub(super) fn exclusive(is_check: bool) -> Self {
+        Use::Exclusive { current: AtomicU64::new(0), closes: AtomicBool::new(false), is_check }
+    }
 }
 
 impl ClientConnection {
-    pub(super) fn shared() -> Self {
-        ClientConnection { calls: CallTable::new(), failed_at: OnceLock::new(), use_: Use::Shared }
-    }
-
-    pub(super) fn exclusive(pool: Option<Weak<Pool>>) -> Self {
-        let use_ = Use::Exclusive { current: AtomicU64::new(0), closes: AtomicBool::new(false), pool };
-        ClientConnection { calls: CallTable::new(), failed_at: OnceLock::new(), use_ }
+    pub(super) fn new(entry: Weak<Entry>, generation: Generation, use_: Use) -> Self {
+        ClientConnection { calls: CallTable::new(), entry, generation, use_ }
     }
 
     /// The id of the one call, where there is one at a time.
     fn current(&self) -> Option<u64> {
         match &self.use_ {
-            Use::Shared => None,
+            Use::Shared { .. } => None,
             // Acquire pairs with the store in `expect_reply`.
             Use::Exclusive { current, .. } => Some(current.load(Ordering::Acquire)),
         }
@@ -50,13 +60,32 @@ impl ClientConnection {
     /// The call of an exclusive connection has its whole reply. `GoOn` if nothing came behind it: that would be taken
     /// for the reply to the next call.
     fn done(&self, socket: &Arc<Socket>, after: AfterReply) {
-        if let Use::Exclusive { pool, .. } = &self.use_ {
-            match pool.as_ref().and_then(Weak::upgrade).filter(|_| after == AfterReply::GoOn) {
-                Some(pool) => pool.give_back(socket),
+        if let Use::Exclusive { .. } = &self.use_ {
+            match self.entry.upgrade().filter(|_| after == AfterReply::GoOn) {
+                Some(entry) => entry.give_back(socket),
                 None => {
                     socket.set_failed(RpcError::new(EUNUSED, "The connection was for one call"));
                 }
             }
+        }
+    }
+
+    /// The server says that it leaves: calls in flight may end, new ones go elsewhere.
+    fn drain(&self) {
+        if let Use::Shared { drains } = &self.use_ {
+            drains.store(true, Ordering::Relaxed); // the lock of the entry orders it before the next look
+            if let Some(entry) = self.entry.upgrade() {
+                entry.drained(self.generation);
+            }
+        }
+    }
+
+    /// Closes a connection that drains when no call is left on it.
+    fn close_if_drained(&self, socket: &Arc<Socket>) {
+        // Relaxed: who sets it comes here afterwards, and the table's locks order the calls.
+        let drains = matches!(&self.use_, Use::Shared { drains } if drains.load(Ordering::Relaxed));
+        if drains && self.calls.close_if_empty() {
+            socket.set_failed(RpcError::new(ELOGOFF, "The server has left"));
         }
     }
 }
@@ -87,8 +116,12 @@ impl SocketOwner for ClientConnection {
         };
         let is_whole = reply.stream.is_none();
         let call = self.calls.remove(id);
-        let after = if is_whole && !(call.is_some() && message.is_last) {
-            AfterReply::Close // the peer says what nobody has asked for
+        let leaves = reply.error.as_ref().is_some_and(|error| error.code() == ELOGOFF);
+        if leaves {
+            self.drain();
+        }
+        let after = if leaves || is_whole && !(call.is_some() && message.is_last) {
+            AfterReply::Close // the peer goes, or says what nobody has asked for
         } else {
             reply.after
         };
@@ -113,6 +146,7 @@ impl SocketOwner for ClientConnection {
                 streams.release();
             }
         }
+        self.close_if_drained(socket);
     }
 
     fn wants_stream(&self, _: &'static dyn Protocol, _: &Frame) -> bool {
@@ -127,10 +161,29 @@ impl SocketOwner for ClientConnection {
         }
     }
 
-    fn peer_closed(&self, _: &Arc<Socket>) {}
+    fn peer_closed(&self, socket: &Arc<Socket>) {
+        // One that waits for its answer still gets it.
+        if self.entry.upgrade().is_some_and(|entry| entry.take_unused(socket)) {
+            socket.set_failed(RpcError::new(EEOF, "The peer has closed an unused connection"));
+        }
+    }
+
+    fn connected(&self, socket: &Arc<Socket>) {
+        if let Some(entry) = self.entry.upgrade() {
+            let is_check = matches!(self.use_, Use::Exclusive { is_check: true, .. });
+            entry.connected(socket, self.generation, is_check);
+        }
+    }
+
+    fn connect_timed_out(&self) -> ErrorCode {
+        self.entry.upgrade().map_or(ETIMEDOUT, |entry| entry.connect_timed_out())
+    }
 
     fn failed(&self, socket: &Arc<Socket>, error: &RpcError) {
-        let _ = self.failed_at.set(Instant::now()); // a socket fails once
+        // Before the calls, which may be tried again at once.
+        if let Some(entry) = self.entry.upgrade() {
+            entry.ended(socket, self.generation);
+        }
         let failure = Failure { error: error.clone(), sent: socket.is_connected() };
         for call in self.calls.close() {
             call.end(Outcome::Failed(failure.clone()));
@@ -163,15 +216,13 @@ pub(super) fn expect_reply(socket: &Socket, call: Arc<dyn PendingCall>) -> Resul
 pub(super) fn expect_no_reply(socket: &Arc<Socket>, id: u64) -> bool {
     let connection = socket.owner::<ClientConnection>();
     let is_removed = connection.calls.remove(id).is_some();
-    if is_removed && matches!(connection.use_, Use::Exclusive { .. }) {
-        socket.set_failed(RpcError::new(ECANCELED, "The call did not wait for its reply"));
+    if is_removed {
+        match connection.use_ {
+            Use::Shared { .. } => connection.close_if_drained(socket),
+            Use::Exclusive { .. } => {
+                socket.set_failed(RpcError::new(ECANCELED, "The call did not wait for its reply"));
+            }
+        }
     }
     is_removed
-}
-
-impl ClientConnection {
-    /// When it failed, if it has.
-    pub(super) fn failed_at(&self) -> Option<Instant> {
-        self.failed_at.get().copied()
-    }
 }

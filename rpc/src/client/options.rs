@@ -8,6 +8,7 @@ use iobuf::IoBuf;
 
 use crate::body::BodyReader;
 use crate::error::{EINVAL, RpcError};
+use crate::message::{ChecksumType, CompressType, ContentType, Encoding};
 use crate::stream::{Offer, Stream, StreamOptions};
 use crate::transport::Endpoint;
 use crate::user_fields::UserFields;
@@ -30,6 +31,7 @@ pub struct CallOptions {
     pub(super) protocol_options: Option<Arc<dyn Any + Send + Sync>>,
     pub(super) reads_progressively: bool,
     pub(super) streams: Option<Arc<Offer>>,
+    pub(super) encoding: Encoding,
 }
 
 impl CallOptions {
@@ -60,6 +62,28 @@ impl CallOptions {
     /// Bytes to send behind the request message, without copying them. Default: none.
     pub fn request_attachment(mut self, attachment: IoBuf) -> Self {
         self.request_attachment = attachment;
+        self
+    }
+
+    /// How the request message is compressed; HTTP knows [`CompressType::GZIP`] alone. A type that is not registered
+    /// ends the call with [`EREQUEST`](crate::error::EREQUEST) before anything is sent. Default:
+    /// [`CompressType::NONE`].
+    pub fn request_compress_type(mut self, compress: CompressType) -> Self {
+        self.encoding.compress = compress;
+        self
+    }
+
+    /// What the server is to check the request by. Protocols without checksums end the call with
+    /// [`EREQUEST`](crate::error::EREQUEST). Default: nothing.
+    pub fn request_checksum_type(mut self, checksum: ChecksumType) -> Self {
+        self.encoding.checksum = checksum;
+        self
+    }
+
+    /// How the request message is serialised, on protocols that say so with each message; others end the call with
+    /// [`EREQUEST`](crate::error::EREQUEST). Default: protobuf.
+    pub fn request_content_type(mut self, content: ContentType) -> Self {
+        self.encoding.content = content;
         self
     }
 
@@ -128,6 +152,8 @@ pub struct Reply<T> {
     pub attachment: IoBuf,
     /// Free values from the server.
     pub user_fields: UserFields,
+    /// The form in which the message travelled.
+    pub encoding: Encoding,
     /// From the beginning of the call until its reply was read.
     pub latency: Duration,
     /// Who answered.

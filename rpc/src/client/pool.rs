@@ -1,78 +1,107 @@
-//! Connections that carry one call at a time and are kept for the next (`pooled`, `spec/rpc-core.md` §11).
+//! Connections that carry one call at a time, while nobody uses them (`pooled`, `spec/rpc-core.md` §11).
 //!
-//! Owns those that nobody uses. One that is used belongs to its call, and comes back when that has its whole reply.
+//! Owns which is used next, and which has been unused for too long. Reads no clock: time passes in rounds, so that giving
+//! a connection back costs none.
 
-use std::sync::{Arc, Mutex};
+/// Rounds that a connection is unused for before it is closed. A round takes that part of the idle timeout.
+pub(super) const IDLE_ROUNDS: u32 = 8;
 
-use super::connection::ClientConnection;
-use super::outcome::Failure;
-use super::way::Way;
-use crate::error::{ERESPONSE, EUNUSED, RpcError};
-use crate::limits::Limits;
-use crate::socket::{Socket, lock};
-use crate::transport::Endpoint;
-
-/// Connections that a channel keeps unused; more are closed when they come back (brpc: `max_connection_pool_size`).
-pub const POOLED_CONNECTIONS_MAX: usize = 100;
-
-/// The pooled connections of a channel.
-pub(super) struct Pool {
-    way: Way,
-    /// The one that was used last is used next, so that the others may go idle.
-    idle: Mutex<Vec<Arc<Socket>>>,
+/// The unused connections of an entry.
+#[derive(Debug)]
+pub(super) struct Pool<T> {
+    /// With the round in which it came back. The one that was used last is used next, so that the others may go idle: the
+    /// first has been here longest.
+    unused: Vec<(T, u64)>,
+    round: u64,
+    /// Somebody will end the round.
+    is_swept: bool,
 }
 
-impl Pool {
-    pub(super) fn new(way: Way) -> Arc<Self> {
-        Arc::new(Pool { way, idle: Mutex::default() })
-    }
-
-    pub(super) fn remote(&self) -> &Endpoint {
-        &self.way.remote
-    }
-
-    pub(super) fn limits(&self) -> &Limits {
-        &self.way.limits
-    }
-
-    /// A connection that nobody uses, or a new one.
-    pub(super) fn socket(self: &Arc<Self>) -> Result<Arc<Socket>, Failure> {
-        loop {
-            let idle = lock(&self.idle).pop();
-            match idle {
-                // Bytes that came while nobody asked are no answer to what is asked next.
-                Some(socket) if socket.has_unread_bytes() => {
-                    socket.set_failed(RpcError::new(ERESPONSE, "Bytes came that no call waits for"));
-                }
-                Some(socket) if socket.error().is_none() && !socket.is_peer_closed() => return Ok(socket),
-                Some(_) => {}
-                None => break,
-            }
-        }
-        self.way.open(ClientConnection::exclusive(Some(Arc::downgrade(self))))
-    }
-
-    /// Takes a connection back whose call has its reply.
-    pub(super) fn give_back(&self, socket: &Arc<Socket>) {
-        let kept = {
-            let mut idle = lock(&self.idle);
-            let kept = idle.len() < POOLED_CONNECTIONS_MAX && socket.error().is_none();
-            if kept {
-                idle.push(socket.clone());
-            }
-            kept
-        };
-        if !kept {
-            socket.set_failed(RpcError::new(EUNUSED, "The pool of connections is full"));
-        }
+impl<T> Default for Pool<T> {
+    fn default() -> Self {
+        Pool { unused: Vec::new(), round: 0, is_swept: false }
     }
 }
 
-impl Drop for Pool {
-    fn drop(&mut self) {
-        let idle = std::mem::take(self.idle.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner));
-        for socket in idle {
-            socket.set_failed(RpcError::new(EUNUSED, "The channel was dropped"));
+impl<T> Pool<T> {
+    pub(super) fn pop(&mut self) -> Option<T> {
+        self.unused.pop().map(|(one, _)| one)
+    }
+
+    /// True: rounds are to be ended from now on.
+    pub(super) fn push(&mut self, one: T) -> bool {
+        self.unused.push((one, self.round));
+        !std::mem::replace(&mut self.is_swept, true)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.unused.len()
+    }
+
+    /// Takes those out that `is_it` says.
+    pub(super) fn remove(&mut self, mut is_it: impl FnMut(&T) -> bool) {
+        self.unused.retain(|(one, _)| !is_it(one));
+    }
+
+    /// Looks at the one that was used last.
+    pub(super) fn last(&self) -> Option<&T> {
+        self.unused.last().map(|(one, _)| one)
+    }
+
+    /// Ends a round: returns those that were unused for all of the last [`IDLE_ROUNDS`], but for one if one is reserved.
+    pub(super) fn end_round(&mut self, reserves_one: bool) -> Vec<T> {
+        self.round += 1;
+        let too_old = |&(_, since): &(T, u64)| self.round - since > u64::from(IDLE_ROUNDS);
+        let count = self.unused.iter().take_while(|one| too_old(one)).count();
+        let count = count.min(self.unused.len().saturating_sub(usize::from(reserves_one)));
+        self.unused.drain(..count).map(|(one, _)| one).collect()
+    }
+
+    /// Whether the next round is to be ended as well. If not, the next [`push`](Self::push) says when it is.
+    pub(super) fn goes_on(&mut self) -> bool {
+        self.is_swept = !self.unused.is_empty();
+        self.is_swept
+    }
+
+    pub(super) fn take_all(&mut self) -> Vec<T> {
+        std::mem::take(&mut self.unused).into_iter().map(|(one, _)| one).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_used_is_used_next_and_the_others_go() {
+        let mut pool = Pool::default();
+        assert!(pool.push('a'), "rounds begin");
+        assert!(!pool.push('b'));
+        for _ in 0..IDLE_ROUNDS {
+            assert!(pool.end_round(false).is_empty());
+            assert_eq!(pool.pop(), Some('b'));
+            pool.push('b');
         }
+        assert_eq!(pool.end_round(false), ['a'], "unused for all rounds");
+        assert!(pool.goes_on());
+        assert_eq!(pool.len(), 1);
+        for _ in 0..IDLE_ROUNDS {
+            pool.end_round(false);
+        }
+        assert!(!pool.goes_on() && pool.pop().is_none());
+        assert!(pool.push('c'), "rounds begin again");
+    }
+
+    #[test]
+    fn one_is_reserved_if_asked_for() {
+        let mut pool = Pool::default();
+        for one in ["a", "b", "c"] {
+            pool.push(one);
+        }
+        let gone: Vec<_> = (0..20).flat_map(|_| pool.end_round(true)).collect();
+        assert_eq!(gone, ["a", "b"]);
+        assert_eq!(pool.last(), Some(&"c"));
+        pool.remove(|one| *one == "c");
+        assert!(!pool.goes_on());
     }
 }

@@ -7,10 +7,11 @@ use iobuf::IoBuf;
 
 use super::channel::ChannelState;
 use super::connection;
+use super::generic::GENERIC;
 use super::options::{CallOptions, Reply};
 use super::outcome::{Failure, PendingCall};
 use crate::error::{ERPCTIMEDOUT, RpcError};
-use crate::message::{self, Body, ProtoMessage};
+use crate::message::{self, Body, Encoding, ProtoMessage};
 use crate::protocol::{IncomingReply, OutgoingRequest};
 use crate::service::MethodDescriptor;
 use crate::socket::{Overcrowded, Socket};
@@ -26,6 +27,10 @@ pub(super) struct Request {
     /// `None`: there is no deadline.
     pub(super) deadline: Option<Instant>,
     pub(super) max_retry: u32,
+    /// The body is in the form that the options say already.
+    is_encoded: bool,
+    /// Service and method, where no descriptor names them.
+    generic: Option<Box<(String, String)>>,
     /// If it is recorded.
     pub(super) span: Option<Span>,
     /// The streams that begin with it.
@@ -44,7 +49,7 @@ impl Request {
         method: &'static MethodDescriptor,
         mut options: CallOptions,
     ) -> Self {
-        let started = Instant::now();
+        let started = bthread::clock::now();
         let timeout = options.timeout.unwrap_or(channel.timeout);
         let max_retry = options.max_retry.unwrap_or(channel.max_retry);
         let span = Span::of_call(started, || span::Request {
@@ -57,7 +62,46 @@ impl Request {
         });
         let deadline = started.checked_add(timeout);
         let streams = options.streams.take().map(|offer| Arc::new(offer.begin()));
-        Request { method, options, started, timeout, deadline, max_retry, span, streams }
+        Request {
+            method,
+            options,
+            started,
+            timeout,
+            deadline,
+            max_retry,
+            is_encoded: false,
+            generic: None,
+            span,
+            streams,
+        }
+    }
+
+    /// A call of what a caller names, with a body that is in its form already.
+    pub(super) fn generic(
+        channel: &ChannelState,
+        service: &str,
+        method: &str,
+        encoding: Encoding,
+        options: CallOptions,
+    ) -> Self {
+        let mut request = Request::new(channel, &GENERIC, CallOptions { encoding, ..options });
+        request.is_encoded = true;
+        request.generic = Some(Box::new((service.to_owned(), method.to_owned())));
+        request
+    }
+
+    /// The body in the form that the options say, once for all attempts. `None`: it stays as it is.
+    pub(super) fn encode(
+        &mut self,
+        channel: &ChannelState,
+        body: &dyn Body,
+    ) -> Result<Option<IoBuf>, RpcError> {
+        if self.options.encoding == Encoding::default() || self.is_encoded {
+            return Ok(None);
+        }
+        let encoded = channel.side.encode_request(self.method, body, self.options.encoding)?;
+        self.is_encoded = encoded.is_some();
+        Ok(encoded)
     }
 
     /// Puts `call` in a connection's table. Nothing is written yet.
@@ -92,6 +136,9 @@ impl Request {
             trace: self.span.as_ref().map(Span::context),
             reads_progressively: self.options.reads_progressively,
             streams: self.streams.as_ref().map(|streams| streams.settings()),
+            encoding: self.options.encoding,
+            is_encoded: self.is_encoded,
+            generic: self.generic.as_ref().map(|named| (&*named.0, &*named.1)),
             ..OutgoingRequest::new(self.method, place.id, body, &self.options.user_fields)
         };
         if let Some(hint) = channel.side.reply_hint(&outgoing) {
@@ -110,7 +157,7 @@ impl Request {
 
     fn time_to_tell(&self, channel: &ChannelState) -> Option<Duration> {
         let deadline = self.deadline.filter(|_| channel.deliver_timeout)?;
-        Some(deadline.saturating_duration_since(Instant::now()))
+        Some(deadline.saturating_duration_since(bthread::clock::now()))
     }
 
     /// Whether `failure` of attempt number `attempt` (from 0) is to be followed by another one.
@@ -118,7 +165,7 @@ impl Request {
         attempt < self.max_retry
             && self.streams.is_none()
             && failure.is_worth_another_attempt()
-            && self.deadline.is_none_or(|deadline| Instant::now() < deadline)
+            && self.deadline.is_none_or(|deadline| bthread::clock::now() < deadline)
     }
 
     pub(super) fn reads_progressively(&self) -> bool {
@@ -171,18 +218,45 @@ impl Request {
         if let Some(error) = reply.error {
             return Err(error);
         }
+        let size = reply.body.len();
         channel.side.decode_reply(self.method, &mut reply, channel.connections.limits())?;
         let message = message::decode(&reply.body)
-            .map_err(|_| channel.side.unreadable_reply(self.method.response_type, reply.body.len()))?;
-        Ok(Reply {
+            .map_err(|_| channel.side.unreadable_reply(self.method.response_type, reply.encoding, size))?;
+        Ok(self.reply(channel, message, reply, latency))
+    }
+
+    /// The response as it came, in the form that it came in.
+    pub(super) fn read_raw(
+        &self,
+        channel: &ChannelState,
+        mut reply: IncomingReply,
+        latency: Duration,
+    ) -> Result<Reply<IoBuf>, RpcError> {
+        if let Some(error) = reply.error {
+            return Err(error);
+        }
+        reply.extra = None; // is for reading the message, which nobody does
+        let body = std::mem::take(&mut reply.body);
+        Ok(self.reply(channel, body, reply, latency))
+    }
+
+    fn reply<T>(
+        &self,
+        channel: &ChannelState,
+        message: T,
+        reply: IncomingReply,
+        latency: Duration,
+    ) -> Reply<T> {
+        Reply {
             message,
             attachment: reply.attachment,
             user_fields: reply.user_fields,
+            encoding: reply.encoding,
             latency,
             remote_side: channel.connections.remote().clone(),
             stream: reply.stream,
             extra: reply.extra,
-        })
+        }
     }
 }
 

@@ -36,6 +36,7 @@
 //! one `oneof` are an error. Source: protocols-http §18.
 
 mod canonical;
+mod content;
 mod error;
 mod names;
 mod options;
@@ -50,6 +51,7 @@ mod write;
 mod write_scalar;
 
 pub use canonical::{proto_json_to_proto, proto_to_proto_json, proto_to_text, text_to_proto};
+pub use content::{content_to_proto, proto_to_content};
 pub use error::JsonError;
 pub use options::JsonOptions;
 pub(crate) use plan::Plans;

@@ -1,25 +1,33 @@
 //! The limiter that is a number.
 
-use super::ConcurrencyLimiter;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::{ConcurrencyLimiter, Entering, Exceeded};
 
 /// Admits so many calls at a time, at least one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Constant(usize);
+#[derive(Debug)]
+pub struct Constant(AtomicUsize);
 
 impl Constant {
     /// Admits `max` calls at a time; 0 counts as 1, since a method that admits none could never recover.
     pub fn new(max: usize) -> Self {
-        Constant(max.max(1))
+        Constant(AtomicUsize::new(max.max(1)))
     }
 }
 
 impl ConcurrencyLimiter for Constant {
-    fn admits(&self, concurrency: usize) -> bool {
-        concurrency <= self.0
+    fn admit(&self, call: &Entering) -> Result<(), Exceeded> {
+        let max = self.0.load(Ordering::Relaxed); // a setting, nothing is published with it
+        if call.concurrency <= max { Ok(()) } else { Err(Exceeded::Concurrency { max }) }
     }
 
     fn max_concurrency(&self) -> Option<usize> {
-        Some(self.0)
+        Some(self.0.load(Ordering::Relaxed)) // as above
+    }
+
+    fn set_max_concurrency(&self, max: usize) -> bool {
+        self.0.store(max.max(1), Ordering::Relaxed); // as above
+        true
     }
 }
 
@@ -29,8 +37,12 @@ mod tests {
 
     #[test]
     fn the_number_itself_is_admitted_and_never_less_than_one() {
-        assert!(Constant::new(2).admits(2));
-        assert!(!Constant::new(2).admits(3));
-        assert!(Constant::new(0).admits(1));
+        let admits = |limiter: &Constant, concurrency| limiter.admit(&Entering::new(concurrency, None));
+        let limiter = Constant::new(2);
+        assert_eq!(admits(&limiter, 2), Ok(()));
+        assert_eq!(admits(&limiter, 3), Err(Exceeded::Concurrency { max: 2 }));
+        assert!(limiter.set_max_concurrency(0) && admits(&limiter, 1).is_ok());
+        assert_eq!(admits(&limiter, 2).unwrap_err().to_string(), "max_concurrency=1");
+        assert!(admits(&Constant::new(0), 1).is_ok());
     }
 }

@@ -4,14 +4,14 @@
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bthread::poller::{EventHandler, Readiness, Registration};
+use bthread::poller::{EventHandler, Readiness};
 
 use super::state::ServerState;
 use crate::socket::lock;
 use crate::starting;
-use crate::transport::Listener;
+use crate::transport::{Listener, Registration};
 
 /// After so many connections an acceptor lets other bthreads run.
 const ACCEPTED_PER_TURN_MAX: usize = 128;
@@ -60,6 +60,16 @@ impl Acceptor {
         Ok(acceptor)
     }
 
+    /// Shows the listener to `f`, unless it is closed. No accept goes on meanwhile.
+    pub(super) fn with_listener<R>(&self, f: impl FnOnce(&dyn Listener) -> R) -> Option<R> {
+        lock(&self.listener).as_deref().map(f)
+    }
+
+    /// Whether it listens on the internal port.
+    pub(super) fn is_internal(&self) -> bool {
+        self.is_internal
+    }
+
     /// Closes the listener, at once. Never blocks for longer than an accept takes.
     pub(super) fn close(&self) {
         let registration = lock(&self.registration).take();
@@ -80,7 +90,7 @@ impl Acceptor {
                 Turn::Full => bthread::yield_now(),
                 Turn::NoResources => {
                     let again = move || starting::start(self, Self::accept_until_dry);
-                    bthread::timer::schedule(Instant::now() + RESOURCES_PAUSE, again); // never cancelled
+                    bthread::timer::schedule(bthread::clock::now() + RESOURCES_PAUSE, again); // never cancelled
                     return;
                 }
             }

@@ -2,15 +2,20 @@
 //! counts, and how a refusal is answered. Reading the body (row 10) is left to whoever knows its type.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use iobuf::IoBuf;
 
 use super::call::ServerCall;
+use super::congestion::Congestion;
 use super::connection::{Origin, ServerConnection};
-use super::method::{Limit, Method, MethodId, Target};
-use super::state::ServerState;
+use super::method::{Method, MethodId, MethodStatus, Target};
+use super::rejections::Rejection;
+use super::state::{Permit, Phase, ServerState};
+use super::{interceptor, runs_on};
+use crate::auth::AuthContext;
 use crate::builtin::{self, PageContext, PageId, PageReply};
-use crate::error::{ELIMIT, ELOGOFF, ENOCODE, ENOMETHOD, EOVERCROWDED, EREQUEST, RpcError};
+use crate::error::{ELIMIT, ELOGOFF, ENOCODE, ENOMETHOD, EOVERCROWDED, EREQUEST, ERPCTIMEDOUT, RpcError};
 use crate::protocol::{AfterReply, IncomingRequest, OutgoingReply, ReplyToken, ServerSide};
 use crate::service::MethodDescriptor;
 use crate::socket::{FailOnUnwind, Overcrowded, Socket};
@@ -26,6 +31,7 @@ pub(super) fn admit(
     origin: Origin,
     mut request: IncomingRequest,
     span: Option<Span>,
+    identity: Option<AuthContext>,
 ) {
     if let Ok(Target::Page(page)) = request.target {
         return serve_page(socket, server, origin, page, request);
@@ -34,8 +40,8 @@ pub(super) fn admit(
         server.non_service_errors.add(1);
         return serve_help(socket, server, origin, any, request);
     }
-    let method = match check(socket, server, &request) {
-        Ok(method) => method,
+    let admitted = match check(socket, server, origin, &request) {
+        Ok(admitted) => admitted,
         Err(error) => {
             let called = method_of(server, &request);
             if called.is_none() {
@@ -58,11 +64,30 @@ pub(super) fn admit(
     };
     let body_size = request.payload.len() - attachment_size(&request);
     let body = request.payload.cut(body_size);
-    let running = span.as_ref().map(Span::run);
-    let call = ServerCall::new(socket.clone(), origin, method, request, span);
-    let method = server.methods.method(method);
-    method.service.call(method.index, call, body);
-    drop(running);
+    let method = admitted.method;
+    let is_master = matches!(request.target, Ok(Target::Master(_)));
+    let mut call = ServerCall::new(socket.clone(), origin, request, admitted, span);
+    if let Some(identity) = identity {
+        call.call_extras_mut().auth_context = Some(identity);
+    }
+    // As with brpc, the service that takes everything is not asked about.
+    let interceptors = if is_master { &[][..] } else { &server.interceptors };
+    match interceptor::ask(interceptors, &call) {
+        Ok(()) => runs_on::run(server, method, call, body),
+        Err(error) => call.fail(error),
+    }
+}
+
+/// Answers a request of a peer that is not let in, and ends its connection.
+pub(super) fn refuse_peer(socket: &Arc<Socket>, origin: Origin, token: ReplyToken, error: &RpcError) {
+    let fields = UserFields::default();
+    let outcome = Err((error.code(), error.text()));
+    let reply = OutgoingReply { is_auth_failure: true, ..OutgoingReply::new(None, outcome, &fields) };
+    let mut out = IoBuf::new();
+    let _guard = FailOnUnwind(socket);
+    let _ = origin.side.write_reply(token, reply, &mut out); // it ends here, whatever the protocol would do
+    socket.write_refusal(out);
+    socket.close_when_written();
 }
 
 /// What the span of a request begins with.
@@ -155,58 +180,150 @@ pub(super) fn answered(socket: &Arc<Socket>, origin: Origin, after: AfterReply) 
 
 fn method_of(server: &ServerState, request: &IncomingRequest) -> Option<&'static MethodDescriptor> {
     match request.target {
-        Ok(Target::Method(id)) => Some(server.methods.method(id).descriptor),
+        Ok(Target::Method(id) | Target::Master(id)) => Some(server.methods.method(id).descriptor),
         _ => None,
     }
 }
 
-/// Rows 1 to 8. With `Ok`, the call counts as running.
-fn check(socket: &Socket, server: &ServerState, request: &IncomingRequest) -> Result<MethodId, RpcError> {
-    if server.is_stopping() {
-        return Err(stopping());
+/// What is decided about a request that runs. The call counts as running.
+pub(super) struct Admitted {
+    pub(super) method: MethodId,
+    pub(super) permit: Permit,
+    /// When its caller stops waiting, if it said so.
+    pub(super) deadline: Option<Instant>,
+    /// When it began to run; looked at where there is a deadline or a limit.
+    pub(super) started: Option<Instant>,
+}
+
+/// Why a request does not run, and what is counted for it, if that is not an error of its own.
+struct Refused(RpcError, Option<Rejection>);
+
+impl From<RpcError> for Refused {
+    fn from(error: RpcError) -> Self {
+        Refused(error, None)
     }
-    if !server.take_permit() {
-        let text = format!("Reached server's max_concurrency={}", server.max_concurrency);
-        return Err(RpcError::new(ELIMIT, text));
+}
+
+/// Rows 1 to 8.
+fn check(
+    socket: &Socket,
+    server: &ServerState,
+    origin: Origin,
+    request: &IncomingRequest,
+) -> Result<Admitted, RpcError> {
+    check_all(socket, server, origin, request).map_err(|Refused(error, why)| {
+        if let Some(why) = why {
+            server.rejections.count(why);
+        }
+        error
+    })
+}
+
+fn check_all(
+    socket: &Socket,
+    server: &ServerState,
+    origin: Origin,
+    request: &IncomingRequest,
+) -> Result<Admitted, Refused> {
+    match server.phase() {
+        Phase::Serving => {}
+        Phase::Starting => {
+            let error = RpcError::new(ELOGOFF, "Server is not ready");
+            return Err(Refused(error, Some(Rejection::Stopping)));
+        }
+        Phase::Stopping => return Err(stopping()),
     }
-    check_with_permit(socket, server, request).inspect_err(|_| server.return_permit())
+    let permit = server.take_permit().map_err(|max| {
+        let error = RpcError::new(ELIMIT, format!("Reached server's max_concurrency={max}"));
+        Refused(error, Some(Rejection::ServerLimit))
+    })?;
+    check_with_permit(socket, server, origin, permit, request).inspect_err(|_| server.return_permit(permit))
 }
 
 fn check_with_permit(
     socket: &Socket,
     server: &ServerState,
+    origin: Origin,
+    permit: Permit,
     request: &IncomingRequest,
-) -> Result<MethodId, RpcError> {
+) -> Result<Admitted, Refused> {
     let attachment_size = attachment_size(request);
     if attachment_size > request.payload.len() {
         let size = request.payload.len();
         let text = format!("attachment_size={attachment_size} is larger than request_size={size}");
-        return Err(RpcError::new(EREQUEST, text));
+        return Err(RpcError::new(EREQUEST, text).into());
     }
-    let Target::Method(id) = request.target.clone()? else {
-        return Err(RpcError::internal("A page was taken for a method"));
+    let (Target::Method(id) | Target::Master(id)) = request.target.clone()? else {
+        return Err(RpcError::internal("A page was taken for a method").into());
     };
     let method = server.methods.method(id);
-    check_method(socket, server, method).inspect_err(|_| method.status.count_error())?;
-    Ok(id)
+    let started = check_method(socket, server, origin, method, request.timeout)
+        .inspect_err(|_| method.status.count_error())?;
+    let deadline = request.timeout.and_then(|timeout| origin.received.checked_add(timeout));
+    Ok(Admitted { method: id, permit, deadline, started })
 }
 
-fn check_method(socket: &Socket, server: &ServerState, method: &Method) -> Result<(), RpcError> {
-    if socket.is_overcrowded() {
-        return Err(RpcError::new(EOVERCROWDED, format!("Connection to {} is overcrowded", socket.remote())));
+/// With `Ok`, the call counts as running; since when, if its caller says how long it waits.
+fn check_method(
+    socket: &Socket,
+    server: &ServerState,
+    origin: Origin,
+    method: &Method,
+    timeout: Option<Duration>,
+) -> Result<Option<Instant>, Refused> {
+    if socket.is_overcrowded() && !method.ignores_eovercrowded {
+        let error = RpcError::new(EOVERCROWDED, format!("Connection to {} is overcrowded", socket.remote()));
+        return Err(Refused(error, Some(Rejection::Overcrowded)));
     }
+    // Who says nothing of how long he waits, and calls a method without a limit, gets his answer whenever that is.
+    let is_timed = timeout.is_some() || method.limit.is_some();
+    let started = is_timed
+        .then(|| check_wait(origin.received, &server.congestion, &method.status, timeout))
+        .transpose()?;
     method.status.enter();
     let refusal = if server.is_stopping() {
         // Once more, now that whoever waits for running calls would wait for this one.
         stopping()
-    } else if let Some(Err(concurrency)) = method.limit.as_ref().map(Limit::enter) {
+    } else if let Some(Err((concurrency, exceeded))) = method.limit.as_ref().map(|limit| limit.enter(timeout))
+    {
         let name = method.descriptor.full_name;
-        RpcError::new(ELIMIT, format!("Rejected by {name}'s ConcurrencyLimiter, concurrency={concurrency}"))
+        let text = format!("Rejected by {name}'s ConcurrencyLimiter, concurrency={concurrency}, {exceeded}");
+        Refused(RpcError::new(ELIMIT, text), Some(Rejection::MethodLimit))
     } else {
-        return Ok(());
+        return Ok(started);
     };
     leave(server, method);
     Err(refusal)
+}
+
+/// Dead work is not begun: the answer to a request that has waited here for so long would come too late. Under more load
+/// than there is time for, all that is run would be late otherwise.
+fn check_wait(
+    received: Instant,
+    congestion: &Congestion,
+    status: &MethodStatus,
+    timeout: Option<Duration>,
+) -> Result<Instant, Refused> {
+    let now = bthread::clock::now();
+    let waited = now.saturating_duration_since(received);
+    congestion.note(waited, now);
+    let run = status.fast_run();
+    if let Some(timeout) = timeout {
+        let left = timeout.saturating_sub(waited);
+        // One that has hardly waited is run whatever the estimate says, so that a wrong one is mended.
+        if left.is_zero() || (left <= run && waited >= timeout / 2) {
+            let text =
+                format!("Not run: {}us of timeout={}us are over", waited.as_micros(), timeout.as_micros());
+            return Err(Refused(RpcError::new(ERPCTIMEDOUT, text), Some(Rejection::Expired)));
+        }
+    }
+    if let Some(max) = congestion.wait_max(run, timeout)
+        && waited > max
+    {
+        let text = format!("Server is congested: waited {}us, max={}us", waited.as_micros(), max.as_micros());
+        return Err(Refused(RpcError::new(ELIMIT, text), Some(Rejection::Congestion)));
+    }
+    Ok(now)
 }
 
 /// A call of this method runs no more; its answer is queued.
@@ -227,7 +344,7 @@ pub(super) fn error_reply(
     attachment: IoBuf,
 ) -> (IoBuf, AfterReply) {
     let code = if error.code() == 0 { ENOCODE } else { error.code() };
-    let text = text_on_the_wire(&identity(server, socket), &RpcError::new(code, error.text()));
+    let text = text_on_the_wire(&shown_identity(server, socket), &RpcError::new(code, error.text()));
     let fields = UserFields::default();
     let reply = OutgoingReply { attachment, ..OutgoingReply::new(method, Err((code, &text)), &fields) };
     let mut out = IoBuf::new();
@@ -239,22 +356,38 @@ fn attachment_size(request: &IncomingRequest) -> usize {
     usize::try_from(request.attachment_size).unwrap_or(0)
 }
 
-fn stopping() -> RpcError {
-    RpcError::new(ELOGOFF, "Server is stopping")
+fn stopping() -> Refused {
+    Refused(RpcError::new(ELOGOFF, "Server is stopping"), Some(Rejection::Stopping))
 }
 
 /// Which server speaks: the address that the peer has reached, with the port that the server listens on.
 fn identity(server: &ServerState, socket: &Socket) -> Endpoint {
+    let is_internal = socket.owner::<ServerConnection>().is_internal;
     match (&server.local, socket.local()) {
-        (Endpoint::Tcp(listening), Endpoint::Tcp(reached)) => {
+        // Pages lead people to the port for everybody.
+        (Endpoint::Tcp(listening), Endpoint::Tcp(reached)) if is_internal => {
             Endpoint::Tcp((reached.ip().to_canonical(), listening.port()).into())
         }
-        (listening, _) => listening.clone(),
+        (listening, _) if is_internal => listening.clone(),
+        (_, Endpoint::Tcp(reached)) => Endpoint::Tcp((reached.ip().to_canonical(), reached.port()).into()),
+        (_, reached) => reached.clone(),
     }
 }
 
+/// Which server speaks, as its callers are told: not by its address if those who run it are to be told alone what it
+/// shows of itself.
+fn shown_identity(server: &ServerState, socket: &Socket) -> String {
+    let identity = identity(server, socket).to_string();
+    if server.internal.is_some() || server.pages.is_off() { hidden(&identity) } else { identity }
+}
+
+/// As brpc hides an address: the MD5 of it, the low half of each byte before the high one.
+fn hidden(identity: &str) -> String {
+    md5::compute(identity).iter().map(|byte| format!("{:02X}", byte.rotate_left(4))).collect()
+}
+
 /// Puts server and number in front of a text (`spec/protocols-baidu.md` §0.9).
-fn text_on_the_wire(server: &Endpoint, error: &RpcError) -> String {
+fn text_on_the_wire(server: &str, error: &RpcError) -> String {
     match error.code() {
         ENOCODE => format!("[{server}]{}", error.text()),
         code => format!("[{server}][E{code}]{}", error.text()),
@@ -266,9 +399,36 @@ mod tests {
     use super::*;
 
     #[test]
+    fn work_that_would_be_late_is_not_begun() {
+        let (status, ms) = (MethodStatus::new(), Duration::from_millis);
+        let check = |waited, timeout| {
+            check_wait(Instant::now() - waited, &Congestion::new(Instant::now()), &status, Some(timeout))
+                .is_ok()
+        };
+        assert!(check(ms(0), ms(60_000)) && check(ms(30_000), ms(60_000)));
+        assert!(!check(ms(100), ms(100)) && !check(ms(200), ms(100)), "late already");
+        status.measure_run(ms(20_000));
+        assert!(check(ms(30_000), ms(60_000)));
+        assert!(!check(ms(50_000), ms(60_000)), "late when it has run");
+        assert!(check(ms(0), ms(10_000)), "it has not waited: perhaps the others were slow ones");
+        assert!(!check(ms(9_000), ms(10_000)));
+    }
+
+    #[test]
+    fn the_estimate_of_a_run_stays_with_the_fast_ones() {
+        let (status, us) = (MethodStatus::new(), Duration::from_micros);
+        for _ in 0..1000 {
+            (0..4).for_each(|_| status.measure_run(us(100)));
+            status.measure_run(us(5_000));
+        }
+        assert!((us(50)..us(500)).contains(&status.fast_run()), "{:?}", status.fast_run());
+    }
+
+    #[test]
     fn error_texts_say_which_server_speaks() {
-        let server = Endpoint::resolve("127.0.0.1:9301").unwrap();
-        assert_eq!(text_on_the_wire(&server, &RpcError::new(1234, "boom")), "[127.0.0.1:9301][E1234]boom");
-        assert_eq!(text_on_the_wire(&server, &RpcError::uncoded("boom")), "[127.0.0.1:9301]boom");
+        let server = "127.0.0.1:9301";
+        assert_eq!(text_on_the_wire(server, &RpcError::new(1234, "boom")), "[127.0.0.1:9301][E1234]boom");
+        assert_eq!(text_on_the_wire(server, &RpcError::uncoded("boom")), "[127.0.0.1:9301]boom");
+        assert_eq!(hidden("127.0.0.1:9315"), "55FC4B1D0C8BA930BC6F40D491965C99");
     }
 }

@@ -11,16 +11,19 @@ use std::time::Instant;
 
 use iobuf::IoBuf;
 
-use super::admission;
+use super::admission::{self, Admitted};
+use super::call_extras::CallExtras;
 use super::connection::{Origin, ServerConnection};
 use super::method::{Method, MethodId};
-use super::state::ServerState;
+use super::state::{Permit, ServerState};
 use super::tail::{Tail, TailState};
 use crate::body::BodyReader;
 use crate::error::{ECLOSE, EINTERNAL, EINVAL, EREQUEST, ErrorCode, RpcError};
-use crate::message::{Body, MessageBody, ProtoMessage};
+use crate::limit::Ended;
+use crate::message::{Body, ChecksumType, CompressType, ContentType, Encoding, MessageBody, ProtoMessage};
 use crate::protocol::{
-    AfterReply, BodyContext, IncomingRequest, OutgoingReply, RareRequestInfo, ReplyToken, RequestInfo,
+    AfterReply, BodyContext, GenericRequest, IncomingRequest, OutgoingReply, RareRequestInfo, ReplyToken,
+    RequestExtras, RequestInfo,
 };
 use crate::service::MethodDescriptor;
 use crate::socket::{Overcrowded, Socket};
@@ -45,13 +48,23 @@ pub struct ServerCall {
     /// The streams that the caller offers.
     streams: Option<Box<OfferedStreams>>,
     deadline: Option<Instant>,
+    permit: Permit,
+    /// When it began to run, if that was looked at.
+    started: Option<Instant>,
     close: bool,
     info: RequestInfo,
     request_attachment: IoBuf,
     response_attachment: IoBuf,
     response_user_fields: UserFields,
+    response_encoding: Encoding,
+    /// The response is in that form already.
+    response_is_encoded: bool,
+    /// What came with the request that few requests have.
+    extras: Option<Box<RequestExtras>>,
     /// If the request is recorded.
     span: Option<Span>,
+    /// What few calls have.
+    call_extras: Option<Box<CallExtras>>,
 }
 
 impl ServerCall {
@@ -59,35 +72,53 @@ impl ServerCall {
     pub(super) fn new(
         socket: Arc<Socket>,
         origin: Origin,
-        method: MethodId,
         request: IncomingRequest,
+        admitted: Admitted,
         span: Option<Span>,
     ) -> Self {
         if let Some(span) = &span {
             span.reach(Point::Entered); // and again once the message is read
         }
+        let mut extras = request.extras;
+        let offered = extras.as_mut().and_then(|extras| extras.streams.take());
         ServerCall {
             socket,
             origin,
-            method,
+            method: admitted.method,
             token: Some(request.token),
             tail: None,
             body: request.body,
-            streams: request
-                .extras
-                .and_then(|extras| extras.streams)
-                .map(|offered| Box::new(OfferedStreams::new(offered))),
-            deadline: request.timeout.and_then(|timeout| origin.received.checked_add(timeout)),
+            streams: offered.map(|offered| Box::new(OfferedStreams::new(offered))),
+            deadline: admitted.deadline,
+            permit: admitted.permit,
+            started: admitted.started,
             close: false,
             info: request.info,
             request_attachment: request.payload,
             response_attachment: IoBuf::new(),
             response_user_fields: UserFields::default(),
+            response_encoding: Encoding::default(),
+            response_is_encoded: false,
+            extras,
             span,
+            call_extras: None,
         }
     }
 
-    fn server(&self) -> &Arc<ServerState> {
+    pub(super) fn call_extras(&self) -> Option<&CallExtras> {
+        self.call_extras.as_deref()
+    }
+
+    pub(super) fn call_extras_mut(&mut self) -> &mut CallExtras {
+        self.call_extras.get_or_insert_default()
+    }
+
+    /// The span, as the server runs the call with it.
+    pub(super) fn recorded(&self) -> Option<&Span> {
+        self.span.as_ref()
+    }
+
+    pub(super) fn server(&self) -> &Arc<ServerState> {
         &self.socket.owner::<ServerConnection>().server
     }
 
@@ -138,6 +169,30 @@ impl ServerCall {
     /// Free values to send with the response.
     pub fn response_user_fields(&mut self) -> &mut UserFields {
         &mut self.response_user_fields
+    }
+
+    /// The form in which the request message came; the default on protocols that have one alone.
+    pub fn request_encoding(&self) -> Encoding {
+        self.token.as_ref().map(|token| self.origin.side.request_encoding(token)).unwrap_or_default()
+    }
+
+    /// How the response message is to be compressed. HTTP knows gzip alone, for callers that accept it, and compresses
+    /// nothing else. A type that is not registered makes the call fail with [`ERESPONSE`](crate::error::ERESPONSE).
+    /// Default: [`CompressType::NONE`], whatever the request's was.
+    pub fn set_response_compress_type(&mut self, compress: CompressType) {
+        self.response_encoding.compress = compress;
+    }
+
+    /// What the response is to be checked by, on protocols that have checksums. Default: nothing, whatever the request
+    /// was checked by.
+    pub fn set_response_checksum_type(&mut self, checksum: ChecksumType) {
+        self.response_encoding.checksum = checksum;
+    }
+
+    /// How the response message is to be serialised, on protocols that say so with each message; HTTP has its
+    /// `Content-Type`. Default: protobuf, whatever the request's was.
+    pub fn set_response_content_type(&mut self, content: ContentType) {
+        self.response_encoding.content = content;
     }
 
     fn rare(&self) -> Option<&RareRequestInfo> {
@@ -236,9 +291,11 @@ impl ServerCall {
         self.span.as_ref().map(Span::to_ref)
     }
 
-    /// Whether nobody waits for the answer any more: the connection is gone.
+    /// Whether nobody waits for the answer any more: the connection is gone, or the deadline has passed. See
+    /// [`notify_on_cancel`](Self::notify_on_cancel) for being told.
     pub fn is_canceled(&self) -> bool {
         self.socket.error().is_some()
+            || self.deadline.is_some_and(|deadline| bthread::clock::now() >= deadline)
     }
 
     /// Closes the connection instead of answering, as soon as the call ends. Other calls of the connection lose their
@@ -255,6 +312,13 @@ impl ServerCall {
     /// Answers with a message that is encoded already, and the response attachment. Never blocks.
     pub fn succeed_encoded(mut self, response: &IoBuf) {
         self.answer(Ok(response));
+    }
+
+    /// Answers with a body that is in this form already.
+    pub(super) fn succeed_raw(mut self, body: &IoBuf, encoding: Encoding) {
+        self.response_encoding = encoding;
+        self.response_is_encoded = true;
+        self.answer(Ok(body));
     }
 
     /// Answers with an error, and nothing else. Never blocks.
@@ -280,11 +344,37 @@ impl ServerCall {
         read.ok_or_else(|| RpcError::new(EREQUEST, side.unreadable_request(token, M::FULL_NAME, size)))
     }
 
+    /// What the caller has named, if its request goes to a service that takes everything.
+    pub(super) fn take_generic(&mut self) -> Option<GenericRequest> {
+        self.extras.as_mut()?.generic.take()
+    }
+
+    /// Whether the body of a request that was not decoded is what its caller has summed up.
+    pub(super) fn check_body(&self, body: &IoBuf) -> bool {
+        let token = self.token.as_ref();
+        token.is_none_or(|token| self.origin.side.is_intact(token, body, &self.request_attachment))
+    }
+
     pub(super) fn socket(&self) -> &Arc<Socket> {
         &self.socket
     }
 
     fn answer(&mut self, outcome: Result<&dyn Body, &RpcError>) {
+        let body = match outcome {
+            Ok(body) if self.response_encoding != Encoding::default() && !self.response_is_encoded => body,
+            outcome => return self.answer_encoded(outcome),
+        };
+        match self.origin.side.encode_reply(self.method(), body, self.response_encoding) {
+            Ok(Some(encoded)) => {
+                self.response_is_encoded = true;
+                self.answer_encoded(Ok(&encoded));
+            }
+            Ok(None) => self.answer_encoded(Ok(body)),
+            Err(error) => self.answer_encoded(Err(&error)),
+        }
+    }
+
+    fn answer_encoded(&mut self, outcome: Result<&dyn Body, &RpcError>) {
         let Some(token) = self.token.take() else { return };
         if let Some(span) = &self.span {
             span.reach(Point::Answered);
@@ -302,6 +392,9 @@ impl ServerCall {
                 AfterReply::Close
             })
         };
+        if let Some(extras) = self.call_extras.take() {
+            extras.end(&self.socket, outcome.err());
+        }
         match (self.tail.take(), outcome) {
             (Some(tail), Ok(_)) => return tail.begin(after),
             (Some(tail), Err(_)) => return tail.cancel(after),
@@ -325,6 +418,8 @@ impl ServerCall {
                 let reply = OutgoingReply {
                     attachment,
                     streams,
+                    encoding: self.response_encoding,
+                    is_encoded: self.response_is_encoded,
                     ..OutgoingReply::new(method, Ok(body), user_fields)
                 };
                 let mut out = IoBuf::new();
@@ -355,13 +450,17 @@ impl ServerCall {
     fn count(&self, error: Option<ErrorCode>) {
         let server = self.server();
         let method = server.methods.method(self.method);
-        let latency = self.origin.received.elapsed();
+        let now = bthread::clock::now();
+        let latency = now.saturating_duration_since(self.origin.received);
         method.status.count(error, latency);
+        if let Some(started) = self.started {
+            method.status.measure_run(now.saturating_duration_since(started));
+        }
         if let Some(limit) = &method.limit {
             // A user's limiter that panics must not keep the server from ever being joined.
-            let _ = catch_unwind(AssertUnwindSafe(|| limit.leave(error, latency)));
+            let _ = catch_unwind(AssertUnwindSafe(|| limit.leave(&Ended::new(error, latency, now))));
         }
-        server.return_permit();
+        server.return_permit(self.permit);
     }
 }
 

@@ -6,17 +6,19 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bthread::sync::OnceLock;
 use bvar::{Adder, LatencyRecorder, LatencySnapshot, LatencyUnit};
 
+use super::master::MasterOptions;
 use super::options::ServiceOptions;
 use super::restful::{self, PathMap};
+use super::runs_on::RunsOn;
 use crate::builtin::{self, PageId};
 use crate::error::{EINVAL, ErrorCode, RpcError};
-use crate::limit::ConcurrencyLimiter;
+use crate::limit::{self, ConcurrencyLimiter, Ended, Entering, Exceeded};
 use crate::service::{MethodDescriptor, Service, ServiceDescriptor};
 
 /// Names a method of one server. Protocols get it from [`Routes`] and hand it on.
@@ -28,6 +30,8 @@ pub struct MethodId(usize);
 pub enum Target {
     /// To a method of a service.
     Method(MethodId),
+    /// To the service that takes everything, under this id.
+    Master(MethodId),
     /// To a debug page.
     Page(PageId),
     /// To the service of this method, which has none of the name that was asked for: it is answered with a page that
@@ -70,6 +74,8 @@ pub(crate) struct MethodTable {
     global_paths: PathMap,
     /// Whether there are debug pages.
     has_pages: bool,
+    /// The method of the service that takes everything, if there is one.
+    master: Option<MethodId>,
     /// All paths that lead to a method and leave nothing: the short way for most requests.
     whole_paths: HashMap<String, MethodId>,
 }
@@ -82,7 +88,11 @@ pub(crate) struct Method {
     pub(crate) descriptor: &'static MethodDescriptor,
     pub(crate) status: MethodStatus,
     pub(crate) limit: Option<Limit>,
+    /// Calls run also while their connection has more than enough to write.
+    pub(crate) ignores_eovercrowded: bool,
     pub(crate) options: Arc<ServiceOptions>,
+    /// Where its code runs.
+    pub(crate) runs_on: RunsOn,
     /// The paths that were mapped to it.
     pub(crate) paths: Vec<String>,
     /// Whether its request message has fields; looked up when somebody asks, who may wait for the descriptors.
@@ -94,6 +104,16 @@ impl Method {
     /// What its limiter admits now, if it has one that knows.
     pub(crate) fn max_concurrency(&self) -> Option<usize> {
         self.limit.as_ref()?.limiter.max_concurrency()
+    }
+
+    /// Puts another number in the place of its limit's: false if that is not a number.
+    pub(crate) fn set_max_concurrency(&self, max: usize) -> bool {
+        self.limit.as_ref().is_some_and(|limit| limit.limiter.set_max_concurrency(max))
+    }
+
+    /// How many calls its limiter would have refused, if it only watches.
+    pub(crate) fn would_have_refused(&self) -> Option<u64> {
+        self.limit.as_ref()?.limiter.would_have_refused()
     }
 
     /// Whether the names of service and method lead to it, rather than a mapping alone.
@@ -111,6 +131,7 @@ impl MethodTable {
     pub(crate) fn new(
         services: Vec<(Arc<dyn Service>, ServiceOptions)>,
         limiters: HashMap<String, Box<dyn ConcurrencyLimiter>>,
+        default_limiter: &str,
         has_pages: bool,
     ) -> Result<Self, RpcError> {
         let mut table = MethodTable {
@@ -120,6 +141,7 @@ impl MethodTable {
             virtual_services: HashMap::new(),
             global_paths: PathMap::default(),
             has_pages,
+            master: None,
             whole_paths: HashMap::new(),
         };
         let mut mappings = Vec::new();
@@ -137,7 +159,10 @@ impl MethodTable {
             let method = table.methods.iter_mut().find(|method| method.descriptor.full_name == name);
             let method =
                 method.ok_or_else(|| invalid(format!("Fail to limit method={name}: there is none")))?;
-            method.limit = Some(Limit { limiter, running: AtomicUsize::new(0) });
+            method.limit = Some(Limit::new(limiter));
+        }
+        for method in table.methods.iter_mut().filter(|method| method.limit.is_none()) {
+            method.limit = limit::from_specification(default_limiter)?.map(Limit::new);
         }
         Ok(table)
     }
@@ -181,6 +206,7 @@ impl MethodTable {
 
     fn add(&mut self, service: Arc<dyn Service>, options: Arc<ServiceOptions>) -> Result<(), RpcError> {
         let ServiceDescriptor { full_name, methods, .. } = service.descriptor();
+        options.check_methods(service.descriptor())?;
         let mut by_name = HashMap::new();
         for (index, descriptor) in methods.iter().enumerate() {
             by_name.insert(descriptor.name, self.methods.len());
@@ -190,6 +216,8 @@ impl MethodTable {
                 descriptor,
                 status: MethodStatus::new(),
                 limit: None,
+                runs_on: options.runs_on_of(descriptor.name),
+                ignores_eovercrowded: options.ignores_eovercrowded(descriptor.name),
                 options: options.clone(),
                 paths: Vec::new(),
                 takes_message: OnceLock::new(),
@@ -207,6 +235,24 @@ impl MethodTable {
             }
         }
         Ok(())
+    }
+
+    /// Adds the service that takes everything. No name leads to it.
+    pub(super) fn add_master(&mut self, service: Arc<dyn Service>, options: MasterOptions) {
+        self.master = Some(MethodId(self.methods.len()));
+        self.methods.push(Method {
+            descriptor: &service.descriptor().methods[0],
+            service_name: "",
+            service,
+            index: 0,
+            status: MethodStatus::new(),
+            limit: options.limiter.map(|limiter| Limit { limiter, running: AtomicUsize::new(0) }),
+            ignores_eovercrowded: options.ignore_eovercrowded,
+            runs_on: RunsOn::default(),
+            options: Arc::default(),
+            paths: Vec::new(),
+            takes_message: OnceLock::new(),
+        });
     }
 
     pub(crate) fn method(&self, id: MethodId) -> &Method {
@@ -314,12 +360,24 @@ fn path_match<'p>((index, unresolved): (usize, String)) -> PathMatch<'p> {
 pub struct Routes<'a> {
     table: &'a MethodTable,
     recent: &'a AtomicUsize,
+    wants_credential: bool,
 }
 
 impl<'a> Routes<'a> {
     /// `recent` starts at any number.
     pub(crate) fn new(table: &'a MethodTable, recent: &'a AtomicUsize) -> Self {
-        Routes { table, recent }
+        Routes { table, recent, wants_credential: false }
+    }
+
+    /// The next call is verified.
+    pub(crate) fn with_credential(self, wants_credential: bool) -> Self {
+        Routes { wants_credential, ..self }
+    }
+
+    /// Whether what the caller identifies itself with is looked at, so that a protocol need not keep it otherwise:
+    /// [`RequestExtras::credential`](crate::protocol::RequestExtras::credential).
+    pub fn wants_credential(&self) -> bool {
+        self.wants_credential
     }
 
     /// The method with this bare name of a service, named with its package or, if it has no dot, without. Names are
@@ -367,6 +425,11 @@ impl Routes<'_> {
         })
     }
 
+    /// The service that takes everything, whatever it names, if the server has one.
+    pub fn master(&self) -> Option<Target> {
+        self.table.master.map(Target::Master)
+    }
+
     /// The names of a method.
     pub fn descriptor(&self, method: MethodId) -> &'static MethodDescriptor {
         self.table.method(method).descriptor
@@ -381,35 +444,42 @@ pub(crate) struct Limit {
 }
 
 impl Limit {
-    /// Counts one more call if the limiter admits it; else says how many there would have been.
-    pub(crate) fn enter(&self) -> Result<(), usize> {
+    fn new(limiter: Box<dyn ConcurrencyLimiter>) -> Self {
+        Limit { limiter, running: AtomicUsize::new(0) }
+    }
+
+    /// Counts one more call if the limiter admits it; else says how many there would have been, and which number that
+    /// exceeds.
+    pub(crate) fn enter(&self, timeout: Option<Duration>) -> Result<(), (usize, Exceeded)> {
         let running = self.running.fetch_add(1, Ordering::Relaxed) + 1; // a count of its own, as in `leave`
-        if self.limiter.admits(running) {
-            return Ok(());
-        }
-        self.running.fetch_sub(1, Ordering::Relaxed);
-        Err(running)
+        self.limiter.admit(&Entering::new(running, timeout)).map_err(|exceeded| {
+            self.running.fetch_sub(1, Ordering::Relaxed);
+            (running, exceeded)
+        })
     }
 
     /// An admitted call is about to be answered.
-    pub(crate) fn leave(&self, error: Option<ErrorCode>, latency: Duration) {
+    pub(crate) fn leave(&self, call: &Ended) {
         self.running.fetch_sub(1, Ordering::Relaxed);
-        self.limiter.ended(error, latency);
+        self.limiter.ended(call);
     }
 }
 
 /// What is counted of one method.
 pub(crate) struct MethodStatus {
     concurrency: AtomicUsize,
+    /// Nanoseconds that fast calls take to run, an estimate; 0: none has ended that was measured.
+    fast_run: AtomicU64,
     pub(super) errors: Arc<Adder<i64>>,
     /// Of calls that succeeded.
     pub(super) latency: Arc<LatencyRecorder>,
 }
 
 impl MethodStatus {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         MethodStatus {
             concurrency: AtomicUsize::new(0),
+            fast_run: AtomicU64::new(0),
             errors: Arc::new(Adder::new()),
             latency: Arc::new(LatencyRecorder::new(LatencyUnit::Micros)),
         }
@@ -430,6 +500,25 @@ impl MethodStatus {
     /// Counts one call less, and returns how many are left.
     pub(crate) fn leave(&self) -> usize {
         self.concurrency.fetch_sub(1, Ordering::SeqCst) - 1 // as in `enter`
+    }
+
+    /// What fast calls take to run: one with less time left than this is late whatever is done.
+    pub(crate) fn fast_run(&self) -> Duration {
+        Duration::from_nanos(self.fast_run.load(Ordering::Relaxed)) // an estimate, pairs with nothing
+    }
+
+    /// A call took so long to run. The estimate goes down eight times as fast as up, so that it stays among the fast
+    /// ones however slow the slow ones are.
+    pub(crate) fn measure_run(&self, took: Duration) {
+        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        // Relaxed: an estimate; of two that meet one is lost.
+        let known = self.fast_run.load(Ordering::Relaxed);
+        let next = match known {
+            0 => took,
+            _ if took < known => known - (known - took) / 8,
+            _ => known + (took - known) / 64,
+        };
+        self.fast_run.store(next, Ordering::Relaxed);
     }
 
     pub(crate) fn count_error(&self) {

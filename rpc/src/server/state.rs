@@ -3,15 +3,21 @@
 
 use std::collections::HashSet;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use bthread::{Butex, WaitResult};
 use bvar::Adder;
 
+use super::congestion::Congestion;
 use super::connection::ServerConnection;
+use super::interceptor::Interceptor;
 use super::method::{Method, MethodTable};
+use super::rejections::Rejections;
+use super::session_data::SessionDataPool;
+use super::verification::Verification;
+use super::worker_data::WorkerData;
 use crate::builtin::PageOptions;
 use crate::error::{ECLOSE, ELOGOFF, EUNUSED, RpcError};
 use crate::limits::Limits;
@@ -27,17 +33,33 @@ pub(crate) struct Decided {
     pub(super) methods: MethodTable,
     pub(super) protocols: Arc<[&'static dyn Protocol]>,
     pub(super) limits: Limits,
-    /// 0: no limit.
+    /// 0: no limit. What it is at the start.
     pub(super) max_concurrency: usize,
     pub(super) max_connections: usize,
     /// Where it listens.
     pub(super) local: Endpoint,
     /// Where it listens for those who run it.
     pub(super) internal: Option<Endpoint>,
+    /// Where it listens beside that.
+    pub(super) others: Vec<Endpoint>,
+    pub(super) verification: Option<Verification>,
+    /// Asked in this order.
+    pub(super) interceptors: Vec<Box<dyn Interceptor>>,
+    pub(super) session_data: Option<SessionDataPool>,
+    pub(super) worker_data: Option<WorkerData>,
+    /// It serves as soon as it is started.
+    pub(super) starts_ready: bool,
     pub(super) pages: PageOptions,
     pub(super) version: Option<String>,
     /// Stands for the port in the names of its variables.
     pub(super) info_name: Option<String>,
+}
+
+/// The right to run, of one call. Given back with [`ServerState::return_permit`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Permit {
+    /// The server had a limit when it was taken.
+    is_counted: bool,
 }
 
 /// A running server.
@@ -46,13 +68,32 @@ pub(crate) struct ServerState {
     pub(super) started: SystemTime,
     /// Requests that failed before they belonged to a method.
     pub(super) non_service_errors: Arc<Adder<i64>>,
-    /// Calls that run or are about to; counted only where there is a limit.
+    pub(super) congestion: Congestion,
+    /// Requests that were not run.
+    pub(super) rejections: Rejections,
+    /// The most calls at a time; 0: no limit.
+    max_concurrency: AtomicUsize,
+    /// Calls that run or are about to and have a permit; none is taken where there is no limit.
     concurrency: AtomicUsize,
-    stopping: AtomicBool,
+    /// A [`Phase`].
+    phase: AtomicU8,
+    /// What it says of itself to whoever sends requests its way.
+    ready: AtomicBool,
     /// Bumped when a stopping server has one thing less to wait for.
     less_to_do: Butex,
     /// The ids of the sockets that have not failed.
     connections: Mutex<HashSet<u64>>,
+}
+
+/// What becomes of new requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// They are refused, as it is not ready yet.
+    Starting,
+    /// They are served.
+    Serving,
+    /// They are refused, as it ends.
+    Stopping,
 }
 
 impl Deref for ServerState {
@@ -65,24 +106,55 @@ impl Deref for ServerState {
 
 impl ServerState {
     pub(super) fn new(decided: Decided) -> Self {
+        let phase = if decided.starts_ready { Phase::Serving } else { Phase::Starting };
         ServerState {
+            phase: AtomicU8::new(phase as u8),
+            ready: AtomicBool::new(decided.starts_ready),
+            max_concurrency: AtomicUsize::new(decided.max_concurrency),
             decided,
             started: SystemTime::now(),
             non_service_errors: Arc::new(Adder::new()),
+            congestion: Congestion::new(bthread::clock::now()),
+            rejections: Rejections::new(),
             concurrency: AtomicUsize::new(0),
-            stopping: AtomicBool::new(false),
             less_to_do: Butex::new(0),
             connections: Mutex::default(),
         }
     }
 
-    /// Whether new requests are to be refused.
+    /// What becomes of new requests.
+    pub(super) fn phase(&self) -> Phase {
+        // SeqCst pairs with `stop`, see `MethodStatus::enter`.
+        match self.phase.load(Ordering::SeqCst) {
+            phase if phase == Phase::Serving as u8 => Phase::Serving,
+            phase if phase == Phase::Starting as u8 => Phase::Starting,
+            _ => Phase::Stopping,
+        }
+    }
+
+    /// Whether new requests are refused for good.
     pub(super) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::SeqCst) // pairs with `stop`, see `MethodStatus::enter`
+        self.phase() == Phase::Stopping
+    }
+
+    /// Says that it is ready, or that nothing more should be sent its way. The first time that it is, it begins to
+    /// serve.
+    pub(super) fn set_ready(&self, ready: bool) {
+        if ready {
+            let (starting, serving) = (Phase::Starting as u8, Phase::Serving as u8);
+            // AcqRel: whoever finds it serving finds what was made ready before. It fails where it serves or stops.
+            let _ = self.phase.compare_exchange(starting, serving, Ordering::AcqRel, Ordering::Relaxed);
+        }
+        self.ready.store(ready, Ordering::Relaxed); // for people and load balancers
+    }
+
+    /// Whether requests should be sent its way.
+    pub(super) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed) && !self.is_stopping() // see `set_ready`
     }
 
     pub(super) fn stop(&self) {
-        self.stopping.store(true, Ordering::SeqCst); // pairs with `is_stopping`
+        self.phase.store(Phase::Stopping as u8, Ordering::SeqCst); // pairs with `phase`
         self.for_each_connection(|socket| {
             let tail = socket.owner::<ServerConnection>().tail();
             if tail.is_some_and(|tail| tail.ends_with_server()) {
@@ -91,21 +163,32 @@ impl ServerState {
         });
     }
 
-    /// Takes one of the server's permits, if it has a limit: false if there are none left.
-    pub(super) fn take_permit(&self) -> bool {
-        if self.max_concurrency == 0 {
-            return true;
-        }
-        // Relaxed: a count of its own, nothing is published through it.
-        let admitted = self.concurrency.fetch_add(1, Ordering::Relaxed) < self.max_concurrency;
-        if !admitted {
-            self.return_permit();
-        }
-        admitted
+    /// The most calls at a time; 0: no limit.
+    pub(super) fn max_concurrency(&self) -> usize {
+        self.max_concurrency.load(Ordering::Relaxed) // a setting, nothing is published with it
     }
 
-    pub(super) fn return_permit(&self) {
-        if self.max_concurrency != 0 {
+    pub(super) fn set_max_concurrency(&self, max: usize) {
+        self.max_concurrency.store(max, Ordering::Relaxed); // as above
+    }
+
+    /// Takes one of the server's permits, if it has a limit; with an error there are none left.
+    pub(super) fn take_permit(&self) -> Result<Permit, usize> {
+        let max = self.max_concurrency();
+        if max == 0 {
+            return Ok(Permit { is_counted: false });
+        }
+        let permit = Permit { is_counted: true };
+        // Relaxed: a count of its own, nothing is published through it.
+        if self.concurrency.fetch_add(1, Ordering::Relaxed) < max {
+            return Ok(permit);
+        }
+        self.return_permit(permit);
+        Err(max)
+    }
+
+    pub(super) fn return_permit(&self, permit: Permit) {
+        if permit.is_counted {
             self.concurrency.fetch_sub(1, Ordering::Relaxed); // as in `take_permit`
         }
     }
@@ -144,6 +227,15 @@ impl ServerState {
         Ok(())
     }
 
+    /// Ends all connections of a server that could not be started.
+    pub(super) fn abandon(&self) {
+        self.stop();
+        let error = RpcError::new(ECLOSE, "The server could not be started");
+        self.for_each_connection(|socket| {
+            socket.set_failed(error.clone());
+        });
+    }
+
     /// A connection has failed.
     pub(super) fn forget(&self, id: u64) {
         lock(&self.connections).remove(&id);
@@ -158,12 +250,15 @@ impl ServerState {
     pub(super) fn drain(&self) {
         self.wait_until(None, || self.methods.concurrency() == 0);
         self.for_each_connection(|socket| socket.close_when_written());
-        let deadline = Instant::now() + LAST_REPLIES_TIMEOUT;
+        let deadline = bthread::clock::now() + LAST_REPLIES_TIMEOUT;
         if !self.wait_until(Some(deadline), || self.connection_count() == 0) {
             let error = RpcError::new(ECLOSE, "The peer did not take its replies before the server ended");
             self.for_each_connection(|socket| {
                 socket.set_failed(error.clone());
             });
+        }
+        if let Some(pool) = &self.session_data {
+            pool.clear();
         }
     }
 
@@ -179,6 +274,7 @@ impl ServerState {
             (Some(name), _) => format!("rpc_server_{name}"),
             (None, Endpoint::Tcp(address)) => format!("rpc_server_{}", address.port()),
             (None, Endpoint::Unix(path)) => format!("rpc_server_{}", path.display()),
+            (None, Endpoint::Named(name)) => format!("rpc_server_{name}"),
         }
     }
 

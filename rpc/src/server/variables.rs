@@ -1,8 +1,7 @@
 //! A server as variables, under brpc's names (`spec/builtin-services.md` §15.5): `rpc_server_<port>_…`, or with the
 //! name that the server was given in place of the port; those of a method have its full name behind that.
 //!
-//! A name that is taken stays with its owner: of two servers on one port the first is seen, and both run. brpc's
-//! `_session_local_data_count` is missing, as there is no such data.
+//! A name that is taken stays with its owner: of two servers on one port the first is seen, and both run.
 
 use std::any::Any;
 use std::sync::atomic::Ordering;
@@ -12,6 +11,7 @@ use std::time::SystemTime;
 use bvar::{ExposedLatencyRecorder, PassiveStatus, PerSecond, Variable};
 
 use super::method::Method;
+use super::rejections::Rejection;
 use super::state::ServerState;
 use crate::builtin;
 use crate::process::SERVERS;
@@ -43,8 +43,21 @@ impl Variables {
         let start_time = date_and_time(started);
         self.share("error", server.non_service_errors.clone());
         self.add("eps", PerSecond::new(server.non_service_errors.clone(), 0));
+        for why in Rejection::ALL {
+            self.share(why.name(), server.rejections.adder(why).clone());
+        }
+        self.ask("congested", |server| usize::from(server.congestion.is_congested()));
         self.ask("concurrency", |server| server.methods.concurrency());
         self.ask("connection_count", |server| server.connection_count());
+        if server.session_data.is_some() {
+            let server = self.server.clone();
+            let counts = move || {
+                let counts = server.upgrade().and_then(|server| Some(server.session_data.as_ref()?.counts()));
+                let (in_use, free) = counts.unwrap_or_default();
+                format!("[{in_use},{free}]")
+            };
+            self.add("session_local_data_count", PassiveStatus::new(counts));
+        }
         self.ask("service_count", |server| server.methods.service_count());
         self.ask(
             "builtin_service_count",
@@ -67,6 +80,12 @@ impl Variables {
         if method.max_concurrency().is_some() {
             self.ask("max_concurrency", move |server| {
                 server.methods.methods()[index].max_concurrency().unwrap_or_default()
+            });
+        }
+        if method.would_have_refused().is_some() {
+            self.ask("would_have_refused", move |server| {
+                let refused = server.methods.methods()[index].would_have_refused();
+                refused.and_then(|refused| usize::try_from(refused).ok()).unwrap_or_default()
             });
         }
         let latency = ExposedLatencyRecorder::new(&self.prefix, method.status.latency.clone());

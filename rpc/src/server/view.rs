@@ -41,6 +41,10 @@ impl ServerView for ServerState {
         self.is_stopping()
     }
 
+    fn is_ready(&self) -> bool {
+        self.is_ready()
+    }
+
     fn connection_count(&self) -> usize {
         self.connection_count()
     }
@@ -54,7 +58,7 @@ impl ServerView for ServerState {
     }
 
     fn max_concurrency(&self) -> usize {
-        self.max_concurrency
+        self.max_concurrency()
     }
 
     fn non_service_errors(&self) -> i64 {
@@ -131,7 +135,7 @@ fn info(socket: &Socket) -> ConnectionInfo {
         is_secured: false,
         protocol: socket.protocol_name(),
         pooled: None,
-        descriptor: Some(socket.descriptor_number()),
+        descriptor: socket.descriptor_number(),
         traffic: Some(traffic(second, minute)),
         rtt: socket.tcp_info().map(|info| (info.rtt, info.rttvar)),
         breaker: None,

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::time::Instant;
 
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+static START: LazyLock<Instant> = LazyLock::new(bthread::clock::now);
 
 /// Milliseconds since the first moment that was asked for; at least 1.
 pub(super) fn millis(moment: Instant) -> u64 {

@@ -3,17 +3,20 @@
 //! Owns whether the connection stands and the timer that gives up. Failing to connect is the socket's failure like
 //! any other.
 
+use std::io;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use bthread::timer::{self, TimerHandle};
+use iobuf::{IoBuf, IoPortal};
 
 use super::{Socket, SocketOwner, lock};
-use crate::error::{ETIMEDOUT, RpcError};
+use crate::error::RpcError;
 use crate::limits::Limits;
 use crate::protocol::Protocol;
-use crate::transport::Endpoint;
+use crate::transport::{Connector, Endpoint, EventHandler, Received, Registration, SocketOptions, Transport};
 
 /// How far connecting has come.
 pub(super) struct Connecting {
@@ -39,27 +42,100 @@ impl Connecting {
     }
 }
 
+/// The transport of a socket, which one that is to be connected has when somebody has begun to. Before it has none that
+/// anybody could read from or write to, so that nothing is there.
+pub(super) struct LateTransport(OnceLock<Box<dyn Transport>>);
+
+impl LateTransport {
+    pub(super) fn there(transport: Box<dyn Transport>) -> Self {
+        LateTransport(transport.into())
+    }
+}
+
+impl Deref for LateTransport {
+    type Target = dyn Transport;
+
+    fn deref(&self) -> &Self::Target {
+        self.0.get().map_or(&NotBegun, |transport| &**transport)
+    }
+}
+
+/// The transport of a socket before connecting has begun.
+struct NotBegun;
+
+impl Transport for NotBegun {
+    fn read(&self, _: &mut IoPortal, _: usize) -> io::Result<Received> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    fn write(&self, _: &mut IoBuf) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    fn register(&self, _: Arc<dyn EventHandler>) -> io::Result<Registration> {
+        Err(io::ErrorKind::NotConnected.into())
+    }
+
+    fn is_connected(&self) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    fn shutdown(&self) {}
+
+    fn local(&self) -> io::Result<Endpoint> {
+        Err(io::ErrorKind::NotConnected.into())
+    }
+}
+
 impl Socket {
-    /// A socket that connects to `remote`. [`start`](Self::start) it next; writes may come before or after.
+    /// A socket that is to connect to `remote`: [`connect`](Self::connect) it next, once; writes may come before or
+    /// after. Makes no system call, so that it may be made under a lock.
     ///
     /// # Errors
-    /// Those that the system reports at once, such as an address that no interface reaches.
-    pub(crate) fn connecting(
+    /// There are too many.
+    pub(crate) fn to_connect(
         remote: &Endpoint,
-        timeout: Duration,
         protocols: Arc<[&'static dyn Protocol]>,
         limits: Limits,
         owner: Box<dyn SocketOwner>,
     ) -> Result<Arc<Self>, RpcError> {
-        let transport = remote.connect().map_err(|error| cannot_connect(remote, error.into()))?;
-        let socket = Self::new(transport, remote.clone(), protocols, limits, owner, Connecting::begun())?;
+        let late = LateTransport(OnceLock::new());
+        let socket = Self::new(late, remote.clone(), protocols, limits, owner, Connecting::begun())?;
         socket.hold_writes_back();
-        if let Some(deadline) = Instant::now().checked_add(timeout) {
-            let id = socket.id();
-            let timer = timer::schedule(deadline, move || give_up(id, timeout));
-            *lock(&socket.connecting.timer) = Some(timer);
-        }
         Ok(socket)
+    }
+
+    /// Begins to connect, for at most `timeout`. Never blocks; calls the owner if it fails, so no lock may be held.
+    ///
+    /// # Errors
+    /// Those that are known at once, such as an address that no interface reaches: the socket has failed with it. Or it
+    /// had failed before.
+    pub(crate) fn connect(
+        self: &Arc<Self>,
+        connector: &dyn Connector,
+        options: &SocketOptions,
+        timeout: Duration,
+    ) -> Result<(), RpcError> {
+        let transport = connector.connect(&self.remote, options).map_err(|error| {
+            let error = cannot_connect(&self.remote, error.into());
+            self.set_failed(error.clone());
+            error
+        })?;
+        if self.transport.0.set(transport).is_err() {
+            return Err(RpcError::internal("A socket is connected once"));
+        }
+        if let Some(deadline) = bthread::clock::now().checked_add(timeout) {
+            let id = self.id();
+            let timer = timer::schedule(deadline, move || give_up(id, timeout));
+            *lock(&self.connecting.timer) = Some(timer);
+        }
+        if let Some(error) = self.error() {
+            // Whoever made it fail may have been too early for the transport and the timer.
+            self.transport.shutdown();
+            self.connecting.forget_timer();
+            return Err(error.clone());
+        }
+        self.start()
     }
 
     /// Whether the connection stands or has stood: what was written to a socket that never connected was never sent.
@@ -84,6 +160,7 @@ impl Socket {
         // AcqRel: pairs with the load in `is_connected`, and picks one of several workers.
         if !self.connecting.done.swap(true, Ordering::AcqRel) {
             self.connecting.forget_timer();
+            self.owner.connected(self);
             self.let_writes_go();
         }
         true
@@ -93,9 +170,10 @@ impl Socket {
 fn give_up(id: u64, timeout: Duration) {
     let Some(socket) = Socket::address(id) else { return };
     if !socket.is_connected() {
+        let code = socket.owner.connect_timed_out();
         let text =
             format!("Fail to connect {}: not connected after {}ms", socket.remote, timeout.as_millis());
-        socket.set_failed(RpcError::new(ETIMEDOUT, text));
+        socket.set_failed(RpcError::new(code, text));
     }
 }
 

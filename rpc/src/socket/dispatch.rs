@@ -7,7 +7,7 @@
 //! for the handler of another one only while all workers are busy.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
@@ -18,8 +18,11 @@ use crate::starting;
 const RUN_MESSAGES_MAX: usize = 64;
 /// A reply waits no longer than this for those of the messages behind it,
 const REPLY_DELAY_MAX: Duration = Duration::from_micros(20);
-/// and for so many handlers, as the clock is looked at only that often.
+/// and for so many handlers, as the clock is looked at only that often while handlers are fast.
 const CLOCK_EVERY: usize = 4;
+/// After so long other bthreads of the worker run, the reader of what has come meanwhile among them: how long a message
+/// has waited is known from when it is read.
+const RUN_TIME_MAX: Duration = Duration::from_millis(1);
 
 /// The messages of one turn of reading; often there is just one.
 pub(super) type Messages = SmallVec<[Message; 1]>;
@@ -62,7 +65,9 @@ impl Turn {
 
     /// Runs messages until none waits.
     fn run(self: &Arc<Self>) {
-        let mut since = Instant::now();
+        let mut since = bthread::clock::now();
+        let mut turn_began = since;
+        let mut look_at = CLOCK_EVERY;
         for ran in 1_usize.. {
             let (message, needs_successor) = {
                 let mut waiting = lock(&self.waiting);
@@ -77,12 +82,20 @@ impl Turn {
                 self.queue_successor();
             }
             self.socket.owner.message(&self.socket, message);
-            if ran % CLOCK_EVERY == 0 && since.elapsed() >= REPLY_DELAY_MAX {
-                self.socket.send_deferred();
-                since = Instant::now();
+            let mut is_enough = ran % RUN_MESSAGES_MAX == 0;
+            if ran >= look_at {
+                let now = bthread::clock::now();
+                let is_slow = now - since >= REPLY_DELAY_MAX;
+                if is_slow {
+                    self.socket.send_deferred();
+                    since = now;
+                }
+                look_at = ran + if is_slow { 1 } else { CLOCK_EVERY };
+                is_enough |= now - turn_began >= RUN_TIME_MAX;
             }
-            if ran % RUN_MESSAGES_MAX == 0 {
+            if is_enough {
                 bthread::yield_now();
+                turn_began = bthread::clock::now();
             }
         }
     }

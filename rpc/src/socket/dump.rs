@@ -2,28 +2,25 @@
 //! (`spec/builtin-services.md` §12). Reads alone.
 
 use std::os::fd::AsRawFd;
-use std::sync::atomic::Ordering;
-use std::time::Instant;
 
-use super::{Socket, clock};
+use super::Socket;
 
 impl Socket {
-    /// The number of its descriptor.
-    pub(crate) fn descriptor_number(&self) -> i32 {
-        self.descriptor().as_raw_fd()
+    /// The number of its descriptor, if it has one.
+    pub(crate) fn descriptor_number(&self) -> Option<i32> {
+        self.descriptor().map(|descriptor| descriptor.as_raw_fd())
     }
 
     /// Names and values.
     pub(crate) fn dump(&self) -> Vec<(&'static str, String)> {
         let totals = self.totals();
-        let last_read = self.input.traffic.last_at.load(Ordering::Relaxed); // a statistic
         let mut all = vec![
             ("version", (self.id() >> 32).to_string()),
             ("in_size", totals.in_bytes.to_string()),
             ("in_num_messages", totals.in_messages.to_string()),
             ("out_size", totals.out_bytes.to_string()),
             ("out_num_messages", totals.out_messages.to_string()),
-            ("fd", self.descriptor_number().to_string()),
+            ("fd", self.descriptor_number().map_or_else(|| "-".to_owned(), |number| number.to_string())),
             ("remote_side", self.remote().to_string()),
             ("local_side", self.local().to_string()),
             ("role", format!("{:?}", self.role())),
@@ -37,9 +34,8 @@ impl Socket {
             ("unwritten", self.unwritten().to_string()),
             ("overcrowded", self.is_overcrowded().to_string()),
         ];
-        if last_read != 0 {
-            let ago = clock::millis(Instant::now()).saturating_sub(last_read);
-            all.push(("last_read_to_now", format!("{ago}ms")));
+        if let Some(silent) = self.silent_for() {
+            all.push(("last_read_to_now", format!("{}ms", silent.as_millis())));
         }
         if let Some(info) = self.tcp_info() {
             all.push(("tcpi", format!("{info:#?}").replace("TcpInfo ", "")));

@@ -13,27 +13,30 @@ mod dump;
 mod event;
 mod gate;
 mod read;
+mod role;
+#[cfg(test)]
+mod role_model;
 mod watch;
 mod write;
 
 use std::any::Any;
 use std::fmt;
 use std::os::fd::BorrowedFd;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bthread::net::{TcpInfo, tcp_info};
-use bthread::poller::Registration;
 use bthread::slab::Slab;
 
-use crate::error::{EINTERNAL, RpcError};
+use crate::error::{EINTERNAL, ETIMEDOUT, ErrorCode, RpcError};
 use crate::limits::Limits;
 use crate::messenger::Messenger;
 use crate::protocol::{Frame, Protocol, Role, StreamSide};
 use crate::stream::ConnectionStreams;
-use crate::transport::{Endpoint, Transport};
+use crate::transport::{Endpoint, Registration, Transport};
 
-use connect::Connecting;
+use connect::{Connecting, LateTransport};
 use read::Input;
 use watch::Rates;
 use write::Output;
@@ -64,7 +67,7 @@ pub(crate) struct Socket {
     rates: Mutex<Rates>,
     /// Its streams, once it has had one.
     streams: OnceLock<Box<ConnectionStreams>>,
-    transport: Box<dyn Transport>,
+    transport: LateTransport,
 }
 
 /// What a connection is for: gets its messages and its end.
@@ -86,6 +89,15 @@ pub(crate) trait SocketOwner: Any + Send + Sync {
     /// The peer sends nothing more, and an answer may be due or going on. Must not block.
     fn peer_closed(&self, socket: &Arc<Socket>);
 
+    /// Connecting has succeeded; called once, before anything is written. It may have failed meanwhile. Must not block. No
+    /// lock is held.
+    fn connected(&self, _: &Arc<Socket>) {}
+
+    /// Connecting takes too long: what it is about to fail with. Must not block. No lock is held.
+    fn connect_timed_out(&self) -> ErrorCode {
+        ETIMEDOUT
+    }
+
     /// The connection has failed; called once. Must not block. No lock is held.
     fn failed(&self, socket: &Arc<Socket>, error: &RpcError);
 }
@@ -105,6 +117,8 @@ pub(crate) struct Message {
     pub(crate) is_last: bool,
     /// It came inside of a frame of a stream.
     pub(crate) in_stream: bool,
+    /// It is the first one of its connection.
+    pub(crate) is_first: bool,
 }
 
 impl Socket {
@@ -117,13 +131,14 @@ impl Socket {
         owner: Box<dyn SocketOwner>,
     ) -> Result<Arc<Self>, RpcError> {
         let local = transport.local()?;
+        let transport = LateTransport::there(transport);
         let socket = Self::new(transport, remote, protocols, limits, owner, Connecting::done())?;
         let _ = socket.local.set(local); // a new cell is empty
         Ok(socket)
     }
 
     fn new(
-        transport: Box<dyn Transport>,
+        transport: LateTransport,
         remote: Endpoint,
         protocols: Arc<[&'static dyn Protocol]>,
         limits: Limits,
@@ -207,6 +222,12 @@ impl Socket {
         SOCKETS.len()
     }
 
+    /// For how long nothing has come, if something ever has.
+    pub(crate) fn silent_for(&self) -> Option<Duration> {
+        let last = self.input.traffic.last_at.load(Ordering::Relaxed); // a statistic
+        (last != 0).then(|| Duration::from_millis(clock::millis(bthread::clock::now()).saturating_sub(last)))
+    }
+
     /// When it was made.
     pub(crate) fn created(&self) -> SystemTime {
         self.created
@@ -217,16 +238,16 @@ impl Socket {
         self.owner.role()
     }
 
-    /// Its way to the peer, for pages alone.
-    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+    /// Its way to the peer, for pages alone, if it is one of the system's.
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.transport.descriptor()
     }
 
     /// What the system knows of it, if it is a TCP connection.
     pub(crate) fn tcp_info(&self) -> Option<TcpInfo> {
         match self.remote {
-            Endpoint::Tcp(_) => tcp_info(self.descriptor()).ok(),
-            Endpoint::Unix(_) => None,
+            Endpoint::Tcp(_) => tcp_info(self.descriptor()?).ok(),
+            Endpoint::Unix(_) | Endpoint::Named(_) => None,
         }
     }
 

@@ -205,7 +205,12 @@ impl Socket {
 
     /// Whether bytes were read that are no message yet. No, while somebody is reading.
     pub(crate) fn has_unread_bytes(&self) -> bool {
-        self.input.buffered().is_some_and(|bytes| bytes > 0)
+        self.unread().is_some_and(|bytes| bytes > 0)
+    }
+
+    /// The bytes that were read and are no message yet, if nobody is reading right now.
+    pub(crate) fn unread(&self) -> Option<usize> {
+        self.input.buffered()
     }
 
     /// The reader.
@@ -350,7 +355,7 @@ impl Stream {
 
     /// Cuts what is there, and returns how many messages that were.
     fn cut_all(&mut self, arrivals: &mut Arrivals<'_>) -> Result<(usize, CutUp), RpcError> {
-        let received = Instant::now();
+        let received = bthread::clock::now();
         let mut count = 0;
         let input = &arrivals.socket.input;
         // Acquire pairs with the store in `expect`. Nobody leaves another one before the reply to this one is cut.
@@ -414,7 +419,7 @@ impl Stream {
     /// As the stream has ended: what its end makes whole.
     fn cut_last(&mut self, arrivals: &mut Arrivals<'_>) -> Result<(), WireError> {
         if let Some(cut) = self.messenger.end_of_stream()? {
-            self.handle(cut, Instant::now(), arrivals);
+            self.handle(cut, bthread::clock::now(), arrivals);
         }
         Ok(())
     }
@@ -427,10 +432,10 @@ impl Stream {
             Cut::Message(protocol, frame, is_serial) => {
                 self.is_gathering = false;
                 let is_last = self.portal.is_empty();
-                self.pass_on(
-                    Message { protocol, frame, received, began, is_serial, is_last, in_stream: false },
-                    arrivals,
-                );
+                let (is_first, in_stream) = (false, false);
+                let message =
+                    Message { protocol, frame, received, began, is_serial, is_last, is_first, in_stream };
+                self.pass_on(message, arrivals);
                 true
             }
             Cut::Head(protocol, mut frame, is_serial) => {
@@ -446,15 +451,9 @@ impl Stream {
                     self.body = Some(pipe);
                     frame.body = Some(reader);
                     self.messenger.stream();
-                    let message = Message {
-                        protocol,
-                        frame,
-                        received,
-                        began,
-                        is_serial,
-                        is_last: false,
-                        in_stream: false,
-                    };
+                    let (is_last, is_first, in_stream) = (false, false, false);
+                    let message =
+                        Message { protocol, frame, received, began, is_serial, is_last, is_first, in_stream };
                     self.pass_on(message, arrivals);
                 } else {
                     self.messenger.gather(frame);
@@ -494,20 +493,20 @@ impl Stream {
         let began = self.began.take().unwrap_or(received);
         let messages = &arrivals.socket.input.traffic.messages;
         messages.store(messages.load(Ordering::Relaxed) + 1, Ordering::Relaxed); // the reader alone counts
-        let is_last = self.portal.is_empty();
-        let frame_of = Message {
+        let message = Message {
             protocol: 0,
             frame: Frame::default(),
             received,
             began,
             is_serial: false,
-            is_last,
+            is_last: self.portal.is_empty(),
+            is_first: false,
             in_stream: true,
         };
-        arrivals.add_stream_frame(side, frame, frame_of)
+        arrivals.add_stream_frame(side, frame, message)
     }
 
-    fn pass_on(&mut self, message: Message, arrivals: &mut Arrivals<'_>) {
+    fn pass_on(&mut self, mut message: Message, arrivals: &mut Arrivals<'_>) {
         self.began = None;
         if message.is_serial {
             self.is_serial = true;
@@ -516,7 +515,9 @@ impl Stream {
         let input = &arrivals.socket.input;
         input.protocol.store(message.protocol + 1, Ordering::Relaxed); // a note for people
         let messages = &input.traffic.messages;
-        messages.store(messages.load(Ordering::Relaxed) + 1, Ordering::Relaxed); // the reader alone counts
+        let before = messages.load(Ordering::Relaxed);
+        messages.store(before + 1, Ordering::Relaxed); // the reader alone counts
+        message.is_first = before == 0;
         arrivals.add(message);
     }
 

@@ -130,13 +130,13 @@ pub(super) fn start() {
 fn watch() {
     loop {
         bthread::sleep(PERIOD);
-        let mut now = Instant::now();
+        let mut now = bthread::clock::now();
         for (count, socket) in SOCKETS.iter().enumerate() {
             socket.watched(now);
             drop(socket);
             if count % LOOKED_AT_PER_TURN == LOOKED_AT_PER_TURN - 1 {
                 bthread::yield_now();
-                now = Instant::now();
+                now = bthread::clock::now();
             }
         }
         if SOCKETS.is_empty() {

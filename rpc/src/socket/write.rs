@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -15,6 +15,7 @@ use bthread::mpsc::{Push, Queue};
 use bthread::{Butex, Deferred, WaitResult};
 use iobuf::IoBuf;
 
+use super::role::SenderRole;
 use super::{Socket, lock};
 use crate::error::{ECLOSE, EOVERCROWDED, ERPCTIMEDOUT, RpcError};
 use crate::span::{Point, Span};
@@ -30,13 +31,6 @@ const TURN_BYTES_MAX: usize = 4 << 20;
 /// the answers before it anyway, and a short one may have a long answer.
 const UNWRITTEN_BEFORE_NEXT_MAX: usize = 1 << 20;
 
-/// Nobody has left the sender's role for others to take: there is no sender, or it is at work.
-const TAKEN: u8 = 0;
-/// The sender has deferred its work; anybody may do it.
-const DEFERRED: u8 = 1;
-/// There is no connection yet; connecting holds the role.
-const CONNECTING: u8 = 2;
-
 /// The output side of one socket.
 pub(super) struct Output {
     queue: Queue<Write>,
@@ -44,8 +38,8 @@ pub(super) struct Output {
     unwritten: AtomicUsize,
     /// Bytes of the refusals pushed since there was last room for requests.
     refusals: AtomicUsize,
-    /// Who may take the sender's role: `TAKEN`, `DEFERRED` or `CONNECTING`.
-    role: AtomicU8,
+    /// Who may take the sender's role.
+    role: SenderRole,
     /// The thread that has deferred it, see [`this_thread`].
     deferred_on: AtomicUsize,
     /// What the sender has taken from the queue; its alone, the lock is never waited for.
@@ -137,7 +131,7 @@ impl Output {
             queue: Queue::new(),
             unwritten: AtomicUsize::new(0),
             refusals: AtomicUsize::new(0),
-            role: AtomicU8::new(TAKEN),
+            role: SenderRole::new(),
             deferred_on: AtomicUsize::new(0),
             sending: Mutex::default(),
             blocked: AtomicBool::new(false),
@@ -150,16 +144,9 @@ impl Output {
         }
     }
 
-    /// Takes the sender's role if it was left in this state.
-    fn take_role(&self, left: u8) -> bool {
-        // Acquire pairs with the Release that left it. The relaxed failure decides nothing.
-        self.role.compare_exchange(left, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_ok()
-    }
-
     /// A hint: if it is wrong, bytes wait for the worker that has deferred them, or the kernel is asked twice.
     fn is_deferred_elsewhere(&self) -> bool {
-        self.role.load(Ordering::Relaxed) == DEFERRED
-            && self.deferred_on.load(Ordering::Relaxed) != this_thread()
+        self.role.is_deferred() && self.deferred_on.load(Ordering::Relaxed) != this_thread()
     }
 }
 
@@ -198,11 +185,11 @@ impl Socket {
             Push::First if unwritten >= FLUSH_BYTES => self.send(),
             Push::First => {
                 output.deferred_on.store(this_thread(), Ordering::Relaxed); // a hint
-                output.role.store(DEFERRED, Ordering::Release); // pairs with the Acquire in `take_role`
+                output.role.defer();
                 self.defer_sending();
             }
             Push::Queued if unwritten >= FLUSH_BYTES => {
-                if output.take_role(DEFERRED) {
+                if output.role.take_deferred() {
                     self.send();
                 }
             }
@@ -230,14 +217,14 @@ impl Socket {
 
     /// Sees that what is queued is sent when this worker has nothing better to do; at once where there is no worker.
     fn defer_sending(self: &Arc<Self>) {
-        if !bthread::defer(self.clone()) && self.output.take_role(DEFERRED) {
+        if !bthread::defer(self.clone()) && self.output.role.take_deferred() {
             self.send();
         }
     }
 
     /// Sends now what was to be sent later: for writers that may not come back to the runtime for long. Never blocks.
     pub(crate) fn send_deferred(self: &Arc<Self>) {
-        if self.output.take_role(DEFERRED) {
+        if self.output.role.take_deferred() {
             self.send();
         }
     }
@@ -277,12 +264,12 @@ impl Socket {
         self.output.unwritten.fetch_add(WRITE_COST, Ordering::Relaxed); // a sum, as in `write`
         let first = self.output.queue.push(Write { bytes: IoBuf::new(), span: None });
         debug_assert_eq!(first, Push::First);
-        self.output.role.store(CONNECTING, Ordering::Release); // pairs with the Acquire in `take_role`
+        self.output.role.leave_to_connecting();
     }
 
     /// The connection stands.
     pub(super) fn let_writes_go(self: &Arc<Self>) {
-        if self.output.take_role(CONNECTING) {
+        if self.output.role.take_connecting() {
             self.send();
         }
     }
@@ -300,8 +287,7 @@ impl Socket {
     pub(super) fn stop_writing(self: &Arc<Self>) {
         self.wake_keep_write();
         self.wake_room_waiters();
-        // Acquire pairs with the Release that left the role.
-        if self.output.role.swap(TAKEN, Ordering::Acquire) != TAKEN {
+        if self.output.role.take_any() {
             self.send();
         }
     }
@@ -340,6 +326,8 @@ impl Socket {
                     self.set_failed(error);
                 }
                 Sent::Enough => bthread::yield_now(),
+                // The flag is taken back with each queue that was emptied; more has come since. Relaxed: the sender's own.
+                Sent::KernelFull if !output.blocked.load(Ordering::Relaxed) => {}
                 Sent::KernelFull => {
                     let _ = output.writable.wait(seen, None); // however it ends, the kernel is asked again
                 }

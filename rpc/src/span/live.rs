@@ -57,7 +57,7 @@ impl Span {
     #[inline]
     pub(crate) fn choose() -> Option<Instant> {
         let mut now = None;
-        sampling::choose(|| *now.insert(Instant::now())).then_some(now).flatten()
+        sampling::choose(|| *now.insert(bthread::clock::now())).then_some(now).flatten()
     }
 
     /// The span of a request that was read, if it was chosen or its caller records it. `began` is when its first byte
@@ -70,7 +70,7 @@ impl Span {
         request: impl FnOnce() -> Request<'a>,
     ) -> Option<Span> {
         let follows = || {
-            let now = Instant::now();
+            let now = bthread::clock::now();
             (upstream.is_some_and(|context| context.is_sampled) && sampling::follow(now)).then_some(now)
         };
         let taken =
@@ -112,8 +112,10 @@ impl Span {
         let span_id = SpanId::new();
         let mut record = SpanRecord::new(trace_id, span_id, kind);
         record.parent_id = parent_id;
-        record.started_micros = store::micros(SystemTime::now())
-            .saturating_sub(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
+        record.started_micros = store::micros(SystemTime::now()).saturating_sub(
+            u64::try_from(bthread::clock::now().saturating_duration_since(began).as_micros())
+                .unwrap_or(u64::MAX),
+        );
         record.log_id = request.log_id;
         record.request_id = shortened(request.request_id, TEXT_BYTES_MAX).into();
         record.method = shortened(request.method, TEXT_BYTES_MAX).into();
@@ -132,7 +134,7 @@ impl Span {
 
     /// Notes that a point is reached.
     pub(crate) fn reach(&self, point: Point) {
-        self.reach_at(point, Instant::now());
+        self.reach_at(point, bthread::clock::now());
     }
 
     /// Notes that a point was reached at `when`. Of two times the last one counts.
@@ -208,7 +210,7 @@ impl Live {
         // Formatted outside of the lock: it is code of the user's.
         let mut note = Bounded(String::new());
         let _ = fmt::Write::write_fmt(&mut note, format_args!("{text}")); // an error is what was too long
-        let at = self.started.elapsed();
+        let at = bthread::clock::now().saturating_duration_since(self.started);
         self.change(|record| {
             if record.annotations.len() < ANNOTATIONS_MAX {
                 record.annotations.push(Annotation { at, text: note.0.into() });

@@ -68,7 +68,7 @@ pub fn sampling_ratio() -> f64 {
 }
 
 fn adapt_later() {
-    bthread::timer::schedule(Instant::now() + ADAPT_EVERY, || {
+    bthread::timer::schedule(bthread::clock::now() + ADAPT_EVERY, || {
         if OWN.adapt(flags::SPANS_PER_SECOND.get()) {
             adapt_later();
         }

@@ -202,7 +202,7 @@ impl StreamState {
             receiving.wake()
         };
         self.tell(wake);
-        self.set_idle_timer(Instant::now());
+        self.set_idle_timer(bthread::clock::now());
     }
 
     /// Nothing more comes.
@@ -272,7 +272,7 @@ impl StreamState {
 
     fn note_handled(&self) {
         if self.idle_timeout.is_some() {
-            lock(&self.receiving).handled_at = Some(Instant::now());
+            lock(&self.receiving).handled_at = Some(bthread::clock::now());
         }
     }
 
@@ -296,7 +296,7 @@ impl StreamState {
 
     fn look_for_idleness(self: &Arc<Self>) {
         let Some(timeout) = self.idle_timeout else { return };
-        let now = Instant::now();
+        let now = bthread::clock::now();
         let (wake, from) = {
             let mut receiving = lock(&self.receiving);
             if receiving.has_ended {

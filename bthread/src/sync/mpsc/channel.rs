@@ -249,7 +249,7 @@ mod models {
 
     fn send_or_give_up(channel: &Channel<u32>, value: u32) -> u32 {
         // In models a deadline passes at once.
-        channel.send(value, Some(Instant::now())).map_or_else(
+        channel.send(value, Some(crate::clock::now())).map_or_else(
             |error| match error {
                 SendTimeoutError::Timeout(back) | SendTimeoutError::Disconnected(back) => back,
             },
@@ -263,7 +263,7 @@ mod models {
 
     /// Gives up once, then receives all.
     fn receive_again(inlet: Inlet<u32>) -> u32 {
-        inlet.receive(Some(Instant::now())).unwrap_or(0) + receive_all(inlet)
+        inlet.receive(Some(crate::clock::now())).unwrap_or(0) + receive_all(inlet)
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl<T> SyncSender<T> {
     /// # Errors
     /// The value, and why.
     pub fn send_timeout(&self, value: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
-        self.0.send(value, Instant::now().checked_add(timeout))
+        self.0.send(value, crate::clock::now().checked_add(timeout))
     }
 
     /// As [`send`](Self::send), until `deadline` at most. *Blocking*: as `send`.
@@ -157,7 +157,7 @@ impl<T> Receiver<T> {
     /// # Errors
     /// `Timeout`, or `Disconnected` when nothing will come any more.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
-        self.0.receive(Instant::now().checked_add(timeout))
+        self.0.receive(crate::clock::now().checked_add(timeout))
     }
 
     /// As [`recv`](Self::recv), until `deadline` at most. *Blocking*: as `recv`.

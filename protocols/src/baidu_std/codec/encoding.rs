@@ -61,11 +61,6 @@ impl Numbers {
     }
 }
 
-/// Whether a body of this form can be read.
-pub(crate) fn is_readable(encoding: Encoding) -> bool {
-    encoding.is_plain() && matches!(encoding.checksum, ChecksumType::None | ChecksumType::Unknown)
-}
-
 /// In one word, for the token of a call; 0 is the default.
 pub(crate) fn to_bits(encoding: Encoding) -> u64 {
     let checksum: u64 = match encoding.checksum {

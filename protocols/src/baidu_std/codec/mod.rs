@@ -14,7 +14,7 @@ mod write;
 use iobuf::IoBuf;
 use rpc::protocol::{Codec, Frame, Parsed, WireError};
 
-pub(crate) use encoding::{Form, Numbers, from_bits, is_readable, to_bits};
+pub(crate) use encoding::{Form, Numbers, from_bits, to_bits};
 pub(crate) use read::{Aux, Meta, Request, description, text};
 pub(crate) use write::{FormToWrite, Kind, MetaToWrite, TooLarge, write_frame};
 

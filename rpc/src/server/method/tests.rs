@@ -41,6 +41,7 @@ fn by_path(table: &MethodTable, path: &str) -> String {
         Ok(PathMatch { target: Target::Method(id), unresolved }) => {
             format!("{} {unresolved}", table.method(id).descriptor.full_name)
         }
+        Ok(PathMatch { target: Target::Master(_), .. }) => unreachable!("no path leads to it"),
         Ok(PathMatch { target: Target::Page(_), unresolved }) => format!("page {unresolved}"),
         Ok(PathMatch { target: Target::NoMethod(_), unresolved }) => format!("help {unresolved}"),
         Err(missing) => format!("{missing:?}"),
@@ -50,7 +51,7 @@ fn by_path(table: &MethodTable, path: &str) -> String {
 #[test]
 fn paths_lead_to_methods_by_names() {
     let services = vec![service!("a.Echo", "Echo", "Ping"), service!("b.Files", "default_method", "Get")];
-    let table = MethodTable::new(plain(services), HashMap::new(), false).unwrap();
+    let table = MethodTable::new(plain(services), HashMap::new(), "unlimited", false).unwrap();
     for (path, expected) in [
         ("/a.Echo/Echo", "a.Echo.Echo "),
         ("/Echo/Ping", "a.Echo.Ping "),
@@ -77,7 +78,7 @@ fn restful_paths_lead_to_methods_in_order() {
         (service!("a.Echo", "Echo", "Ping"), restful("/v1/echo => Echo, /v1/* => Echo, *.js => Echo")),
         (service!("b.Both", "Get"), restful("/v1/both => Get, * => Get").allow_default_url(true)),
     ];
-    let table = MethodTable::new(services, HashMap::new(), false).unwrap();
+    let table = MethodTable::new(services, HashMap::new(), "unlimited", false).unwrap();
     for (path, expected) in [
         ("/v1/echo", "a.Echo.Echo "),
         ("/v1/x/y", "a.Echo.Echo x/y"),
@@ -97,7 +98,7 @@ fn restful_paths_lead_to_methods_in_order() {
 #[test]
 fn pages_win_and_help_where_there_are_any() {
     let services = vec![service!("a.Echo", "Echo")];
-    let table = MethodTable::new(plain(services), HashMap::new(), true).unwrap();
+    let table = MethodTable::new(plain(services), HashMap::new(), "unlimited", true).unwrap();
     for (path, expected) in [
         ("/", "page "),
         ("/vars/a/b", "page a/b"),
@@ -122,7 +123,7 @@ fn restful_paths_that_cannot_be_are_refused() {
     ] {
         let services =
             vec![(service!("a.Echo", "Echo", "Ping"), ServiceOptions::default().restful(mappings))];
-        let error = MethodTable::new(services, HashMap::new(), has_pages).err().unwrap();
+        let error = MethodTable::new(services, HashMap::new(), "unlimited", has_pages).err().unwrap();
         assert_eq!(error.code(), EINVAL, "{mappings}");
     }
 }
@@ -139,7 +140,7 @@ fn find(table: &MethodTable, service: &str, method: &str) -> Result<&'static str
 #[test]
 fn names_lead_to_methods_as_in_brpc() {
     let services = vec![service!("a.Echo", "Echo", "Ping"), service!("b.Other", "Echo")];
-    let table = MethodTable::new(plain(services), HashMap::new(), true).unwrap();
+    let table = MethodTable::new(plain(services), HashMap::new(), "unlimited", true).unwrap();
     assert_eq!(find(&table, "a.Echo", "Ping"), Ok("a.Echo.Ping"));
     assert_eq!(find(&table, "b.Other", "Echo"), Ok("b.Other.Echo"));
     assert_eq!(find(&table, "Other", "Echo"), Ok("b.Other.Echo"));
@@ -155,8 +156,11 @@ fn names_lead_to_methods_as_in_brpc() {
 
 #[test]
 fn names_taken_twice_are_refused() {
-    let twice =
-        |a, b| MethodTable::new(plain(vec![a, b]), HashMap::new(), true).err().map(|error| error.to_string());
+    let twice = |a, b| {
+        MethodTable::new(plain(vec![a, b]), HashMap::new(), "unlimited", true)
+            .err()
+            .map(|error| error.to_string())
+    };
     let error = twice(service!("a.Echo", "A"), service!("a.Echo", "B")).unwrap();
     assert_eq!(error, "[E22]service=a.Echo was added twice");
     let error = twice(service!("a.Echo", "A"), service!("b.Echo", "B")).unwrap();
@@ -168,7 +172,7 @@ fn a_limiter_needs_its_method() {
     let limit = |name: &str| {
         let limiters =
             HashMap::from([(name.to_owned(), Box::new(Constant::new(1)) as Box<dyn ConcurrencyLimiter>)]);
-        MethodTable::new(plain(vec![service!("a.Echo", "A")]), limiters, true)
+        MethodTable::new(plain(vec![service!("a.Echo", "A")]), limiters, "0", true)
     };
     assert!(limit("a.Echo.A").unwrap().methods()[0].limit.is_some());
     assert_eq!(limit("a.Echo.B").err().unwrap().code(), EINVAL);

@@ -1,0 +1,104 @@
+//! Peers that read slowly, write slowly, or both one byte at a time: they get what is theirs, in order, and nobody else
+//! waits for them.
+
+use std::time::Duration;
+
+use bobbin::{CallOptions, IoBuf, error};
+use bobbin_tests::{Direction, Fault, FaultProxy, start_server};
+
+use crate::{KINDS, eventually, request, stub};
+
+fn attachment(len: usize) -> IoBuf {
+    IoBuf::from((0..len).map(|n| (n % 251) as u8).collect::<Vec<_>>())
+}
+
+#[test]
+fn one_byte_at_a_time() {
+    for kind in KINDS {
+        for directions in
+            [&[Direction::ToServer][..], &[Direction::ToClient], &[Direction::ToServer, Direction::ToClient]]
+        {
+            let (server, _gate) = start_server();
+            let proxy = FaultProxy::start(&server.local_addr().to_string());
+            let echo = stub(&proxy.address(), kind);
+            directions.iter().for_each(|direction| proxy.set(*direction, Fault::OneByOne));
+            for size in [0, 1, 1000, 20_000] {
+                let options = CallOptions::default().request_attachment(attachment(size));
+                let reply = echo.echo_with(options, &request("slow")).unwrap();
+                assert_eq!(reply.message.message, "slow");
+                assert_eq!(reply.attachment, attachment(size));
+            }
+        }
+    }
+}
+
+#[test]
+fn pieces_that_come_late() {
+    let (server, _gate) = start_server();
+    let proxy = FaultProxy::start(&server.local_addr().to_string());
+    let echo = stub(&proxy.address(), "single");
+    proxy.set_both(Fault::Delayed(Duration::from_millis(1)));
+    let calls: Vec<_> = (0..50)
+        .map(|n| {
+            let options = CallOptions::default().request_attachment(attachment(n * 1000));
+            echo.start_echo_with(options, &request(&n.to_string()))
+        })
+        .collect();
+    for (n, call) in calls.into_iter().enumerate() {
+        let reply = call.join_reply().unwrap();
+        assert_eq!(reply.message.message, n.to_string());
+        assert_eq!(reply.attachment, attachment(n * 1000));
+    }
+}
+
+#[test]
+fn a_client_that_does_not_read_is_refused_more_and_then_gets_all_that_is_its() {
+    let (server, _gate) = start_server();
+    let proxy = FaultProxy::start(&server.local_addr().to_string());
+    let (slow, other) = (stub(&proxy.address(), "single"), stub(&server.local_addr().to_string(), "single"));
+    slow.echo(&request("before")).unwrap();
+    proxy.set(Direction::ToClient, Fault::Paused);
+    // More than the server keeps for one connection, 64 MiB, and the buffers on the way.
+    let calls: Vec<_> = (0..24)
+        .map(|_| {
+            let options = CallOptions::default().request_attachment(attachment(4 << 20));
+            slow.start_echo_with(options, &request("much"))
+        })
+        .collect();
+    eventually("all were answered or refused", || {
+        other.echo(&request("meanwhile")).unwrap();
+        server.method_reports()[0].errors > 0
+    });
+    proxy.set(Direction::ToClient, Fault::None);
+    let mut refused = 0;
+    for call in calls {
+        match call.join_reply() {
+            Ok(reply) => assert_eq!(reply.attachment, attachment(4 << 20)),
+            Err(error) => {
+                assert_eq!(error.code(), error::EOVERCROWDED, "{error}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 0);
+    assert_eq!(slow.echo(&request("after")).unwrap().message, "after");
+}
+
+#[test]
+fn a_server_that_does_not_read_holds_its_own_calls_up_and_no_others() {
+    let (server, _gate) = start_server();
+    let proxy = FaultProxy::start(&server.local_addr().to_string());
+    let (slow, other) = (stub(&proxy.address(), "single"), stub(&server.local_addr().to_string(), "single"));
+    slow.echo(&request("before")).unwrap();
+    proxy.set(Direction::ToServer, Fault::Paused);
+    let options = CallOptions::default().request_attachment(attachment(40 << 20));
+    let held = slow.start_echo_with(options, &request("held"));
+    // Its callers are told as soon as too much waits.
+    let options = || CallOptions::default().request_attachment(attachment(40 << 20));
+    let more: Vec<_> = (0..3).map(|_| slow.start_echo_with(options(), &request("more"))).collect();
+    assert_eq!(other.echo(&request("meanwhile")).unwrap().message, "meanwhile");
+    proxy.set(Direction::ToServer, Fault::None);
+    assert_eq!(held.join_reply().unwrap().attachment.len(), 40 << 20);
+    let refused = more.into_iter().filter_map(|call| call.join().err()).collect::<Vec<_>>();
+    assert!(!refused.is_empty() && refused.iter().all(|error| error.code() == error::EOVERCROWDED));
+}
