@@ -128,6 +128,26 @@ fn every_truncation_of_the_captures_waits_and_every_corruption_is_survived() {
 }
 
 #[test]
+fn the_fuzz_target_holds_for_the_captures_and_what_becomes_of_them() {
+    let mut random = 1_u64;
+    let mut next = |below: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) as usize % below
+    };
+    for (_, bytes) in VECTORS.iter().filter(|(_, bytes)| !bytes.is_empty()) {
+        for round in 0..500 {
+            let mut changed = [&[next(256) as u8], *bytes].concat();
+            for _ in 0..round % 8 {
+                let at = next(changed.len());
+                changed[at] = next(256) as u8;
+            }
+            changed.truncate(1 + next(changed.len()));
+            crate::fuzzing::streaming_rpc(&changed);
+        }
+    }
+}
+
+#[test]
 fn what_is_no_description_is_no_frame() {
     let frame = |meta: &[u8]| Frame::new(IoBuf::from(meta), meta.len() as u32);
     assert!(STREAMING_RPC.read_frame(frame(&[])).is_none(), "without an id");

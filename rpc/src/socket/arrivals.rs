@@ -2,6 +2,8 @@
 //! the reader has given up its role.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use super::dispatch::{self, Messages};
 use super::{Message, Socket};
@@ -43,21 +45,27 @@ impl<'a> Arrivals<'a> {
         }
     }
 
-    /// Takes a frame of a stream; `message`: what the frame is but for its protocol and its bytes. The reply to the call
-    /// that a stream begins with comes in such a frame. An error if that is none.
+    /// Takes a frame of a stream, with when it began to come and when it was whole, and whether nothing came behind it. The
+    /// reply to the call that a stream begins with comes in such a frame. An error if that is none.
     pub(super) fn add_stream_frame(
         &mut self,
         side: &'static dyn StreamSide,
         frame: Frame,
-        message: Message,
+        (began, received): (Instant, Instant),
+        is_last: bool,
     ) -> Result<(), RpcError> {
+        let messages = &self.socket.input.traffic.messages;
+        messages.store(messages.load(Ordering::Relaxed) + 1, Ordering::Relaxed); // the reader alone counts
         let turn = self.streams.get_or_insert_default();
         let Some(mut reply) = turn.take(self.socket, side, frame) else { return Ok(()) };
         // The protocol of a channel is the first of those that its connections know.
-        let protocol = self.socket.protocols[message.protocol as usize];
-        match protocol.codec(Role::Client, &self.socket.limits).parse(&mut reply) {
+        let mut codec = self.socket.protocols[0].codec(Role::Client, &self.socket.limits);
+        match codec.parse(&mut reply) {
             Ok(Parsed::Message(frame)) if reply.is_empty() => {
-                self.add(Message { frame, ..message });
+                let (protocol, is_serial, is_first, in_stream) = (0, false, false, true);
+                let message =
+                    Message { protocol, frame, received, began, is_serial, is_last, is_first, in_stream };
+                self.add(message);
                 Ok(())
             }
             _ => Err(RpcError::new(EPROTO, "What should be a reply on a stream is none")),

@@ -21,7 +21,7 @@ use super::{FailOnUnwind, Message, Socket, clock, lock};
 use crate::body::{BodyPipe, Room};
 use crate::error::{ECLOSE, EEOF, EREQUEST, RpcError};
 use crate::messenger::{Cut, Messenger};
-use crate::protocol::{AfterReply, Frame, Protocol, Role, StreamSide, WireError};
+use crate::protocol::{AfterReply, Protocol, Role, WireError};
 use crate::starting;
 
 /// A read asks for this many times the size of an average message.
@@ -398,7 +398,8 @@ impl Stream {
                 Ok(Cut::NeedMore) => break CutUp::Whole,
                 Ok(Cut::StreamFrame(side, frame)) => {
                     count += 1;
-                    self.pass_on_to_stream(side, frame, received, arrivals)?;
+                    let began = self.began.take().unwrap_or(received);
+                    arrivals.add_stream_frame(side, frame, (began, received), self.portal.is_empty())?;
                 }
                 Ok(cut) => {
                     count += usize::from(self.handle(cut, received, arrivals));
@@ -481,29 +482,6 @@ impl Stream {
                 false
             }
         }
-    }
-
-    fn pass_on_to_stream(
-        &mut self,
-        side: &'static dyn StreamSide,
-        frame: Frame,
-        received: Instant,
-        arrivals: &mut Arrivals<'_>,
-    ) -> Result<(), RpcError> {
-        let began = self.began.take().unwrap_or(received);
-        let messages = &arrivals.socket.input.traffic.messages;
-        messages.store(messages.load(Ordering::Relaxed) + 1, Ordering::Relaxed); // the reader alone counts
-        let message = Message {
-            protocol: 0,
-            frame: Frame::default(),
-            received,
-            began,
-            is_serial: false,
-            is_last: self.portal.is_empty(),
-            is_first: false,
-            in_stream: true,
-        };
-        arrivals.add_stream_frame(side, frame, message)
     }
 
     fn pass_on(&mut self, mut message: Message, arrivals: &mut Arrivals<'_>) {

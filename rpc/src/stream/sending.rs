@@ -194,9 +194,7 @@ impl Sending {
             // Asked once for all that is collected: what the socket has not does not change it much.
             Phase::Connected if self.collected.is_empty() || self.collected.len() > FLUSH_BYTES => {
                 let link = self.link.as_ref()?;
-                let is_crowded = link.socket.is_overcrowded()
-                    || self.collected.len() > link.socket.limits().max_unwritten_bytes;
-                is_crowded.then_some(Refused::Overcrowded)
+                link.socket.is_overcrowded().then_some(Refused::Overcrowded)
             }
             Phase::Connected => None,
         }
