@@ -9,6 +9,7 @@ use crate::limits::Limits;
 use crate::protocol::{Codec, Frame, Parsed, Protocol, Role, StreamSide, WireError};
 
 /// What was at the front of the bytes.
+#[derive(Debug)]
 pub(crate) enum Cut {
     /// A message, the index of its protocol in the list that the messenger was given, and whether its answer is to be
     /// waited for before more is cut.
