@@ -56,7 +56,7 @@ fn until_it_works(echo: &EchoStub) -> Duration {
 }
 
 /// Waits for what somebody else is about to do.
-fn eventually(what: &str, is_so: impl Fn() -> bool) {
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
         assert!(start.elapsed() < PATIENT, "{what}");

@@ -108,7 +108,11 @@ fn a_server_that_is_killed_under_load_loses_what_was_in_flight() {
             seen.answered(),
             seen.refused.load(Ordering::Relaxed)
         );
-        assert!(lost <= KILLS * CALLERS, "{kind}: {lost} calls lost in {KILLS} kills of {CALLERS} in flight");
+        // A dying process closes its connections before its listener, and who connects in between is lost once more.
+        assert!(
+            lost <= 2 * KILLS * CALLERS,
+            "{kind}: {lost} calls lost in {KILLS} kills of {CALLERS} in flight"
+        );
     }
 }
 

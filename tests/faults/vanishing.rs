@@ -41,22 +41,6 @@ fn calls_in_flight_end_with_their_connection_and_the_next_ones_connect_anew() {
 }
 
 #[test]
-fn a_lost_connection_is_told_from_a_reset_one() {
-    let (server, gate) = start_server();
-    let proxy = FaultProxy::start(&server.local_addr().to_string());
-    let echo = stub(&proxy.address(), "single");
-    let call = in_flight(&echo, &gate, 1).pop().unwrap();
-    proxy.reset_all();
-    assert_eq!(call.join().unwrap_err().code(), error::ECONNRESET);
-    until_it_works(&echo);
-    let call = echo.start_echo(&request("gate"));
-    gate.wait_for(2);
-    proxy.close_all();
-    assert_eq!(call.join().unwrap_err().code(), error::EEOF);
-    gate.open();
-}
-
-#[test]
 fn a_peer_that_vanished_costs_the_time_of_the_call() {
     for kind in KINDS {
         let (server, _gate) = start_server();

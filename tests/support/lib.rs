@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: an echo service that can misbehave on request, and peers that speak raw bytes,
 //! and a proxy that does to connections what networks do.
 
+pub mod features;
 mod http;
 mod proxy;
 mod raw;

@@ -211,12 +211,13 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             end.set_nodelay(true).expect("a live socket");
             end.set_write_timeout(Some(LOOK)).expect("a live socket");
         }
+        // Held until the link is known: a pump must not pass anything on before it can be ended.
+        let mut links = shared.links.lock().expect("no pump panics");
         let link = Arc::new(Link { client, server, ended: AtomicBool::new(false) });
         let pumps = [Direction::ToServer, Direction::ToClient].map(|direction| {
             let (shared, link) = (shared.clone(), link.clone());
             std::thread::spawn(move || pump(direction, &shared, &link))
         });
-        let mut links = shared.links.lock().expect("no pump panics");
         links.retain(|carried| carried.link.strong_count() > 0);
         links.push(Carried { link: Arc::downgrade(&link), pumps });
     }
