@@ -172,10 +172,10 @@ pub use rpc;
 pub use iobuf::IoBuf;
 pub use protocols::{http, register_flags, registry};
 pub use rpc::{
-    BodyReader, Call, CallOptions, Endpoint, ErrorCode, Health, Limits, MessageSchema, MethodDescriptor,
-    NestedField, PageOptions, ProtoMessage, Reply, RequiredField, Responder, RpcError, Schema, ServerCall,
-    Service, ServiceDescriptor, ServiceOptions, Tail, UserFields, ask_to_quit, error, unary, unary_async,
-    watch_quit_signals,
+    BodyReader, Call, CallContext, CallHandle, CallOptions, CancelToken, Endpoint, ErrorCode, Health, Limits,
+    MessageSchema, MethodDescriptor, NestedField, PageOptions, ProtoMessage, Reply, RequiredField, Responder,
+    RpcError, Schema, ServerCall, Service, ServiceDescriptor, ServiceOptions, Tail, UserFields, ask_to_quit,
+    error, unary, unary_async, watch_quit_signals,
 };
 
 /// What `main` of a program may return: every error of a server or channel is an [`RpcError`].

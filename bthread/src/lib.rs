@@ -124,7 +124,10 @@ pub use {
     poller::{EventHandler, Readiness, Registration},
     runtime::{CpuSet, Runtime, RuntimeBuilder, RuntimeStats, runtimes},
     scope::{Scope, ScopedJoinHandle, scope},
-    sleep::{Slept, current_id, is_bthread, set_trace_id, sleep, sleep_until, trace_id, yield_now},
+    sleep::{
+        Slept, carried, current_id, is_bthread, set_carried, set_trace_id, sleep, sleep_until, trace_id,
+        yield_now,
+    },
     spawn::{Batch, Builder, spawn, spawn_next, spawn_urgent},
     stack::{StackClass, StackStats},
     task::TaskId,

@@ -1,6 +1,7 @@
 //! Giving way, sleeping, and what a bthread knows of itself.
 
 use std::cell::Cell;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::task::TaskId;
@@ -82,6 +83,35 @@ pub fn set_trace_id(id: u128) {
 }
 
 thread_local!(static THREAD_TRACE_ID: Cell<u128> = const { Cell::new(0) });
+
+/// Has the calling bthread carry a number: one for the whole program, for the framework that it is built on, which puts
+/// into it what is looked at too often for a [`bthread_local!`](crate::bthread_local). It is 0 when a bthread begins,
+/// also one that this one spawns. Outside of bthreads the thread carries it. Never blocks.
+///
+/// ```
+/// bthread::spawn(|| {
+///     bthread::set_carried(7);
+///     assert_eq!(bthread::spawn(bthread::carried).join().unwrap(), 0);
+///     assert_eq!(bthread::carried(), 7);
+/// }).join().unwrap();
+/// ```
+pub fn set_carried(number: u64) {
+    match worker::current_task() {
+        // Relaxed: the bthread's own; whatever moves it to another thread publishes it.
+        Some(task) => task.get().carried.store(number, Ordering::Relaxed),
+        None => THREAD_CARRIES.set(number),
+    }
+}
+
+thread_local!(static THREAD_CARRIES: Cell<u64> = const { Cell::new(0) });
+
+/// The number that the calling bthread or thread carries, see [`set_carried`]. Never blocks.
+pub fn carried() -> u64 {
+    match worker::current_task() {
+        Some(task) => task.get().carried.load(Ordering::Relaxed), // as above
+        None => THREAD_CARRIES.get(),
+    }
+}
 
 /// The id that the calling bthread or thread is labelled with, see [`set_trace_id`]; 0 if there is none. Never blocks.
 pub fn trace_id() -> u128 {

@@ -2,9 +2,30 @@
 
 use std::fmt::Write as _;
 use std::io::{BufRead, ErrorKind, IoSlice, Read, Write as _};
+use std::path::Path;
 
 use bytes::BufMut;
 use iobuf::{BLOCK_PAYLOAD, IoBuf, Reader, Writer};
+
+#[test]
+fn the_table_names_tests_that_exist() {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let table = std::fs::read_to_string(package.join("../docs/iobuf.md")).unwrap();
+    let mut named = 0;
+    for test in table.split('`').skip(1).step_by(2) {
+        let Some((file, function)) = test.split_once("::").filter(|(file, _)| file.ends_with(".rs")) else {
+            continue;
+        };
+        let source = std::fs::read_to_string(package.join(file)).unwrap_or_else(|_| panic!("no {file}"));
+        assert!(source.contains(&format!("fn {function}(")), "{file} has no {function}");
+        named += 1;
+    }
+    assert!(named > 60, "{named}: is it the right file?");
+    for row in table.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<_> = row.trim_matches('|').split(" | ").collect();
+        assert!(cells.len() == 2 && cells.iter().all(|cell| !cell.trim().is_empty()), "{row}");
+    }
+}
 
 fn pattern(n: usize) -> Vec<u8> {
     (0..n).map(|i| (i * 31 + i / 253) as u8).collect()

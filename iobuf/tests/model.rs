@@ -299,7 +299,7 @@ impl World {
             let n = max.min(written - portal.len());
             let got = portal.read_from_at(file.as_fd(), portal.len() as u64, n).unwrap();
             assert!(got > 0 && got <= n);
-            if got % 3 == 0 {
+            if got.is_multiple_of(3) {
                 portal.return_cached_blocks();
             }
         }

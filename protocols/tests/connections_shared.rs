@@ -5,12 +5,16 @@ mod memory;
 mod support;
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use iobuf::IoBuf;
 use memory::Memory;
-use rpc::error::{ECONNREFUSED, EHOSTDOWN, ELOGOFF, ENETUNREACH, EOVERCROWDED, ETIMEDOUT};
+use rpc::error::{
+    ECONNREFUSED, ECONNRESET, EEOF, EFAILEDSOCKET, EHOSTDOWN, ELOGOFF, ENETUNREACH, EOVERCROWDED, EPIPE,
+    ETIMEDOUT,
+};
 use rpc::transport::{
     Connector, Endpoint, EventHandler, Keepalive, Received, Registration, SocketOptions, Transport,
 };
@@ -166,6 +170,47 @@ fn a_server_that_is_not_there_is_tried_by_one_call_at_a_time() {
         eventually(|| call(&channel, "hello").is_ok());
         assert_eq!(call(&channel, "hello").unwrap(), "hello", "{kind}: it is back");
         drop(server);
+    }
+}
+
+#[test]
+fn callers_find_a_server_that_was_started_again_under_load() {
+    for kind in ["single", "pooled", "short"] {
+        let first = start();
+        let address = first.local_addr().clone();
+        let channel = builder().connection_type(kind).connect(&address).unwrap();
+        let is_back = AtomicBool::new(false);
+        let calls = || {
+            let begun = Instant::now();
+            while begun.elapsed() < LONG {
+                let was_back = is_back.load(Ordering::SeqCst);
+                match call(&channel, "hello") {
+                    Ok(message) => {
+                        assert_eq!(message, "hello");
+                        if was_back {
+                            return;
+                        }
+                    }
+                    Err(error) => {
+                        let code = error.code();
+                        let expected =
+                            [ECONNREFUSED, EHOSTDOWN, ELOGOFF, EEOF, ECONNRESET, EPIPE, EFAILEDSOCKET];
+                        assert!(expected.contains(&code), "{kind}: {error}");
+                    }
+                }
+            }
+            panic!("{kind}: never back");
+        };
+        std::thread::scope(|scope| {
+            let callers: Vec<_> = (0..4).map(|_| scope.spawn(calls)).collect();
+            eventually(|| first.connection_count() > 0);
+            drop(first);
+            let _second = Server::builder().add(Echo).start(&address).unwrap();
+            is_back.store(true, Ordering::SeqCst);
+            // Each caller ends with its first call that succeeds.
+            callers.into_iter().for_each(|caller| caller.join().unwrap());
+        });
+        drop(channel);
     }
 }
 

@@ -235,7 +235,7 @@ fn a_server_that_comes_back_is_found_again() {
 #[test]
 fn calls_in_flight_fail_with_their_connection() {
     let (server, held) = held_server();
-    let channel = connect(&server);
+    let channel = Channel::builder().timeout(LONG).max_retry(0).connect(server.local_addr()).unwrap();
     let waiting = start_call(&channel, "slow");
     let responder = held.recv_timeout(LONG).unwrap();
     let closing = start_call(&channel, "close");
@@ -421,7 +421,8 @@ fn a_stopping_server_refuses_new_requests_and_answers_the_running_ones() {
     let running = start_call(&channel, "slow");
     let responder = held.recv_timeout(LONG).unwrap();
     server.stop();
-    let error = call(&channel, "too late").unwrap_err();
+    let once = CallOptions::default().max_retry(0);
+    let error = call_with(&channel, once, &request("too late")).unwrap_err();
     assert!(error.code() == ELOGOFF && error.text().ends_with("Server is stopping"), "{error}");
     let joining = std::thread::spawn(move || server.join());
     assert!(!joining.is_finished());

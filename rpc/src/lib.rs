@@ -11,6 +11,7 @@ pub mod body;
 pub mod builtin;
 pub mod client;
 pub mod compress;
+pub mod context;
 pub mod error;
 pub mod json;
 pub mod limit;
@@ -34,7 +35,10 @@ mod user_fields;
 pub use auth::{AuthContext, Authenticator};
 pub use body::BodyReader;
 pub use builtin::{Health, PageOptions};
-pub use client::{Call, CallOptions, Channel, ChannelBuilder, Reply};
+pub use client::{
+    Call, CallHandle, CallOptions, CancelToken, Channel, ChannelBuilder, Reply, RetryBudget, RetryPolicy,
+};
+pub use context::CallContext;
 pub use error::{ErrorCode, RpcError};
 pub use limits::Limits;
 pub use message::{MessageSchema, NestedField, ProtoMessage, RequiredField};

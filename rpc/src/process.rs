@@ -52,6 +52,9 @@ pub(crate) fn show(protocols: &[&'static dyn Protocol]) {
             variable("rpc_channel_connection_count", || {
                 Socket::all().filter(|socket| socket.role() == Role::Client).count()
             }),
+            variable("rpc_channel_retries_denied", || {
+                client::RETRIES_DENIED.load(Ordering::Relaxed) // a statistic
+            }),
             variable("rpc_health_check_count", client::checked),
         ]
         .into_iter()

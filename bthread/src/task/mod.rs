@@ -88,6 +88,8 @@ pub(crate) struct Task {
     run: UnsafeCell<Run>,
     /// When it was spawned, and when its current or last wait began, by `clock::coarse`.
     pub(crate) spawned: AtomicU64,
+    /// Whatever the layers above want it to carry, see `sleep::set_carried`; its own alone.
+    pub(crate) carried: AtomicU64,
     pub(crate) waits_since: AtomicU64,
     /// What it waits for (`wait::Reason`).
     pub(crate) reason: AtomicU64,
@@ -159,6 +161,7 @@ impl TaskRef {
         // Relaxed, here and below: the queue through which the task goes to its worker publishes it.
         task.life.begin(detached);
         task.spawned.store(clock::coarse(), Ordering::Relaxed);
+        task.carried.store(0, Ordering::Relaxed);
         task.phase.store(PHASE_QUEUED, Ordering::Relaxed);
         task.movable.store(movable, Ordering::Relaxed);
         if name.is_some() || task.has_name.load(Ordering::Relaxed) {
@@ -303,6 +306,7 @@ impl Task {
             has_trace_id: AtomicBool::new(false),
             comes_with: AtomicBool::new(false),
             spawned: AtomicU64::new(0),
+            carried: AtomicU64::new(0),
             waits_since: AtomicU64::new(0),
             reason: AtomicU64::new(0),
             account: OnceLock::new(),

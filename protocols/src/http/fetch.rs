@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, Method, Uri, Version};
 use iobuf::IoBuf;
+use rpc::client::NeverSent;
 use rpc::error::{EREQUEST, RpcError};
 use rpc::protocol::Protocol;
 use rpc::schema::Schema;
@@ -78,6 +79,10 @@ fn target(uri: &Uri, method: &Method) -> String {
 /// println!("{} {:?}", response.status(), response.body());
 /// # Ok::<(), rpc::RpcError>(())
 /// ```
+///
+/// A request whose method is idempotent is tried again as calls are, see
+/// [`RetryPolicy`](rpc::client::RetryPolicy); others, such as POST, are never sent twice unless their
+/// [`CallOptions`] have a policy that wants it.
 ///
 /// A response of any status is a response, not an error. The body of a GET is not sent; `Content-Length`,
 /// `Transfer-Encoding` and `Expect` are left out of the headers, as the body itself says how long it is. Redirects are
@@ -173,6 +178,7 @@ fn send<P: DefaultRegistry>(
         return Err(RpcError::new(EREQUEST, text));
     }
     let (parts, body) = request.into_parts();
+    let options = if parts.method.is_idempotent() { options } else { options.retry_policy_or(NeverSent) };
     let options = options.protocol_options(RawRequest::new(parts)?).request_attachment(body);
     let mut reply: Reply<()> = channel.call(&NO_METHOD, options, &())?;
     let head = reply.extra.take().and_then(|extra| extra.downcast::<ResponseHead>().ok());

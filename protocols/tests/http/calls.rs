@@ -5,8 +5,9 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use iobuf::IoBuf;
+use rpc::client::Attempt;
 use rpc::error::{EHTTP, EREQUEST, ERESPONSE};
-use rpc::{CallOptions, MethodDescriptor, Reply, RpcError, Service};
+use rpc::{CallOptions, MethodDescriptor, Reply, RetryPolicy, RpcError, Service};
 
 use super::peer::{Channel, Peer, channel};
 use super::support::{Echo, EchoService, Empty, PlainService, start};
@@ -162,4 +163,40 @@ fn compressed_answers_are_inflated() {
     );
     let peer = Peer::answering([head.into_bytes(), body].concat());
     assert_eq!(call(&peer.channel(), "x").unwrap(), "z".repeat(10_000));
+}
+
+/// Tries again what is answered with an error of HTTP.
+struct AlsoHttp;
+
+impl RetryPolicy for AlsoHttp {
+    fn do_retry(&self, attempt: &Attempt<'_>) -> bool {
+        match attempt.error() {
+            Some(error) => error.code() == EHTTP,
+            // What is shown to the policy is protobuf.
+            None => attempt.response_body().is_some_and(|body| body.to_vec() == b"\x0a\x04soon"),
+        }
+    }
+}
+
+#[test]
+fn a_policy_sees_statuses_and_messages() {
+    for held in [false, true] {
+        let peer = Peer::new(|connection| {
+            for (status, message) in [("503 Later", "no"), ("200 OK", "soon"), ("200 OK", "now")] {
+                connection.request().unwrap();
+                let body = format!("{{\"message\":\"{message}\"}}");
+                let head = format!("Content-Type: application/json\r\nContent-Length: {}", body.len());
+                connection.send(format!("HTTP/1.1 {status}\r\n{head}\r\n\r\n{body}").as_bytes());
+            }
+        });
+        let options = CallOptions::default().retry_policy(AlsoHttp);
+        let request = Echo { message: "x".into(), sleep_us: None };
+        let reply: Result<Reply<Echo>, RpcError> = if held {
+            peer.channel().start(echo_method(), options, &request).join_reply()
+        } else {
+            peer.channel().call(echo_method(), options, &request)
+        };
+        let reply = reply.unwrap();
+        assert_eq!((reply.message.message.as_str(), reply.retried_count), ("now", 2));
+    }
 }

@@ -256,7 +256,12 @@ fn answers_that_are_cut_off_are_errors() {
         let peer = Peer::closing(answer);
         let error = fetch(&peer.channel(), "/").unwrap_err();
         assert_eq!(error.code(), EEOF, "{answer:?} {error}");
-        assert_eq!(peer.connections(), 1, "what was sent is not sent again");
+        assert_eq!(peer.connections(), 1 + rpc::client::MAX_RETRY_DEFAULT as usize, "{error}");
+        let peer = Peer::closing(answer);
+        let post = Request::post("/").body(IoBuf::from("x")).unwrap();
+        let error = peer.channel().fetch(post).unwrap_err();
+        assert_eq!(error.code(), EEOF, "{answer:?} {error}");
+        assert_eq!(peer.connections(), 1, "what must not run twice is not sent again");
     }
 }
 

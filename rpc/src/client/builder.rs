@@ -5,8 +5,12 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::backup::BackupRequestPolicy;
 use super::channel::{Channel, ChannelState};
+use super::retry::RetryPolicy;
+use super::retry_budget::{Purse, RetryBudget};
 use super::way::{Connections, Identity, Way};
+use crate::auth::Authenticator;
 use crate::error::{EINVAL, RpcError};
 use crate::limits::Limits;
 use crate::protocol::{ConnectionType, Protocol};
@@ -21,7 +25,6 @@ pub const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_millis(200);
 pub const MAX_RETRY_DEFAULT: u32 = 3;
 
 /// What a channel is to be. Made by [`Channel::builder`].
-#[derive(Debug)]
 #[must_use = "a channel calls once it is connected"]
 pub struct ChannelBuilder<P> {
     registry: Registry,
@@ -30,7 +33,12 @@ pub struct ChannelBuilder<P> {
     timeout: Duration,
     connect_timeout: Duration,
     max_retry: u32,
-    deliver_timeout: bool,
+    deliver_timeout: Option<bool>,
+    retry_policy: Option<Arc<dyn RetryPolicy>>,
+    retry_budget: RetryBudget,
+    backup_request: Option<Duration>,
+    backup_request_policy: Option<Arc<dyn BackupRequestPolicy>>,
+    authenticator: Option<Arc<dyn Authenticator>>,
     limits: Limits,
     socket_options: SocketOptions,
     connection_group: String,
@@ -47,7 +55,12 @@ impl<P: DefaultRegistry> ChannelBuilder<P> {
             timeout: TIMEOUT_DEFAULT,
             connect_timeout: CONNECT_TIMEOUT_DEFAULT,
             max_retry: MAX_RETRY_DEFAULT,
-            deliver_timeout: false,
+            deliver_timeout: None,
+            retry_policy: None,
+            retry_budget: RetryBudget::default(),
+            backup_request: None,
+            backup_request_policy: None,
+            authenticator: None,
             limits: Limits::default(),
             socket_options: SocketOptions::default(),
             connection_group: String::new(),
@@ -88,16 +101,51 @@ impl<P: DefaultRegistry> ChannelBuilder<P> {
         self
     }
 
-    /// How often a call that was never sent is tried again. Default: 3.
+    /// How often a call is tried again, a backup request included; see [`RetryPolicy`] for what is tried again. Default:
+    /// 3.
     pub fn max_retry(mut self, max: u32) -> Self {
         self.max_retry = max;
         self
     }
 
-    /// Whether servers are told how long their caller still waits, on protocols that carry it. Default: no, as in brpc,
-    /// which has a flag for it.
+    /// Decides what is tried again, and when. Default: what [is retriable](RpcError::is_retriable), at once.
+    pub fn retry_policy(mut self, policy: impl RetryPolicy) -> Self {
+        self.retry_policy = Some(Arc::new(policy));
+        self
+    }
+
+    /// How many retries there may be for all calls, so that they do not make a failure worse. Retries of what was never
+    /// sent do not count, nor do backup requests. Default: [`RETRY_RATIO_DEFAULT`](super::RETRY_RATIO_DEFAULT) for a
+    /// call and [`RETRY_RESERVE_DEFAULT`](super::RETRY_RESERVE_DEFAULT) at once; brpc has no such limit
+    /// ([`RetryBudget::unlimited`]).
+    pub fn retry_budget(mut self, budget: RetryBudget) -> Self {
+        self.retry_budget = budget;
+        self
+    }
+
+    /// Sends calls a second time that have no reply after this time, see
+    /// [`CallOptions::backup_request`](super::CallOptions::backup_request) (brpc: `backup_request_ms`). Default: never.
+    pub fn backup_request(mut self, after: Duration) -> Self {
+        self.backup_request = Some(after);
+        self
+    }
+
+    /// Decides about backup requests. Default: all are made that [`backup_request`](Self::backup_request) asks for.
+    pub fn backup_request_policy(mut self, policy: Arc<dyn BackupRequestPolicy>) -> Self {
+        self.backup_request_policy = Some(policy);
+        self
+    }
+
+    /// Says on each connection who calls, on protocols that carry it. Default: nobody does.
+    pub fn authenticator(mut self, authenticator: Arc<dyn Authenticator>) -> Self {
+        self.authenticator = Some(authenticator);
+        self
+    }
+
+    /// Whether servers are told how long their caller still waits, on protocols that carry it. Default: as the flag
+    /// `baidu_std_protocol_deliver_timeout_ms` says, which is on, unlike brpc's.
     pub fn deliver_timeout(mut self, deliver: bool) -> Self {
-        self.deliver_timeout = deliver;
+        self.deliver_timeout = Some(deliver);
         self
     }
 
@@ -114,8 +162,8 @@ impl<P: DefaultRegistry> ChannelBuilder<P> {
     }
 
     /// Channels share connections, or the pools of them, if everything is the same that makes connections differ: address,
-    /// protocol, type, limits, options, and this name, whose case matters and the spaces around which do not. Default:
-    /// empty.
+    /// protocol, type, limits, options, connector, authenticator, and this name, whose case matters and the spaces around
+    /// which do not. Default: empty.
     pub fn connection_group(mut self, name: &str) -> Self {
         self.connection_group = name.trim().to_owned();
         self
@@ -134,7 +182,7 @@ impl<P: DefaultRegistry> ChannelBuilder<P> {
     ///
     /// # Errors
     /// [`EINVAL`] for an address that is none, a protocol that the registry does not have or channels cannot speak,
-    /// and a connection type that the protocol does not have.
+    /// a connection type that the protocol does not have, and a retry budget with a ratio that is none.
     pub fn connect(self, address: impl fmt::Display) -> Result<Channel<P>, RpcError> {
         crate::process::show(self.registry.protocols());
         crate::server::look_for_file::<P>();
@@ -157,7 +205,9 @@ impl<P: DefaultRegistry> ChannelBuilder<P> {
             limits: self.limits,
             socket_options: self.socket_options,
             group: self.connection_group,
-            identities: self.connector.iter().map(Identity::of).collect(),
+            identities: (self.connector.iter().map(Identity::of))
+                .chain(self.authenticator.iter().map(Identity::of))
+                .collect(),
             connector: self.connector,
         };
         Ok(Channel::new(ChannelState {
@@ -169,6 +219,11 @@ impl<P: DefaultRegistry> ChannelBuilder<P> {
             timeout: self.timeout,
             max_retry: self.max_retry,
             deliver_timeout: self.deliver_timeout,
+            retry_policy: self.retry_policy,
+            purse: Purse::new(self.retry_budget)?,
+            backup_request: self.backup_request,
+            backup_request_policy: self.backup_request_policy,
+            authenticator: self.authenticator,
         }))
     }
 
@@ -206,6 +261,17 @@ impl<P: DefaultRegistry> ChannelBuilder<P> {
         }
         let (name, wanted) = (protocol.name(), wanted.name());
         Err(RpcError::new(EINVAL, format!("protocol={name} does not support connection_type={wanted}")))
+    }
+}
+
+impl<P> fmt::Debug for ChannelBuilder<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChannelBuilder")
+            .field("protocol", &self.protocol)
+            .field("connection_type", &self.connection_type)
+            .field("timeout", &self.timeout)
+            .field("max_retry", &self.max_retry)
+            .finish_non_exhaustive()
     }
 }
 

@@ -7,12 +7,19 @@ use std::time::Duration;
 
 use iobuf::IoBuf;
 
+use super::backup::BackupRequestPolicy;
 use super::builder::ChannelBuilder;
-use super::call::{Call, Callback, HeldCall};
+use super::call::Call;
+use super::cancel::CallHandle;
+use super::deadline_flag::DELIVER_TIMEOUT;
+use super::held::{Callback, HeldCall};
 use super::options::{CallOptions, Reply};
 use super::request::Request;
+use super::retry::RetryPolicy;
+use super::retry_budget::Purse;
 use super::waiting;
 use super::way::Connections;
+use crate::auth::Authenticator;
 use crate::error::RpcError;
 use crate::message::{Body, MessageBody, ProtoMessage};
 use crate::protocol::ClientSide;
@@ -44,7 +51,21 @@ pub(super) struct ChannelState {
     pub(super) connections: Connections,
     pub(super) timeout: Duration,
     pub(super) max_retry: u32,
-    pub(super) deliver_timeout: bool,
+    /// `None`: as the flag says.
+    pub(super) deliver_timeout: Option<bool>,
+    pub(super) retry_policy: Option<Arc<dyn RetryPolicy>>,
+    /// `None`: retries cost nothing.
+    pub(super) purse: Option<Purse>,
+    pub(super) backup_request: Option<Duration>,
+    pub(super) backup_request_policy: Option<Arc<dyn BackupRequestPolicy>>,
+    pub(super) authenticator: Option<Arc<dyn Authenticator>>,
+}
+
+impl ChannelState {
+    /// Whether requests say how long their caller still waits.
+    pub(super) fn delivers_timeout(&self) -> bool {
+        self.deliver_timeout.unwrap_or_else(|| DELIVER_TIMEOUT.get())
+    }
 }
 
 impl<P: DefaultRegistry> Channel<P> {
@@ -83,11 +104,13 @@ impl<P: DefaultRegistry> Channel<P> {
 
     /// Calls a method and waits for the response. What the methods of a stub call.
     ///
-    /// *Blocking*: parks the bthread, or blocks the thread outside of bthreads, until the reply or the deadline.
+    /// *Blocking*: parks the bthread, or blocks the thread outside of bthreads, until the reply or the deadline. That the
+    /// bthread is interrupted does not end it; a [`cancel_token`](CallOptions::cancel_token) does.
     ///
     /// # Errors
     /// What the server answered, [`ERPCTIMEDOUT`](crate::error::ERPCTIMEDOUT) at the deadline, or the failure of the
-    /// connection. A call that was never sent is tried again within its deadline.
+    /// connection, after those of the attempts before it. Each error knows [what the call went
+    /// through](RpcError::call).
     pub fn call<Req: ProtoMessage, Resp: ProtoMessage>(
         &self,
         method: &'static MethodDescriptor,
@@ -95,15 +118,19 @@ impl<P: DefaultRegistry> Channel<P> {
         request: &Req,
     ) -> Result<Reply<Resp>, RpcError> {
         let mut call = Request::new(&self.state, method, options);
+        if call.is_to_be_held(&self.state) {
+            return Call::new(self.hold(call, request, None)).join_reply();
+        }
         let message = MessageBody(request);
-        let result = match call.encode(&self.state, &message) {
+        let (result, progress) = match call.encode(&self.state, &message) {
             Ok(None) => waiting::call(&self.state, &call, &message),
             Ok(Some(body)) => waiting::call(&self.state, &call, &body),
-            Err(error) => Err(error),
+            Err(error) => waiting::not_begun(&call, error),
         };
-        let latency = bthread::clock::now().saturating_duration_since(call.started);
-        call.note_end(&result);
-        call.read(&self.state, result?, latency)
+        match result {
+            Ok(answer) => call.read(&self.state, answer, progress),
+            Err(error) => Err(call.fail(&self.state, progress, error)),
+        }
     }
 
     /// Starts a call, to be joined or awaited. Never blocks, never fails: an error is what the call ends with.
@@ -113,29 +140,29 @@ impl<P: DefaultRegistry> Channel<P> {
         options: CallOptions,
         request: &Req,
     ) -> Call<Resp> {
-        Call::new(self.hold(method, options, request, None))
+        Call::new(self.hold(Request::new(&self.state, method, options), request, None))
     }
 
-    /// Starts a call that ends in `done`, which runs once, in a bthread of its own, and may block it. Never blocks
-    /// itself.
+    /// Starts a call that ends in `done`, which runs once, in a bthread of its own, and may block it. What is returned
+    /// may cancel it and wait for it; it need not be kept. Never blocks itself.
     pub fn call_then<Req: ProtoMessage, Resp: ProtoMessage>(
         &self,
         method: &'static MethodDescriptor,
         options: CallOptions,
         request: &Req,
         done: impl FnOnce(Result<Reply<Resp>, RpcError>) + Send + 'static,
-    ) {
-        self.hold(method, options, request, Some(Box::new(|call, ended| done(ended.read(call)))));
+    ) -> CallHandle {
+        let call = Request::new(&self.state, method, options);
+        let held = self.hold(call, request, Some(Box::new(|call, ended| done(ended.read(call)))));
+        CallHandle::new(&held)
     }
 
     fn hold<Req: ProtoMessage>(
         &self,
-        method: &'static MethodDescriptor,
-        options: CallOptions,
+        mut call: Request,
         request: &Req,
         callback: Option<Callback>,
     ) -> Arc<HeldCall> {
-        let mut call = Request::new(&self.state, method, options);
         let message = MessageBody(request);
         let body = call.encode(&self.state, &message).map(|encoded| {
             encoded.unwrap_or_else(|| {

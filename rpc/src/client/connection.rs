@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 
 use super::call_table::{CALLS_MAX, CallTable, Refused};
 use super::entry::Entry;
+use super::greeting::Greeting;
 use super::life::Generation;
 use super::outcome::{Failure, Outcome, PendingCall};
 use crate::error::{
@@ -22,6 +23,7 @@ pub(super) struct ClientConnection {
     entry: Weak<Entry>,
     generation: Generation,
     use_: Use,
+    greeting: Greeting,
 }
 
 /// How calls use a connection.
@@ -45,7 +47,7 @@ impl Use {
 
 impl ClientConnection {
     pub(super) fn new(entry: Weak<Entry>, generation: Generation, use_: Use) -> Self {
-        ClientConnection { calls: CallTable::new(), entry, generation, use_ }
+        ClientConnection { calls: CallTable::new(), entry, generation, use_, greeting: Greeting::new() }
     }
 
     /// The id of the one call, where there is one at a time.
@@ -201,6 +203,11 @@ pub(super) fn expect_reply(socket: &Socket, call: Arc<dyn PendingCall>) -> Resul
             None => RpcError::new(EFAILEDSOCKET, format!("The connection to {} has failed", socket.remote())),
         }),
     })
+}
+
+/// Who says the credential on a connection.
+pub(super) fn greeting(socket: &Socket) -> &Greeting {
+    &socket.owner::<ClientConnection>().greeting
 }
 
 /// Takes a call out again: true if that makes the caller the one to end it. A connection of its own is closed, since

@@ -3,8 +3,9 @@
 
 use iobuf::IoBuf;
 
-use super::call::{Callback, HeldCall};
+use super::cancel::CallHandle;
 use super::channel::Channel;
+use super::held::{Callback, HeldCall};
 use super::options::{CallOptions, Reply};
 use super::request::Request;
 use super::waiting;
@@ -38,14 +39,25 @@ impl<P: DefaultRegistry> Channel<P> {
         options: CallOptions,
     ) -> Result<Reply<IoBuf>, RpcError> {
         let call = Request::generic(&self.state, service, method, encoding, options);
-        let result = self.can_be_generic().and_then(|()| waiting::call(&self.state, &call, &body));
-        let latency = bthread::clock::now().saturating_duration_since(call.started);
-        call.note_end(&result);
-        call.read_raw(&self.state, result?, latency)
+        let body = self.can_be_generic().map(|()| body);
+        if call.is_to_be_held(&self.state) {
+            let held = HeldCall::start(self.state.clone(), call, body, None);
+            held.wait();
+            let ended = held.take_end().ok_or_else(|| RpcError::internal("A call without an end"))?;
+            return ended.read_raw(&held);
+        }
+        let (result, progress) = match body {
+            Ok(body) => waiting::call(&self.state, &call, &body),
+            Err(error) => waiting::not_begun(&call, error),
+        };
+        match result {
+            Ok(answer) => Ok(Request::read_raw(answer, progress)),
+            Err(error) => Err(call.fail(&self.state, progress, error)),
+        }
     }
 
-    /// As [`call_generic`](Self::call_generic), ending in `done`, which runs once, in a bthread of its own, and may
-    /// block it. Never blocks itself.
+    /// As [`call_generic`](Self::call_generic), ending in `done`, as [`call_then`](Self::call_then) does. Never blocks
+    /// itself.
     pub fn call_generic_then(
         &self,
         service: &str,
@@ -54,11 +66,11 @@ impl<P: DefaultRegistry> Channel<P> {
         body: IoBuf,
         options: CallOptions,
         done: impl FnOnce(Result<Reply<IoBuf>, RpcError>) + Send + 'static,
-    ) {
+    ) -> CallHandle {
         let call = Request::generic(&self.state, service, method, encoding, options);
         let body = self.can_be_generic().map(|()| body);
         let done: Callback = Box::new(|call, ended| done(ended.read_raw(call)));
-        HeldCall::start(self.state.clone(), call, body, Some(done));
+        CallHandle::new(&HeldCall::start(self.state.clone(), call, body, Some(done)))
     }
 
     fn can_be_generic(&self) -> Result<(), RpcError> {

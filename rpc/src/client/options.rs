@@ -1,12 +1,17 @@
 //! What a caller asks of one call, and what it gets back with the reply.
 
 use std::any::Any;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use iobuf::IoBuf;
 
+use super::backup::BackupRequestPolicy;
+use super::cancel::CancelToken;
+use super::retry::RetryPolicy;
 use crate::body::BodyReader;
+use crate::context::CallContext;
 use crate::message::{ChecksumType, CompressType, ContentType, Encoding};
 use crate::transport::Endpoint;
 use crate::user_fields::UserFields;
@@ -17,7 +22,7 @@ use crate::user_fields::UserFields;
 /// # use std::time::Duration;
 /// let options = rpc::CallOptions::default().timeout(Duration::from_millis(20)).log_id(77);
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 #[must_use]
 pub struct CallOptions {
     pub(super) timeout: Option<Duration>,
@@ -28,7 +33,19 @@ pub struct CallOptions {
     pub(super) user_fields: UserFields,
     pub(super) protocol_options: Option<Arc<dyn Any + Send + Sync>>,
     pub(super) reads_progressively: bool,
+    pub(super) ignores_eovercrowded: bool,
+    pub(super) is_detached: bool,
     pub(super) encoding: Encoding,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few calls are given.
+#[derive(Clone, Default)]
+struct Rare {
+    retry_policy: Option<Arc<dyn RetryPolicy>>,
+    backup_request: Option<Duration>,
+    backup_request_policy: Option<Arc<dyn BackupRequestPolicy>>,
+    cancel_token: Option<CancelToken>,
 }
 
 impl CallOptions {
@@ -38,19 +55,66 @@ impl CallOptions {
         self
     }
 
-    /// How often it may be tried again. Default: the channel's.
+    /// How often it may be tried again, a backup request included. Default: the channel's.
     pub fn max_retry(mut self, max: u32) -> Self {
         self.max_retry = Some(max);
         self
     }
 
-    /// A number that the server can log. Default: none.
+    /// Decides what is tried again, and when, instead of the channel's policy.
+    pub fn retry_policy(mut self, policy: impl RetryPolicy) -> Self {
+        self.rare_mut().retry_policy = Some(Arc::new(policy));
+        self
+    }
+
+    /// As [`retry_policy`](Self::retry_policy), unless there is one.
+    pub fn retry_policy_or(self, policy: impl RetryPolicy) -> Self {
+        if self.own_retry_policy().is_some() { self } else { self.retry_policy(policy) }
+    }
+
+    /// Sends the call a second time if it has no reply after this time, over the same connection if it is shared and
+    /// else over another; the first success counts, and so does the last failure. It is one of the
+    /// [retries](Self::max_retry). With [`Duration::MAX`], or a time that the call does not have: never. Default: the
+    /// channel's.
+    pub fn backup_request(mut self, after: Duration) -> Self {
+        self.rare_mut().backup_request = Some(after);
+        self
+    }
+
+    /// Decides about the backup request, instead of the channel's policy.
+    pub fn backup_request_policy(mut self, policy: Arc<dyn BackupRequestPolicy>) -> Self {
+        self.rare_mut().backup_request_policy = Some(policy);
+        self
+    }
+
+    /// Ends the call when the token is cancelled.
+    pub fn cancel_token(mut self, token: &CancelToken) -> Self {
+        self.rare_mut().cancel_token = Some(token.clone());
+        self
+    }
+
+    /// Writes the request however much is waiting to be written to the connection, instead of failing with
+    /// [`EOVERCROWDED`](crate::error::EOVERCROWDED). Default: it fails.
+    pub fn ignore_eovercrowded(mut self) -> Self {
+        self.ignores_eovercrowded = true;
+        self
+    }
+
+    /// Takes nothing over from the request that is being served, neither its deadline nor its ids: for calls that
+    /// outlive it, see [`CallContext`].
+    pub fn detached(mut self) -> Self {
+        self.is_detached = true;
+        self
+    }
+
+    /// A number that the server can log. Default: that of the request that is being served, if there is one.
     pub fn log_id(mut self, id: u64) -> Self {
         self.log_id = Some(id);
         self
     }
 
-    /// Names the request, also across servers. Default: empty, not sent.
+    /// Names the request, also across servers. Default: that of the request that is being served; if that is empty, too,
+    /// it is not sent.
     pub fn request_id(mut self, id: impl Into<String>) -> Self {
         self.request_id = id.into();
         self
@@ -104,6 +168,49 @@ impl CallOptions {
         self.reads_progressively = true;
         self
     }
+
+    fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    pub(super) fn own_retry_policy(&self) -> Option<&dyn RetryPolicy> {
+        self.rare.as_ref()?.retry_policy.as_deref()
+    }
+
+    pub(super) fn own_backup_request(&self) -> Option<Duration> {
+        self.rare.as_ref()?.backup_request
+    }
+
+    pub(super) fn own_backup_request_policy(&self) -> Option<&dyn BackupRequestPolicy> {
+        self.rare.as_ref()?.backup_request_policy.as_deref()
+    }
+
+    pub(super) fn token(&self) -> Option<&CancelToken> {
+        self.rare.as_ref()?.cancel_token.as_ref()
+    }
+
+    /// Takes the ids over that it does not have.
+    #[cold]
+    pub(super) fn inherit_ids(&mut self, context: &CallContext) {
+        self.log_id = self.log_id.or(context.log_id());
+        if self.request_id.is_empty() {
+            self.request_id = context.request_id().to_owned();
+        }
+    }
+}
+
+impl fmt::Debug for CallOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallOptions")
+            .field("timeout", &self.timeout)
+            .field("max_retry", &self.max_retry)
+            .field("log_id", &self.log_id)
+            .field("request_id", &self.request_id)
+            .field("request_attachment", &self.request_attachment.len())
+            .field("user_fields", &self.user_fields)
+            .field("is_detached", &self.is_detached)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A response message and what came with it.
@@ -122,6 +229,12 @@ pub struct Reply<T> {
     pub latency: Duration,
     /// Who answered.
     pub remote_side: Endpoint,
+    /// This side of the connection that the answer came by.
+    pub local_side: Endpoint,
+    /// Attempts after the first one.
+    pub retried_count: u32,
+    /// Whether one of them was a backup request.
+    pub has_backup_request: bool,
     /// The body, if it is read as it arrives: see [`CallOptions::read_progressively`].
     pub stream: Option<BodyReader>,
     /// What the protocol has read beside all this; protocols give their users better names for it.

@@ -14,6 +14,7 @@ pub(super) trait PendingCall: Send + Sync {
 
     /// Whether the body of the reply is wanted as it arrives.
     fn wants_stream(&self) -> bool;
+
     /// Its span, if it is recorded.
     fn span(&self) -> Option<&Span>;
 }
@@ -27,7 +28,20 @@ pub(super) enum Outcome {
     Failed(Failure),
 }
 
-/// Why there is no answer.
+impl Outcome {
+    /// The reply, if it is a success. A server's error is a failure like others.
+    pub(super) fn into_result(self) -> Result<IncomingReply, Failure> {
+        match self {
+            Outcome::Replied(mut reply) => match reply.error.take() {
+                None => Ok(reply),
+                Some(error) => Err(Failure { error, sent: true }),
+            },
+            Outcome::Failed(failure) => Err(failure),
+        }
+    }
+}
+
+/// Why there is no answer, or none but an error.
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
     pub(super) error: RpcError,
@@ -39,10 +53,5 @@ impl Failure {
     /// A failure before anything was sent.
     pub(super) fn unsent(error: RpcError) -> Self {
         Failure { error, sent: false }
-    }
-
-    /// Whether another attempt is safe, as the server cannot have seen the request, and makes sense.
-    pub(super) fn is_worth_another_attempt(&self) -> bool {
-        !self.sent && self.error.is_retriable()
     }
 }

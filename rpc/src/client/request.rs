@@ -1,20 +1,27 @@
-//! One call as its attempts see it: what to write, how long to wait, and what to make of the reply.
+//! One call as its attempts see it: what to write, how long to wait, whether to try again, and what to make of the reply.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use iobuf::IoBuf;
 
+use super::backup::BackupRequestPolicy;
+use super::cancel::CancelToken;
 use super::channel::ChannelState;
 use super::connection;
 use super::generic::GENERIC;
+use super::greeting::Turn;
 use super::options::{CallOptions, Reply};
 use super::outcome::{Failure, PendingCall};
-use crate::error::{ERPCTIMEDOUT, RpcError};
+use super::report::CallReport;
+use super::retry::{Attempt, RetryPolicy};
+use crate::auth::{Authenticator, CREDENTIAL_BYTES_MAX};
+use crate::context::{self, CallContext};
+use crate::error::{ECANCELED, EFAILEDSOCKET, ERPCAUTH, ERPCTIMEDOUT, RpcError};
 use crate::message::{self, Body, Encoding, ProtoMessage};
 use crate::protocol::{IncomingReply, OutgoingRequest};
 use crate::service::MethodDescriptor;
-use crate::socket::{Overcrowded, Socket};
+use crate::socket::{FailOnUnwind, Overcrowded, Socket};
 use crate::span::{self, Point, Span};
 
 /// A call, apart from its body and its progress.
@@ -22,9 +29,10 @@ pub(super) struct Request {
     pub(super) method: &'static MethodDescriptor,
     options: CallOptions,
     pub(super) started: Instant,
-    timeout: Duration,
     /// `None`: there is no deadline.
     pub(super) deadline: Option<Instant>,
+    /// The deadline is that of the request which is being served.
+    has_inherited_deadline: bool,
     pub(super) max_retry: u32,
     /// The body is in the form that the options say already.
     is_encoded: bool,
@@ -40,14 +48,56 @@ pub(super) struct Place {
     pub(super) id: u64,
 }
 
+/// A successful attempt.
+pub(super) struct Answer {
+    pub(super) reply: IncomingReply,
+    /// Where it came by.
+    pub(super) socket: Arc<Socket>,
+    /// The body is that of the message: [`ClientSide::decode_reply`](crate::protocol::ClientSide) has seen it.
+    pub(super) is_decoded: bool,
+    /// Bytes of the body as it came.
+    size: usize,
+}
+
+/// How far a call has got when it ends.
+#[derive(Clone, Copy)]
+pub(super) struct Progress {
+    pub(super) latency: Duration,
+    pub(super) retried_count: u32,
+    pub(super) has_backup_request: bool,
+}
+
+/// What follows an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// The call ends as the attempt did.
+    End,
+    /// Another attempt would be made if the channel could pay for it.
+    TooDear,
+    /// Another attempt, after this time.
+    Again(Duration),
+}
+
 impl Request {
     pub(super) fn new(
         channel: &ChannelState,
         method: &'static MethodDescriptor,
-        options: CallOptions,
+        mut options: CallOptions,
     ) -> Self {
         let started = bthread::clock::now();
-        let timeout = options.timeout.unwrap_or(channel.timeout);
+        let mut deadline = started.checked_add(options.timeout.unwrap_or(channel.timeout));
+        let mut has_inherited_deadline = false;
+        if !options.is_detached {
+            if let Some(outer) = context::deadline()
+                && deadline.is_none_or(|own| outer < own)
+            {
+                deadline = Some(outer);
+                has_inherited_deadline = true;
+            }
+            if context::has_ids() {
+                options.inherit_ids(&CallContext::current());
+            }
+        }
         let max_retry = options.max_retry.unwrap_or(channel.max_retry);
         let span = Span::of_call(started, || span::Request {
             method: method.full_name,
@@ -57,18 +107,66 @@ impl Request {
             request_id: &options.request_id,
             request_size: 0, // known when it is written
         });
-        let deadline = started.checked_add(timeout);
+        if let Some(purse) = &channel.purse {
+            purse.put_aside();
+        }
         Request {
             method,
             options,
             started,
-            timeout,
             deadline,
+            has_inherited_deadline,
             max_retry,
             is_encoded: false,
             generic: None,
             span,
         }
+    }
+
+    /// Whether it has no time from the beginning.
+    pub(super) fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= self.started)
+    }
+
+    /// Whether something may happen to it while it waits, which nobody does who waits in it.
+    pub(super) fn is_to_be_held(&self, channel: &ChannelState) -> bool {
+        self.options.token().is_some()
+            || self.backup_policy(channel).is_some()
+            || self.backup_request_at(channel).is_some()
+    }
+
+    pub(super) fn token(&self) -> Option<&CancelToken> {
+        self.options.token()
+    }
+
+    fn retry_policy<'a>(&'a self, channel: &'a ChannelState) -> Option<&'a dyn RetryPolicy> {
+        self.options.own_retry_policy().or(channel.retry_policy.as_deref())
+    }
+
+    /// Whether somebody has to be asked about successful attempts, too.
+    pub(super) fn has_retry_policy(&self, channel: &ChannelState) -> bool {
+        self.options.own_retry_policy().is_some() || channel.retry_policy.is_some()
+    }
+
+    pub(super) fn backup_policy<'a>(
+        &'a self,
+        channel: &'a ChannelState,
+    ) -> Option<&'a dyn BackupRequestPolicy> {
+        self.options.own_backup_request_policy().or(channel.backup_request_policy.as_deref())
+    }
+
+    /// When the call is sent a second time, if it is to be at all.
+    pub(super) fn backup_request_at(&self, channel: &ChannelState) -> Option<Instant> {
+        if self.max_retry == 0 || self.options.reads_progressively {
+            return None;
+        }
+        let asked = || self.options.own_backup_request().or(channel.backup_request);
+        let after = match self.backup_policy(channel) {
+            None => asked()?,
+            Some(policy) => policy.backup_request_after(self.method).or_else(asked)?,
+        };
+        let at = self.started.checked_add(after)?;
+        self.deadline.is_none_or(|deadline| at < deadline).then_some(at)
     }
 
     /// A call of what a caller names, with a body that is in its form already.
@@ -77,9 +175,10 @@ impl Request {
         service: &str,
         method: &str,
         encoding: Encoding,
-        options: CallOptions,
+        mut options: CallOptions,
     ) -> Self {
-        let mut request = Request::new(channel, &GENERIC, CallOptions { encoding, ..options });
+        options.encoding = encoding;
+        let mut request = Request::new(channel, &GENERIC, options);
         request.is_encoded = true;
         request.generic = Some(Box::new((service.to_owned(), method.to_owned())));
         request
@@ -110,23 +209,95 @@ impl Request {
         Ok(Place { socket, id })
     }
 
-    /// Writes the request. With an error the caller is the one to end the attempt; `None`: somebody else does or has.
+    /// Writes the request of attempt number `attempt`. With an error the caller is the one to end the attempt; `None`:
+    /// somebody else does or has.
     pub(super) fn write(
         &self,
         channel: &ChannelState,
         place: &Place,
         body: &dyn Body,
+        attempt: u32,
     ) -> Result<(), Option<Failure>> {
+        let written = match &channel.authenticator {
+            None => self
+                .make(channel, place, body, attempt, None)
+                .and_then(|bytes| place.socket.write_traced(bytes, self.overcrowded(), self.span.clone())),
+            Some(authenticator) => self.write_in_turn(channel, &**authenticator, place, body, attempt),
+        };
+        written.map_err(|error| place.leave().then(|| Failure::unsent(error)))
+    }
+
+    /// As [`write`](Self::write), where the first request of a connection says who calls.
+    fn write_in_turn(
+        &self,
+        channel: &ChannelState,
+        authenticator: &dyn Authenticator,
+        place: &Place,
+        body: &dyn Body,
+        attempt: u32,
+    ) -> Result<(), RpcError> {
+        let greeting = connection::greeting(&place.socket);
+        if greeting.turn() == Turn::Later {
+            let bytes = self.make(channel, place, body, attempt, None)?;
+            return greeting.write_behind(&place.socket, bytes, self.overcrowded(), self.span.clone());
+        }
+        // Others wait for this one: what panics here takes the connection along.
+        let _guard = FailOnUnwind(&place.socket);
+        let fail = |error: RpcError| {
+            place.socket.set_failed(error.clone());
+            Err(error)
+        };
+        let credential = match authenticator.generate_credential() {
+            Ok(credential) if credential.len() <= CREDENTIAL_BYTES_MAX => credential,
+            Ok(credential) => {
+                let text = format!("A credential of {} bytes is too long", credential.len());
+                return fail(RpcError::new(ERPCAUTH, text));
+            }
+            Err(error) => {
+                let remote = place.socket.remote();
+                let text = format!("No credential for {remote}: {}", error.text());
+                return fail(RpcError::new(ERPCAUTH, text));
+            }
+        };
+        match self.make(channel, place, body, attempt, Some(&credential)) {
+            Ok(bytes) => {
+                place.socket.write_traced(bytes, Overcrowded::Ignore, self.span.clone())?;
+                greeting.end(&place.socket);
+                Ok(())
+            }
+            Err(error) if greeting.give_up() => Err(error),
+            Err(error) => {
+                let text = format!("The first request to {} cannot be made", place.socket.remote());
+                place.socket.set_failed(RpcError::new(EFAILEDSOCKET, text));
+                Err(error)
+            }
+        }
+    }
+
+    fn overcrowded(&self) -> Overcrowded {
+        if self.options.ignores_eovercrowded { Overcrowded::Ignore } else { Overcrowded::Refuse }
+    }
+
+    /// Makes the bytes of the request.
+    fn make(
+        &self,
+        channel: &ChannelState,
+        place: &Place,
+        body: &dyn Body,
+        attempt: u32,
+        credential: Option<&[u8]>,
+    ) -> Result<IoBuf, RpcError> {
         let outgoing = OutgoingRequest {
             attachment: self.options.request_attachment.clone(),
             log_id: self.options.log_id,
             request_id: &self.options.request_id,
-            timeout: self.time_to_tell(channel),
+            timeout: self.time_to_tell(channel, attempt),
             parameter: &channel.parameter,
             authority: &channel.authority,
             options: self.options.protocol_options.as_deref(),
             trace: self.span.as_ref().map(Span::context),
             reads_progressively: self.options.reads_progressively,
+            credential,
             encoding: self.options.encoding,
             is_encoded: self.is_encoded,
             generic: self.generic.as_ref().map(|named| (&*named.0, &*named.1)),
@@ -136,96 +307,156 @@ impl Request {
             place.socket.expect(hint);
         }
         let mut out = IoBuf::new();
-        let written = channel.side.write_request(outgoing, &mut out).and_then(|()| {
-            if let Some(span) = &self.span {
-                span.set_request_size(out.len());
-                span.reach(Point::Serialised);
-            }
-            place.socket.write_traced(out, Overcrowded::Refuse, self.span.clone())
-        });
-        written.map_err(|error| place.leave().then(|| Failure::unsent(error)))
+        channel.side.write_request(outgoing, &mut out)?;
+        if let Some(span) = &self.span {
+            span.set_request_size(out.len());
+            span.reach(Point::Serialised);
+        }
+        Ok(out)
     }
 
-    fn time_to_tell(&self, channel: &ChannelState) -> Option<Duration> {
-        let deadline = self.deadline.filter(|_| channel.deliver_timeout)?;
-        Some(deadline.saturating_duration_since(bthread::clock::now()))
+    fn time_to_tell(&self, channel: &ChannelState, attempt: u32) -> Option<Duration> {
+        let deadline = self.deadline.filter(|_| channel.delivers_timeout())?;
+        // The first attempt follows the beginning at once: the clock is not worth a look.
+        let now = if attempt == 0 { self.started } else { bthread::clock::now() };
+        Some(deadline.saturating_duration_since(now))
     }
 
-    /// Whether `failure` of attempt number `attempt` (from 0) is to be followed by another one.
-    pub(super) fn tries_again(&self, attempt: u32, failure: &Failure) -> bool {
-        attempt < self.max_retry
-            && failure.is_worth_another_attempt()
-            && self.deadline.is_none_or(|deadline| bthread::clock::now() < deadline)
+    /// What follows attempt number `attempt` (from 0), which has ended so. Asks the user's policy, if there is one.
+    pub(super) fn next(
+        &self,
+        channel: &ChannelState,
+        attempt: u32,
+        end: Result<&IncomingReply, &Failure>,
+    ) -> Next {
+        if attempt >= self.max_retry {
+            return Next::End;
+        }
+        let remaining =
+            self.deadline.map(|deadline| deadline.saturating_duration_since(bthread::clock::now()));
+        if remaining.is_some_and(|remaining| remaining.is_zero()) {
+            return Next::End;
+        }
+        let sent = end.err().is_none_or(|failure| failure.sent);
+        let end = end.map_err(|failure| &failure.error);
+        let attempt = Attempt { method: self.method, number: attempt, end, sent, remaining };
+        let policy = self.retry_policy(channel);
+        if !policy.map_or_else(|| attempt.is_retriable(), |policy| policy.do_retry(&attempt)) {
+            return Next::End;
+        }
+        if sent && channel.purse.as_ref().is_some_and(|purse| !purse.pay()) {
+            return Next::TooDear;
+        }
+        let pause = policy.map_or(Duration::ZERO, |policy| policy.backoff(&attempt));
+        let is_cut_short = remaining.is_some_and(|remaining| remaining <= pause);
+        Next::Again(if is_cut_short { Duration::ZERO } else { pause })
+    }
+
+    /// Whether a pause between attempts may block the caller's thread.
+    pub(super) fn may_block_threads(&self, channel: &ChannelState) -> bool {
+        self.retry_policy(channel).is_some_and(RetryPolicy::may_block_threads)
     }
 
     pub(super) fn reads_progressively(&self) -> bool {
         self.options.reads_progressively
     }
 
+    #[cold]
     pub(super) fn timed_out(&self, channel: &ChannelState) -> RpcError {
         let remote = channel.connections.remote();
-        RpcError::new(ERPCTIMEDOUT, format!("Reached timeout={}ms @{remote}", self.timeout.as_millis()))
+        let time = self.deadline.map_or(Duration::MAX, |deadline| {
+            deadline.saturating_duration_since(self.started) // that of the options, to the nanosecond
+        });
+        let whose = if self.has_inherited_deadline { " of the request that is served" } else { "" };
+        RpcError::new(ERPCTIMEDOUT, format!("Reached timeout={}ms{whose} @{remote}", time.as_millis()))
+    }
+
+    #[cold]
+    pub(super) fn cancelled(&self, channel: &ChannelState) -> RpcError {
+        let remote = channel.connections.remote();
+        RpcError::new(ECANCELED, format!("The call was cancelled @{remote}"))
     }
 
     /// Notes how the call has ended.
-    pub(super) fn note_end(&self, result: &Result<IncomingReply, RpcError>) {
+    pub(super) fn note_end(&self, error: Option<&RpcError>) {
         let Some(span) = &self.span else { return };
         span.reach(Point::Ended);
-        match result {
-            Ok(IncomingReply { error: None, .. }) => {}
-            Ok(IncomingReply { error: Some(error), .. }) | Err(error) => span.set_error(error),
+        error.inspect(|error| span.set_error(error));
+    }
+
+    pub(super) fn report(&self, channel: &ChannelState, progress: Progress) -> CallReport {
+        CallReport {
+            latency: progress.latency,
+            retried_count: progress.retried_count,
+            has_backup_request: progress.has_backup_request,
+            remote_side: channel.connections.remote().clone(),
         }
+    }
+
+    /// The error that the call ends with, for its caller.
+    #[cold]
+    pub(super) fn fail(&self, channel: &ChannelState, progress: Progress, error: RpcError) -> RpcError {
+        error.with_report(Arc::new(self.report(channel, progress)))
     }
 
     /// Reads the response message.
     pub(super) fn read<T: ProtoMessage>(
         &self,
         channel: &ChannelState,
-        mut reply: IncomingReply,
-        latency: Duration,
+        mut answer: Answer,
+        progress: Progress,
     ) -> Result<Reply<T>, RpcError> {
-        if let Some(error) = reply.error {
-            return Err(error);
-        }
-        let size = reply.body.len();
-        channel.side.decode_reply(self.method, &mut reply, channel.connections.limits())?;
-        let message = message::decode(&reply.body)
-            .map_err(|_| channel.side.unreadable_reply(self.method.response_type, reply.encoding, size))?;
-        Ok(self.reply(channel, message, reply, latency))
+        answer.decode(channel, self.method).map_err(|error| self.fail(channel, progress, error))?;
+        let reply = &mut answer.reply;
+        let message = message::decode(&reply.body).map_err(|_| {
+            let kind = self.method.response_type;
+            let error = channel.side.unreadable_reply(kind, reply.encoding, answer.size);
+            self.fail(channel, progress, error)
+        })?;
+        Ok(reply_of(message, answer, progress))
     }
 
     /// The response as it came, in the form that it came in.
-    pub(super) fn read_raw(
-        &self,
-        channel: &ChannelState,
-        mut reply: IncomingReply,
-        latency: Duration,
-    ) -> Result<Reply<IoBuf>, RpcError> {
-        if let Some(error) = reply.error {
-            return Err(error);
-        }
-        reply.extra = None; // is for reading the message, which nobody does
-        let body = std::mem::take(&mut reply.body);
-        Ok(self.reply(channel, body, reply, latency))
+    pub(super) fn read_raw(mut answer: Answer, progress: Progress) -> Reply<IoBuf> {
+        answer.reply.extra = None; // is for reading the message, which nobody does
+        let body = std::mem::take(&mut answer.reply.body);
+        reply_of(body, answer, progress)
+    }
+}
+
+fn reply_of<T>(message: T, answer: Answer, progress: Progress) -> Reply<T> {
+    let Answer { reply, socket, .. } = answer;
+    Reply {
+        message,
+        attachment: reply.attachment,
+        user_fields: reply.user_fields,
+        encoding: reply.encoding,
+        latency: progress.latency,
+        remote_side: socket.remote().clone(),
+        local_side: socket.local().clone(),
+        retried_count: progress.retried_count,
+        has_backup_request: progress.has_backup_request,
+        stream: reply.stream,
+        extra: reply.extra,
+    }
+}
+
+impl Answer {
+    pub(super) fn new(reply: IncomingReply, socket: Arc<Socket>) -> Self {
+        Answer { size: reply.body.len(), reply, socket, is_decoded: false }
     }
 
-    fn reply<T>(
-        &self,
+    /// Makes the body that of the message; once.
+    pub(super) fn decode(
+        &mut self,
         channel: &ChannelState,
-        message: T,
-        reply: IncomingReply,
-        latency: Duration,
-    ) -> Reply<T> {
-        Reply {
-            message,
-            attachment: reply.attachment,
-            user_fields: reply.user_fields,
-            encoding: reply.encoding,
-            latency,
-            remote_side: channel.connections.remote().clone(),
-            stream: reply.stream,
-            extra: reply.extra,
+        method: &'static MethodDescriptor,
+    ) -> Result<(), RpcError> {
+        if self.is_decoded {
+            return Ok(());
         }
+        self.is_decoded = true;
+        channel.side.decode_reply(method, &mut self.reply, channel.connections.limits())
     }
 }
 

@@ -8,12 +8,14 @@ use bthread::{Butex, WaitResult};
 
 use super::channel::ChannelState;
 use super::outcome::{Failure, Outcome, PendingCall};
-use super::request::{Place, Request};
+use super::request::{Answer, Next, Place, Progress, Request};
 use crate::error::RpcError;
 use crate::message::Body;
-use crate::protocol::IncomingReply;
 use crate::socket::lock;
 use crate::span::Span;
+
+/// What the text of an error says of a retry that the channel's budget does not allow.
+pub(super) const TOO_DEAR: &str = "not tried again: the channel's retry budget is used up";
 
 /// Makes a call and waits for its end.
 ///
@@ -22,25 +24,65 @@ pub(super) fn call(
     channel: &ChannelState,
     request: &Request,
     body: &dyn Body,
-) -> Result<IncomingReply, RpcError> {
-    let mut earlier = None;
-    for attempt in 0.. {
-        let failure = match try_once(channel, request, body) {
-            Ok(reply) => return Ok(reply),
-            Err(failure) => failure,
-        };
-        let tries_again = request.tries_again(attempt, &failure);
-        let error = failure.error.after(earlier.take(), attempt);
-        if !tries_again {
-            return Err(error);
-        }
-        earlier = Some(error);
-        request.span.as_ref().inspect(|span| span.retry());
-    }
-    unreachable!("the attempts are numbered with a u32, and at most that many are made")
+) -> (Result<Answer, RpcError>, Progress) {
+    let (result, retried_count) = attempts(channel, request, body);
+    let latency = bthread::clock::now().saturating_duration_since(request.started);
+    request.note_end(result.as_ref().err());
+    (result, Progress { latency, retried_count, has_backup_request: false })
 }
 
-fn try_once(channel: &ChannelState, request: &Request, body: &dyn Body) -> Result<IncomingReply, Failure> {
+/// A call that cannot begin.
+pub(super) fn not_begun(request: &Request, error: RpcError) -> (Result<Answer, RpcError>, Progress) {
+    request.note_end(Some(&error));
+    let latency = bthread::clock::now().saturating_duration_since(request.started);
+    (Err(error), Progress { latency, retried_count: 0, has_backup_request: false })
+}
+
+fn attempts(channel: &ChannelState, request: &Request, body: &dyn Body) -> (Result<Answer, RpcError>, u32) {
+    if request.is_late() {
+        return (Err(request.timed_out(channel)), 0);
+    }
+    let mut earlier = None;
+    let mut attempt = 0;
+    loop {
+        let end = match try_once(channel, request, body, attempt) {
+            Ok(answer) if !request.has_retry_policy(channel) || answer.reply.stream.is_some() => {
+                return (Ok(answer), attempt);
+            }
+            Ok(mut answer) => answer
+                .decode(channel, request.method)
+                .map(|()| answer)
+                .map_err(|error| Failure { error, sent: true }),
+            Err(failure) => Err(failure),
+        };
+        let next = request.next(channel, attempt, end.as_ref().map(|answer| &answer.reply));
+        match (next, end) {
+            (Next::Again(pause), end) => {
+                if let Err(failure) = end {
+                    earlier = Some(failure.error.after(earlier.take(), attempt));
+                }
+                if !pause.is_zero() && (bthread::is_bthread() || request.may_block_threads(channel)) {
+                    bthread::sleep(pause); // an interrupt shortens it, and that is all
+                }
+            }
+            (_, Ok(answer)) => return (Ok(answer), attempt),
+            (next, Err(failure)) => {
+                let error = failure.error.after(earlier.take(), attempt);
+                let error = if next == Next::TooDear { error.remarked(TOO_DEAR) } else { error };
+                return (Err(error), attempt);
+            }
+        }
+        attempt += 1;
+        request.span.as_ref().inspect(|span| span.retry());
+    }
+}
+
+fn try_once(
+    channel: &ChannelState,
+    request: &Request,
+    body: &dyn Body,
+    attempt: u32,
+) -> Result<Answer, Failure> {
     let waiter = Arc::new(Waiter {
         done: Butex::new(0),
         outcome: Mutex::new(None),
@@ -48,13 +90,12 @@ fn try_once(channel: &ChannelState, request: &Request, body: &dyn Body) -> Resul
         span: request.span.clone(),
     });
     let place = request.expect(channel, waiter.clone())?;
-    match request.write(channel, &place, body) {
+    match request.write(channel, &place, body, attempt) {
         Ok(()) | Err(None) => {}
         Err(Some(failure)) => return Err(failure),
     }
     match waiter.wait(&place, request.deadline) {
-        Some(Outcome::Replied(reply)) => Ok(reply),
-        Some(Outcome::Failed(failure)) => Err(failure),
+        Some(outcome) => outcome.into_result().map(|reply| Answer::new(reply, place.socket)),
         None => Err(Failure { error: request.timed_out(channel), sent: true }),
     }
 }
@@ -69,7 +110,7 @@ struct Waiter {
 }
 
 impl Waiter {
-    /// Waits for the outcome; `None` if the deadline came first.
+    /// Waits for the outcome; `None` if the deadline came first. An interrupt of the bthread does not end it.
     fn wait(&self, place: &Place, mut deadline: Option<Instant>) -> Option<Outcome> {
         // Acquire pairs with the store in `end`.
         while self.done.value().load(Ordering::Acquire) == 0 {

@@ -1,7 +1,10 @@
 //! The numbers: brpc's own and the errnos that travel beside them (`spec/protocols-baidu.md` §12). A table, and
 //! nothing else. Errnos keep their Linux values on every platform, because they go over the wire.
 
+use std::borrow::Cow;
 use std::fmt;
+
+use super::names;
 
 /// The number of an error. 0 is no error and never found in an [`RpcError`](crate::RpcError) of this crate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,9 +21,33 @@ impl ErrorCode {
         self.0
     }
 
-    /// brpc's or the system's name for it, such as `"ERPCTIMEDOUT"`; `None` for numbers outside of the table.
+    /// brpc's or the system's name for it, such as `"ERPCTIMEDOUT"`, or that which
+    /// [`register_error_code`](super::register_error_code) has given it; `None` for other numbers.
     pub fn name(self) -> Option<&'static str> {
-        NAMES.iter().find(|(code, _)| *code == self).map(|(_, name)| *name)
+        let known = KNOWN.iter().find(|known| known.code == self).map(|known| known.name);
+        known.or_else(|| names::registered(self).map(|(name, _)| name))
+    }
+
+    /// What it means, in a few words: those of this table, of
+    /// [`register_error_code`](super::register_error_code), or the system's for an errno; else that it is unknown.
+    ///
+    /// ```
+    /// use rpc::error::{EHOSTDOWN, ErrorCode};
+    /// assert_eq!(EHOSTDOWN.description(), "The server is not connected, or none can be used");
+    /// assert_eq!(ErrorCode::new(13).description(), "Permission denied");
+    /// assert_eq!(ErrorCode::new(54321).description(), "Unknown error 54321");
+    /// ```
+    pub fn description(self) -> Cow<'static, str> {
+        let known = KNOWN.iter().find(|known| known.code == self).map(|known| known.description);
+        match known.or_else(|| names::registered(self).map(|(_, description)| description)) {
+            Some(description) => Cow::Borrowed(description),
+            None => Cow::Owned(names::of_the_system(self)),
+        }
+    }
+
+    /// Whether brpc's default policy tries calls again that end with it (`spec/rpc-core.md` §10).
+    pub fn is_retriable(self) -> bool {
+        RETRIABLE.contains(&self)
     }
 }
 
@@ -42,10 +69,18 @@ impl PartialEq<i32> for ErrorCode {
     }
 }
 
+/// A row of the table.
+pub(super) struct Known {
+    pub(super) code: ErrorCode,
+    pub(super) name: &'static str,
+    pub(super) description: &'static str,
+}
+
 macro_rules! codes {
     ($($name:ident = $number:literal, $doc:literal;)*) => {
         $(#[doc = concat!($doc, " (", stringify!($number), ").")] pub const $name: ErrorCode = ErrorCode($number);)*
-        const NAMES: &[(ErrorCode, &str)] = &[$(($name, stringify!($name))),*];
+        /// The table.
+        pub(super) const KNOWN: &[Known] = &[$(Known { code: $name, name: stringify!($name), description: $doc }),*];
     };
 }
 
@@ -97,7 +132,7 @@ codes! {
 }
 
 /// What brpc's default policy tries again (`spec/rpc-core.md` §10).
-pub(super) const RETRIABLE: &[ErrorCode] = &[
+const RETRIABLE: &[ErrorCode] = &[
     EFAILEDSOCKET,
     EEOF,
     EHOSTDOWN,
@@ -119,7 +154,7 @@ mod tests {
 
     #[test]
     fn no_number_has_two_names() {
-        let mut numbers: Vec<_> = NAMES.iter().map(|(code, _)| code.get()).collect();
+        let mut numbers: Vec<_> = KNOWN.iter().map(|known| known.code.get()).collect();
         let all = numbers.len();
         numbers.sort_unstable();
         numbers.dedup();

@@ -4,12 +4,15 @@
 //! never log or touch a socket. Which bytes an error becomes is for each protocol to say, in its codec.
 
 mod code;
+mod names;
 
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 
 pub use code::*;
+pub use names::{ERROR_CODES_MAX, register_error_code};
 
 /// Bytes that are kept of the texts of earlier attempts.
 const EARLIER_TEXT_MAX: usize = 2048;
@@ -25,19 +28,30 @@ const EARLIER_TEXT_MAX: usize = 2048;
 /// assert_eq!(error.code(), ERPCTIMEDOUT);
 /// assert_eq!(error.to_string(), "[E1008]Reached timeout=100ms @127.0.0.1:8000");
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct RpcError {
     code: ErrorCode,
     /// The text begins with a `[E…]` of its own, because it tells of several attempts.
     tagged: bool,
     text: Arc<str>,
+    /// What the call went through that ended with it, if it is the end of one.
+    report: Option<Arc<dyn Any + Send + Sync>>,
 }
+
+/// Number and text are compared; what the call went through is not.
+impl PartialEq for RpcError {
+    fn eq(&self, other: &Self) -> bool {
+        (self.code, self.tagged, &self.text) == (other.code, other.tagged, &other.text)
+    }
+}
+
+impl Eq for RpcError {}
 
 impl RpcError {
     /// An error with a number and a text. Numbers of one's own are welcome: `RpcError::new(1234, "boom")`; 0 and -1
     /// say nothing and arrive as [`EINTERNAL`] in most protocols.
     pub fn new(code: impl Into<ErrorCode>, text: impl AsRef<str>) -> Self {
-        RpcError { code: code.into(), tagged: false, text: text.as_ref().into() }
+        RpcError { code: code.into(), tagged: false, text: text.as_ref().into(), report: None }
     }
 
     /// [`EINTERNAL`] with a text: the service failed for a reason that is nobody else's business.
@@ -64,13 +78,30 @@ impl RpcError {
     /// Whether brpc's default policy tries such a call again (`spec/rpc-core.md` §10): the failure is the
     /// connection's or the server's momentary state, not the request's.
     pub fn is_retriable(&self) -> bool {
-        code::RETRIABLE.contains(&self.code)
+        self.code.is_retriable()
+    }
+
+    /// This error with a remark behind its text.
+    pub(crate) fn remarked(self, remark: &str) -> RpcError {
+        RpcError { text: format!("{} ({remark})", self.text).into(), ..self }
+    }
+
+    /// This error as the end of a call that went through all this.
+    pub(crate) fn with_report(self, report: Arc<dyn Any + Send + Sync>) -> RpcError {
+        RpcError { report: Some(report), ..self }
+    }
+
+    /// What the call went through that it is the end of.
+    pub(crate) fn report<T: Any>(&self) -> Option<&T> {
+        self.report.as_ref()?.downcast_ref()
     }
 
     /// This error as the latest of several attempts: `[E111]first [R1][E112]second`, as brpc strings them together.
     pub(crate) fn after(self, earlier: Option<RpcError>, attempt: u32) -> RpcError {
         match earlier {
-            None => self,
+            None if attempt == 0 => self,
+            // The one before it has not failed.
+            None => RpcError { tagged: true, text: format!("[R{attempt}]{self}").into(), ..self },
             Some(earlier) => {
                 let mut text = earlier.to_string();
                 if text.len() > EARLIER_TEXT_MAX {
@@ -78,7 +109,7 @@ impl RpcError {
                     text.truncate(end.unwrap_or(0));
                     text.push_str(" ...");
                 }
-                RpcError { code: self.code, tagged: true, text: format!("{text} [R{attempt}]{self}").into() }
+                RpcError { tagged: true, text: format!("{text} [R{attempt}]{self}").into(), ..self }
             }
         }
     }
@@ -169,6 +200,9 @@ mod tests {
         let text = "[E111]Fail to connect 127.0.0.1:1 [R1][E112]Not connected [R2][E112]Not connected";
         assert_eq!(third.to_string(), text);
         assert_eq!(third.text(), text);
+        let backup = RpcError::new(EHOSTDOWN, "Not connected").after(None, 1);
+        assert_eq!(backup.to_string(), "[R1][E112]Not connected");
+        assert_eq!(backup.code(), EHOSTDOWN);
     }
 
     #[test]

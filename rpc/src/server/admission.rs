@@ -30,7 +30,7 @@ pub(super) fn admit(
     origin: Origin,
     mut request: IncomingRequest,
     span: Option<Span>,
-    identity: Option<AuthContext>,
+    identity: Option<Box<AuthContext>>,
 ) {
     if let Ok(Target::Page(page)) = request.target {
         return serve_page(socket, server, origin, page, request);

@@ -18,6 +18,7 @@ use super::method::{Method, MethodId};
 use super::state::{Permit, ServerState};
 use super::tail::{Tail, TailState};
 use crate::body::BodyReader;
+use crate::context::{self, CallContext, EnteredContext};
 use crate::error::{ECLOSE, EINTERNAL, EREQUEST, ErrorCode, RpcError};
 use crate::limit::Ended;
 use crate::message::{Body, ChecksumType, CompressType, ContentType, Encoding, MessageBody, ProtoMessage};
@@ -211,6 +212,17 @@ impl ServerCall {
     /// When the caller stops waiting, if it said so.
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
+    }
+
+    /// What calls that are made for this one take over from it: for bthreads and threads that go on with its work. The
+    /// method itself has entered it.
+    pub fn context(&self) -> CallContext {
+        context::of_request(self.deadline, self.log_id(), self.request_id())
+    }
+
+    /// Enters the [context](Self::context), if there is anything in it.
+    pub(super) fn enter_context(&self) -> Option<EnteredContext> {
+        context::serve(self.deadline, self.log_id(), self.request_id())
     }
 
     /// What the protocol keeps of the request, if that is a `T`. Protocols give their users better names for it.

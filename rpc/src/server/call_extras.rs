@@ -25,7 +25,7 @@ pub(super) struct CallExtras {
     /// As with the session's data.
     after_reply: Vec<Mutex<AfterReplyFn>>,
     /// Where each request is verified.
-    pub(super) auth_context: Option<AuthContext>,
+    pub(super) auth_context: Option<Box<AuthContext>>,
 }
 
 impl CallExtras {
@@ -73,7 +73,7 @@ impl ServerCall {
     /// Who the caller is, as the server's [`Authenticator`](crate::Authenticator) has found; `None` on servers without
     /// one.
     pub fn auth_context(&self) -> Option<&AuthContext> {
-        let own = self.call_extras().and_then(|extras| extras.auth_context.as_ref());
+        let own = self.call_extras().and_then(|extras| extras.auth_context.as_deref());
         own.or_else(|| self.socket().owner::<ServerConnection>().auth_context())
     }
 

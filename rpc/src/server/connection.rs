@@ -52,7 +52,7 @@ impl ServerConnection {
         origin: Origin,
         request: &mut IncomingRequest,
         is_first: bool,
-    ) -> Result<Option<AuthContext>, ()> {
+    ) -> Result<Option<Box<AuthContext>>, ()> {
         let (Some(verified), Some(verification)) = (&self.verified, &self.server.verification) else {
             return Ok(None);
         };

@@ -76,7 +76,9 @@ fn run_here(server: &ServerState, method: &Method, call: ServerCall, body: IoBuf
         data.enter();
     }
     let running = call.recorded().map(Span::run);
+    let context = call.enter_context();
     method.service.call(method.index, call, body);
+    drop(context);
     drop(running);
 }
 

@@ -27,7 +27,7 @@ pub(super) struct Verification {
 /// What a call may do.
 pub(super) enum Verdict {
     /// It runs; with the identity that is its own, where that is not the connection's.
-    Passes(Option<AuthContext>),
+    Passes(Option<Box<AuthContext>>),
     /// It is answered with the error, and the connection is closed.
     Refused(RpcError),
     /// The connection ends for another call's sake.
@@ -82,7 +82,7 @@ impl Verified {
     ) -> Verdict {
         if verification.each_request {
             return match verify(verification, socket, request) {
-                Ok(context) => Verdict::Passes(Some(context)),
+                Ok(context) => Verdict::Passes(Some(Box::new(context))),
                 Err(error) => Verdict::Refused(error),
             };
         }

@@ -63,7 +63,8 @@ pub const READY_TIMEOUT: Duration = Duration::from_secs(600);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The sockets that whoever has started this process has opened for it: systemd's socket activation (`LISTEN_FDS`,
-/// sd_listen_fds(3)). None if it has not, and the second time. Never blocks.
+/// sd_listen_fds(3)). None if it has not, and the second time: the variables that say so are removed from the
+/// environment, so call it at the beginning of `main`, while nobody else reads that. Never blocks.
 ///
 /// # Errors
 /// `InvalidInput` for a descriptor that is no socket that listens; the system's.
