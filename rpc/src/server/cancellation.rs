@@ -94,7 +94,9 @@ impl Watch {
 
 /// The watches of one connection; costs nothing while there are none.
 #[derive(Default)]
-pub(super) struct Watches(Mutex<Option<Box<HashMap<usize, Arc<Watch>>>>>);
+pub(super) struct Watches(Mutex<Option<Box<ByAddress>>>);
+
+type ByAddress = HashMap<usize, Arc<Watch>>;
 
 impl Watches {
     pub(super) fn add(&self, watch: &Arc<Watch>) {

@@ -142,7 +142,7 @@ fn many_at_once(peer: &Peer) -> Result<(), Failure> {
         .map(|i: usize| {
             let request = FeatureRequest {
                 message: Some(i.to_string()),
-                sleep_us: (i % 10 == 0).then_some(20_000),
+                sleep_us: (i.is_multiple_of(10)).then_some(20_000),
                 ..FeatureRequest::default()
             };
             let options = CallOptions::default().request_attachment(IoBuf::from(vec![b'a'; i]));
