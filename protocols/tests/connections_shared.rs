@@ -263,7 +263,8 @@ fn a_server_that_takes_too_long_counts_as_away_after_a_few_times() {
         assert_eq!(codes.next(), Some(ETIMEDOUT), "{kind}");
         assert_eq!(codes.next(), Some(ETIMEDOUT), "{kind}");
         assert_eq!(codes.next(), Some(ENETUNREACH), "{kind}");
-        assert_eq!(call(&channel, "x").unwrap_err().code(), EHOSTDOWN, "{kind}");
+        // At once, or with a try of its own if the last one is long ago by now.
+        assert!([EHOSTDOWN, ENETUNREACH].contains(&call(&channel, "x").unwrap_err().code()), "{kind}");
     }
 }
 

@@ -170,7 +170,10 @@ fn worker_local_data_outlives_its_bthread_and_is_warmed_before() {
     };
     let server = Server::builder()
         .add(saying(say))
-        .thread_local_data(0, move || count.fetch_add(1, Ordering::SeqCst) * 0)
+        .thread_local_data(0, move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            0_usize
+        })
         .bthread_init(64, move || {
             assert!(bthread::is_bthread());
             WARMED.set(7);

@@ -64,7 +64,8 @@ impl Messenger {
         }
     }
 
-    /// Cuts one message off the front. An error is final for the connection.
+    /// Cuts one message off the front. Inlined, as a cut is large to be handed up. An error is final for the connection.
+    #[inline]
     pub(crate) fn cut(&mut self, input: &mut IoBuf) -> Result<Cut, WireError> {
         let is_behind_head = std::mem::take(&mut self.is_behind_head);
         if input.is_empty() && !self.is_streaming && !is_behind_head {
@@ -131,6 +132,7 @@ impl Messenger {
     }
 
     /// `None`: this protocol refuses the bytes.
+    #[inline]
     fn ask(&mut self, index: usize, input: &mut IoBuf) -> Result<Option<Cut>, WireError> {
         let Candidate { protocol, codec } = &mut self.candidates[index];
         let codec = codec.get_or_insert_with(|| protocol.codec(self.role, &self.limits));

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bobbin::rpc::client::RetryPolicy;
 use bobbin::rpc::server::handover;
 use bobbin::{Channel, RpcError, Server, ServerCall, ask_to_quit, watch_quit_signals};
 use bobbin_examples::example::{EchoRequest, EchoResponse, EchoServer, EchoService, EchoStub};
@@ -88,6 +89,11 @@ fn start(command: &mut Command, part: &str, path: &Path) -> (Child, String) {
     (child, address.unwrap_or_default())
 }
 
+/// Tries again what is tried again without a policy too. Over HTTP it takes one for answers to be looked at.
+struct Usual;
+
+impl RetryPolicy for Usual {}
+
 /// A client that calls until it is told to stop.
 struct Client {
     calls: Arc<AtomicU64>,
@@ -151,7 +157,10 @@ fn processes_follow_each_other_and_no_call_fails() {
         for kind in kinds {
             for to in [&address, &format!("unix:{}", unix.display())] {
                 let channel = Channel::builder().protocol(protocol).connection_type(*kind);
-                let channel = channel.timeout(Duration::from_secs(60)).connect(to).unwrap();
+                let channel =
+                    channel.timeout(Duration::from_secs(60)).retry_policy(Usual).connect(to).unwrap();
+                // Over HTTP a channel knows only so that the server has left, rather than failed.
+                bobbin::bvar::flag::set("use_http_error_code", "true").unwrap(); // known with the first channel
                 clients.push(Client::start(channel, format!("{protocol} {kind} {to}"), &load));
             }
         }

@@ -5,7 +5,7 @@ use http::{Method, StatusCode};
 use iobuf::IoBuf;
 use rpc::MethodDescriptor;
 use rpc::builtin::{Form, PageReply, PageRequest, Query, Verb, is_cross_site};
-use rpc::error::{ENOMETHOD, ErrorCode, RpcError};
+use rpc::error::{ELOGOFF, ENOMETHOD, ErrorCode, RpcError};
 use rpc::message::CompressType;
 use rpc::protocol::{
     AfterReply, BodyContext, Frame, IncomingRequest, OutgoingReply, RareRequestInfo, ReplyToken, RequestInfo,
@@ -95,6 +95,10 @@ impl ServerSide for Http {
         }
         if let (true, Err((code, text))) = (reply.is_auth_failure, reply.outcome) {
             return identity::refuse(*state, code, text, out);
+        }
+        // The caller is to come back by another connection, which leads to whoever serves then.
+        if reply.outcome.as_ref().is_err_and(|(code, _)| *code == ELOGOFF) {
+            state.head.is_persistent = false;
         }
         if state.is_for_server {
             return write_options(&state, out);

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::cancel::CallHandle;
-use super::held::{Ended, HeldCall};
+use super::ended::Ended;
+use super::held::HeldCall;
 use super::options::Reply;
 use crate::error::RpcError;
 use crate::message::ProtoMessage;

@@ -5,7 +5,8 @@ use iobuf::IoBuf;
 
 use super::cancel::CallHandle;
 use super::channel::Channel;
-use super::held::{Callback, HeldCall};
+use super::ended::Callback;
+use super::held::HeldCall;
 use super::options::{CallOptions, Reply};
 use super::request::Request;
 use super::waiting;

@@ -17,47 +17,19 @@ use iobuf::IoBuf;
 use smallvec::SmallVec;
 
 use super::channel::ChannelState;
-use super::options::Reply;
+use super::ended::{Callback, Ended};
 use super::outcome::{Failure, Outcome, PendingCall};
 use super::request::{Answer, Next, Place, Progress, Request};
 use super::waiting::TOO_DEAR;
 use crate::error::RpcError;
-use crate::message::ProtoMessage;
 use crate::protocol::IncomingReply;
 use crate::socket::lock;
 use crate::span::Span;
 use crate::starting;
 
-/// What a call ended with.
-pub(super) struct Ended {
-    result: Result<Answer, RpcError>,
-    progress: Progress,
-}
-
-impl Ended {
-    /// Reads the response message.
-    pub(super) fn read<T: ProtoMessage>(self, call: &HeldCall) -> Result<Reply<T>, RpcError> {
-        match self.result {
-            Ok(answer) => call.request.read(&call.channel, answer, self.progress),
-            Err(error) => Err(call.request.fail(&call.channel, self.progress, error)),
-        }
-    }
-
-    /// The response as it came.
-    pub(super) fn read_raw(self, call: &HeldCall) -> Result<Reply<IoBuf>, RpcError> {
-        match self.result {
-            Ok(answer) => Ok(Request::read_raw(answer, self.progress)),
-            Err(error) => Err(call.request.fail(&call.channel, self.progress, error)),
-        }
-    }
-}
-
-/// Gets the end of a call, in a bthread of its own.
-pub(super) type Callback = Box<dyn FnOnce(&HeldCall, Ended) + Send>;
-
 /// A call in progress.
 pub(super) struct HeldCall {
-    channel: Arc<ChannelState>,
+    pub(super) channel: Arc<ChannelState>,
     pub(super) request: Request,
     body: IoBuf,
     /// If it may be sent a second time.

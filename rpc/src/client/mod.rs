@@ -5,8 +5,8 @@
 //! table of their connection (`call_table`), where whoever takes a call out ends it: the reply, the deadline, or the
 //! connection's failure.
 //!
-//! A channel's [`way`](way::Way) leads to an [`entry`](entry::Entry) of the process-wide [`map`], which all channels to
-//! which it is the same share: it has the connections, and its [`life`] says who may use or make one.
+//! A channel's `way` leads to an `entry` of the process-wide `map`, which all channels to
+//! which it is the same share: it has the connections, and its `life` says who may use or make one.
 
 mod backup;
 mod builder;
@@ -17,6 +17,7 @@ mod channel;
 mod connection;
 mod connection_flags;
 mod deadline_flag;
+mod ended;
 mod entry;
 mod generic;
 mod greeting;

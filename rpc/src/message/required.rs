@@ -82,10 +82,14 @@ impl Missing {
     fn new(schema: Option<&'static MessageSchema>) -> Self {
         let required = schema.map_or(&[][..], |schema| schema.required);
         let ones = |bits: usize| if bits >= 64 { u64::MAX } else { (1 << bits) - 1 };
-        let others = required.chunks(64).skip(1).map(|chunk| ones(chunk.len())).collect();
+        let mut others = Vec::new();
+        if required.len() > 64 {
+            others.extend(required.chunks(64).skip(1).map(|chunk| ones(chunk.len())));
+        }
         Missing { required, first: ones(required.len()), others }
     }
 
+    #[inline]
     fn found(&mut self, number: u32) {
         let Some(index) = self.required.iter().position(|field| field.number == number) else { return };
         let bits = match index / 64 {
@@ -95,7 +99,12 @@ impl Missing {
         *bits &= !(1 << (index % 64));
     }
 
+    #[inline]
     fn verdict(&self) -> Result<(), Unreadable> {
+        if self.first == 0 && self.others.is_empty() { Ok(()) } else { self.slow_verdict() }
+    }
+
+    fn slow_verdict(&self) -> Result<(), Unreadable> {
         let words = std::iter::once(&self.first).chain(&self.others);
         match words.enumerate().find(|(_, bits)| **bits != 0) {
             None => Ok(()),
@@ -107,6 +116,7 @@ impl Missing {
     }
 }
 
+#[inline]
 fn varint(bytes: &mut impl Buf, end: usize) -> Result<u64, Unreadable> {
     let mut value = 0;
     for shift in (0..64).step_by(7) {

@@ -23,12 +23,13 @@ use crate::span::{self, Point, Span};
 use crate::transport::Endpoint;
 use crate::user_fields::UserFields;
 
-/// Runs a request, or answers it with the reason why not. Runs the service in place.
+/// Runs a request, or answers it with the reason why not. Runs the service in place. Takes out of the request what it
+/// needs: a request is large, and is left where it was read.
 pub(super) fn admit(
     socket: &Arc<Socket>,
     server: &Arc<ServerState>,
     origin: Origin,
-    mut request: IncomingRequest,
+    request: &mut IncomingRequest,
     span: Option<Span>,
     identity: Option<Box<AuthContext>>,
 ) {
@@ -39,15 +40,16 @@ pub(super) fn admit(
         server.non_service_errors.add(1);
         return serve_help(socket, server, origin, any, request);
     }
-    let admitted = match check(socket, server, origin, &request) {
+    let admitted = match check(socket, server, origin, request) {
         Ok(admitted) => admitted,
         Err(error) => {
-            let called = method_of(server, &request);
+            let called = method_of(server, request);
             if called.is_none() {
                 server.non_service_errors.add(1);
             }
+            let token = std::mem::take(&mut request.token);
             let (refusal, after) =
-                error_reply(socket, server, origin.side, request.token, called, &error, IoBuf::new());
+                error_reply(socket, server, origin.side, token, called, &error, IoBuf::new());
             if let Some(span) = span {
                 span.set_error(&error);
                 span.set_response_size(refusal.len());
@@ -57,7 +59,7 @@ pub(super) fn admit(
             return answered(socket, origin, after);
         }
     };
-    let body_size = request.payload.len() - attachment_size(&request);
+    let body_size = request.payload.len() - attachment_size(request);
     let body = request.payload.cut(body_size);
     let method = admitted.method;
     let is_master = matches!(request.target, Ok(Target::Master(_)));
@@ -108,12 +110,12 @@ fn serve_page(
     server: &Arc<ServerState>,
     origin: Origin,
     page: PageId,
-    request: IncomingRequest,
+    request: &mut IncomingRequest,
 ) {
-    let Some(asked) = request.page else { return without_a_question(socket) };
+    let Some(asked) = request.page.take() else { return without_a_question(socket) };
     let _guard = FailOnUnwind(socket);
     let reply = builtin::serve(page, &page_context(socket, server, &identity(server, socket)), &asked);
-    answer_with_page(socket, origin, request.token, reply);
+    answer_with_page(socket, origin, std::mem::take(&mut request.token), reply);
 }
 
 /// Lists the methods of a service, or says that there is none.
@@ -122,20 +124,20 @@ fn serve_help(
     server: &Arc<ServerState>,
     origin: Origin,
     any: MethodId,
-    request: IncomingRequest,
+    request: &mut IncomingRequest,
 ) {
-    let Some(asked) = request.page else { return without_a_question(socket) };
+    let token = std::mem::take(&mut request.token);
+    let Some(asked) = request.page.take() else { return without_a_question(socket) };
     let _guard = FailOnUnwind(socket);
     let local = identity(server, socket);
     let context = page_context(socket, server, &local);
     if context.may_read(&asked).is_ok() {
         let service = server.methods.method(any).service.descriptor();
         let reply = builtin::bad_method(&context, &asked, service, &asked.rest);
-        return answer_with_page(socket, origin, request.token, reply);
+        return answer_with_page(socket, origin, token, reply);
     }
     let error = RpcError::new(ENOMETHOD, "Fail to find method");
-    let (refusal, after) =
-        error_reply(socket, server, origin.side, request.token, None, &error, IoBuf::new());
+    let (refusal, after) = error_reply(socket, server, origin.side, token, None, &error, IoBuf::new());
     socket.write_refusal(refusal);
     answered(socket, origin, after);
 }

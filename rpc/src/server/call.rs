@@ -27,7 +27,7 @@ use crate::protocol::{
     RequestExtras, RequestInfo,
 };
 use crate::service::MethodDescriptor;
-use crate::socket::{Overcrowded, Socket};
+use crate::socket::{Overcrowded, Socket, clock};
 use crate::span::{Point, Span, SpanRef};
 use crate::transport::Endpoint;
 use crate::user_fields::UserFields;
@@ -67,10 +67,11 @@ pub struct ServerCall {
 
 impl ServerCall {
     /// A call that the admission counts as running. What is left of the payload is the attachment.
+    #[inline]
     pub(super) fn new(
         socket: Arc<Socket>,
         origin: Origin,
-        request: IncomingRequest,
+        request: &mut IncomingRequest,
         admitted: Admitted,
         span: Option<Span>,
     ) -> Self {
@@ -81,20 +82,20 @@ impl ServerCall {
             socket,
             origin,
             method: admitted.method,
-            token: Some(request.token),
+            token: Some(std::mem::take(&mut request.token)),
             tail: None,
-            body: request.body,
+            body: request.body.take(),
             deadline: admitted.deadline,
             permit: admitted.permit,
             started: admitted.started,
             close: false,
-            info: request.info,
-            request_attachment: request.payload,
+            info: std::mem::take(&mut request.info),
+            request_attachment: std::mem::take(&mut request.payload),
             response_attachment: IoBuf::new(),
             response_user_fields: UserFields::default(),
             response_encoding: Encoding::default(),
             response_is_encoded: false,
-            extras: request.extras,
+            extras: request.extras.take(),
             span,
             call_extras: None,
         }
@@ -334,7 +335,8 @@ impl ServerCall {
         &self.socket
     }
 
-    fn answer(&mut self, outcome: Result<&dyn Body, &RpcError>) {
+    /// Answers, if nobody has yet. Never blocks.
+    pub(super) fn answer(&mut self, outcome: Result<&dyn Body, &RpcError>) {
         let body = match outcome {
             Ok(body) if self.response_encoding != Encoding::default() && !self.response_is_encoded => body,
             outcome => return self.answer_encoded(outcome),
@@ -413,7 +415,7 @@ impl ServerCall {
     fn count(&self, error: Option<ErrorCode>) {
         let server = self.server();
         let method = server.methods.method(self.method);
-        let now = bthread::clock::now();
+        let now = clock::note_now();
         let latency = now.saturating_duration_since(self.origin.received);
         method.status.count(error, latency);
         if let Some(started) = self.started {

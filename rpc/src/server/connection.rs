@@ -100,13 +100,13 @@ impl SocketOwner for ServerConnection {
         let chosen = Span::choose();
         let size = message.frame.bytes.len();
         let origin = Origin { side, received: message.received, is_serial: message.is_serial };
-        let read = {
+        let mut read = {
             let _guard = FailOnUnwind(socket);
             side.read_request(message.frame, &self.routes())
         };
-        match read {
-            Ok(mut request) => {
-                let Ok(identity) = self.verify(socket, origin, &mut request, message.is_first) else {
+        match &mut read {
+            Ok(request) => {
+                let Ok(identity) = self.verify(socket, origin, request, message.is_first) else {
                     return;
                 };
                 let upstream = request.info.trace.as_deref().copied();
@@ -114,7 +114,7 @@ impl SocketOwner for ServerConnection {
                 let is_call = !matches!(request.target, Ok(Target::Page(_) | Target::NoMethod(_)));
                 let span = is_call.then(|| {
                     Span::of_request(chosen, upstream, message.began, || {
-                        admission::traced(socket, &self.server, &request, protocol, size)
+                        admission::traced(socket, &self.server, request, protocol, size)
                     })
                 });
                 let span = span.flatten();

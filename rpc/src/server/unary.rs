@@ -8,7 +8,7 @@ use iobuf::IoBuf;
 
 use super::call::ServerCall;
 use crate::error::{EINTERNAL, RpcError};
-use crate::message::ProtoMessage;
+use crate::message::{MessageBody, ProtoMessage};
 
 /// Answers a call with what `f` returns for the request in `body`.
 ///
@@ -30,9 +30,10 @@ pub fn unary<Req, Resp>(
     };
     // What `f` leaves half done is its own; the call is answered and dropped.
     match panic::catch_unwind(AssertUnwindSafe(|| f(&mut call, request))) {
-        Ok(Ok(response)) => call.succeed(&response),
-        Ok(Err(error)) => call.fail(error),
-        Err(panic) => call.fail(panicked(&*panic)),
+        // Not with `succeed`, which would move the call.
+        Ok(Ok(response)) => call.answer(Ok(&MessageBody(&response))),
+        Ok(Err(error)) => call.answer(Err(&error)),
+        Err(panic) => call.answer(Err(&panicked(&*panic))),
     }
 }
 

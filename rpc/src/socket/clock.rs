@@ -1,5 +1,6 @@
-//! Moments as numbers, small enough to be kept in atomics.
+//! Moments as numbers, small enough to be kept in atomics, and the time as it was when a thread last looked.
 
+use std::cell::Cell;
 use std::sync::LazyLock;
 use std::time::Instant;
 
@@ -8,4 +9,22 @@ static START: LazyLock<Instant> = LazyLock::new(bthread::clock::now);
 /// Milliseconds since the first moment that was asked for; at least 1.
 pub(super) fn millis(moment: Instant) -> u64 {
     moment.saturating_duration_since(*START).as_millis() as u64 + 1
+}
+
+thread_local! {
+    static NOTED: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// The time, which the thread remembers for those who need it less precisely.
+#[inline]
+pub(crate) fn note_now() -> Instant {
+    let now = bthread::clock::now();
+    NOTED.set(Some(now));
+    now
+}
+
+/// What [`note_now`] has said on this thread last: a look that costs nothing.
+#[inline]
+pub(super) fn noted() -> Option<Instant> {
+    NOTED.get()
 }

@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::{Message, Socket, lock};
+use super::{Message, Socket, clock, lock};
 use crate::starting;
 
 /// After so many messages other bthreads of the worker run.
 const RUN_MESSAGES_MAX: usize = 64;
 /// A reply waits no longer than this for those of the messages behind it,
 const REPLY_DELAY_MAX: Duration = Duration::from_micros(20);
-/// and for so many handlers, as the clock is looked at only that often while handlers are fast.
+/// and for so many handlers that do not look at the clock by answering, as it is looked at only that often.
 const CLOCK_EVERY: usize = 4;
 /// After so long other bthreads of the worker run, the reader of what has come meanwhile among them: how long a message
 /// has waited is known from when it is read.
@@ -65,9 +65,10 @@ impl Turn {
 
     /// Runs messages until none waits.
     fn run(self: &Arc<Self>) {
-        let mut since = bthread::clock::now();
-        let mut turn_began = since;
-        let mut look_at = CLOCK_EVERY;
+        let began = clock::note_now();
+        // Moments to compare with, as differences take longer.
+        let (mut send_at, mut yield_at) = (began + REPLY_DELAY_MAX, began + RUN_TIME_MAX);
+        let mut seen = Some(began);
         for ran in 1_usize.. {
             let (message, needs_successor) = {
                 let mut waiting = lock(&self.waiting);
@@ -82,20 +83,22 @@ impl Turn {
                 self.queue_successor();
             }
             self.socket.owner.message(&self.socket, message);
+            // What the answer has seen, or where that was not given here, a look now and then.
+            let is_stale = clock::noted() == seen;
+            seen = if is_stale && ran % CLOCK_EVERY == 0 { Some(clock::note_now()) } else { clock::noted() };
             let mut is_enough = ran % RUN_MESSAGES_MAX == 0;
-            if ran >= look_at {
-                let now = bthread::clock::now();
-                let is_slow = now - since >= REPLY_DELAY_MAX;
-                if is_slow {
+            if let Some(now) = seen {
+                if now >= send_at {
                     self.socket.send_deferred();
-                    since = now;
+                    send_at = now + REPLY_DELAY_MAX;
                 }
-                look_at = ran + if is_slow { 1 } else { CLOCK_EVERY };
-                is_enough |= now - turn_began >= RUN_TIME_MAX;
+                is_enough |= now >= yield_at;
             }
             if is_enough {
                 bthread::yield_now();
-                turn_began = bthread::clock::now();
+                let now = clock::note_now();
+                yield_at = now + RUN_TIME_MAX;
+                seen = Some(now);
             }
         }
     }

@@ -19,7 +19,8 @@ impl EventHandler for Socket {
             self.writable_again();
         }
         if ready.is_readable() {
-            self.readable_again(ready.is_read_closed());
+            let ends = ready.is_read_closed();
+            self.readable_again(ends);
         }
     }
 }

@@ -6,7 +6,7 @@
 //! belongs to a server or a client.
 
 mod arrivals;
-mod clock;
+pub(crate) mod clock;
 mod connect;
 mod dispatch;
 mod dump;

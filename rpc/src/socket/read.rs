@@ -158,20 +158,20 @@ impl Input {
 
 impl Socket {
     /// There is something to read; `ends`: and the end of the stream behind it.
-    pub(super) fn readable_again(self: &Arc<Self>, ends: bool) {
+    pub(super) fn readable_again(self: Arc<Self>, ends: bool) {
         if ends {
             // Release pairs with the Acquire in `read_turn`; the counter below orders it before the reader's look.
             self.input.ends.store(true, Ordering::Release);
         }
         // AcqRel pairs with the reader's fetch_sub: the new reader sees the stream as the last one left it.
         if self.input.events.fetch_add(1, Ordering::AcqRel) == 0 {
-            starting::start(self.clone(), Self::read);
+            starting::start(self, Self::read);
         }
     }
 
     /// There is something to do for the reader again, though nothing new may have come.
     pub(crate) fn read_on(self: &Arc<Self>) {
-        self.readable_again(false);
+        self.clone().readable_again(false);
     }
 
     /// Tells the codec what reply comes next; before that reply is asked for, and after the one before it was cut. It is
@@ -355,7 +355,7 @@ impl Stream {
 
     /// Cuts what is there, and returns how many messages that were.
     fn cut_all(&mut self, arrivals: &mut Arrivals<'_>) -> Result<(usize, CutUp), RpcError> {
-        let received = bthread::clock::now();
+        let received = clock::note_now();
         let mut count = 0;
         let input = &arrivals.socket.input;
         // Acquire pairs with the store in `expect`. Nobody leaves another one before the reply to this one is cut.
@@ -420,6 +420,7 @@ impl Stream {
     }
 
     /// Passes on what was cut; true if that was a message.
+    #[inline]
     fn handle(&mut self, cut: Cut, received: Instant, arrivals: &mut Arrivals<'_>) -> bool {
         let began = self.began.unwrap_or(received);
         match cut {
@@ -476,6 +477,7 @@ impl Stream {
         }
     }
 
+    #[inline]
     fn pass_on(&mut self, mut message: Message, arrivals: &mut Arrivals<'_>) {
         self.began = None;
         if message.is_serial {

@@ -343,31 +343,40 @@ impl Socket {
         let mut turn = 0;
         loop {
             let writes = output.queue.drain(|write| sending.add(write));
-            self.count_as_written(writes * WRITE_COST);
             add(&output.traffic.messages, writes);
+            // Counted together with the bytes that go next, as a rule all of them.
+            let mut uncounted = writes * WRITE_COST;
             while !sending.bytes.is_empty() {
                 if turn >= TURN_BYTES_MAX {
+                    self.count_as_written(uncounted);
                     return Sent::Enough;
                 }
                 if self.error().is_some() {
-                    self.count_as_written(sending.bytes.len());
+                    uncounted += sending.bytes.len();
                     sending.clear();
                     break;
                 }
                 match self.transport.write(&mut sending.bytes) {
                     Ok(written) => {
                         sending.took(written);
-                        self.count_as_written(written);
+                        self.count_as_written(std::mem::take(&mut uncounted) + written);
                         add(&output.traffic.bytes, written);
                         turn += written;
                     }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Sent::KernelFull,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        self.count_as_written(uncounted);
+                        return Sent::KernelFull;
+                    }
                     Err(error) => {
+                        self.count_as_written(uncounted);
                         let error = RpcError::from(error);
                         let text = format!("Fail to write to {self}: {}", error.text());
                         return Sent::Failed(RpcError::new(error.code(), text));
                     }
                 }
+            }
+            if uncounted > 0 {
+                self.count_as_written(uncounted);
             }
             // Before the role is given up, as the next sender may set it. A stale `true` wakes nobody, once.
             output.blocked.store(false, Ordering::Relaxed);

@@ -12,10 +12,18 @@ use rpc::protocol::StreamSettings;
 use smallvec::SmallVec;
 
 use super::encoding::{checksum_of, content_of};
-use super::wire::{Malformed, Value, field, varint};
+use super::wire::{DELIMITED, Malformed, VARINT, Value, field, short_bytes, varint};
 
 /// Descriptions up to this size that lie in two blocks are put together on the stack.
 const ON_STACK_MAX: usize = 256;
+
+/// The key of the correlation id.
+const KEY_OF_ID: u8 = key(4, VARINT);
+
+/// The key of one of the first fields.
+const fn key(field: u8, wire: u64) -> u8 {
+    field << 3 | wire as u8
+}
 
 /// The most streams that one call may begin with. An id of one byte takes eight in memory: with more of them a
 /// description could take several times its size.
@@ -88,6 +96,14 @@ impl<'a> Meta<'a> {
         let (mut first_stream, mut chunk) = (None, None);
         let (mut checksum_type, mut with_attachment) = (0, false);
         let mut rest = bytes;
+        // As most descriptions of requests are laid out.
+        if let Some(bytes) = short_bytes(&mut rest, key(1, DELIMITED)) {
+            meta.request.get_or_insert_default().merge(bytes, &mut request)?;
+        }
+        if let Some((&KEY_OF_ID, mut value)) = rest.split_first() {
+            meta.correlation_id = varint(&mut value)?;
+            rest = value;
+        }
         while !rest.is_empty() {
             match field(&mut rest)? {
                 (1, Value::Bytes(bytes)) => {
@@ -160,6 +176,14 @@ struct RequestRequired {
 
 impl<'a> Request<'a> {
     fn merge(&mut self, mut rest: &'a [u8], seen: &mut RequestRequired) -> Result<(), Malformed> {
+        if let Some(name) = short_bytes(&mut rest, key(1, DELIMITED)) {
+            self.service_name = name;
+            seen.service_name = true;
+        }
+        if let Some(name) = short_bytes(&mut rest, key(2, DELIMITED)) {
+            self.method_name = name;
+            seen.method_name = true;
+        }
         while !rest.is_empty() {
             match field(&mut rest)? {
                 (1, Value::Bytes(name)) => {

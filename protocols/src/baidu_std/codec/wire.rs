@@ -24,7 +24,18 @@ pub(super) enum Value<'a> {
     Other,
 }
 
+/// Takes a byte string of less than 128 bytes off the front of `bytes`, if the field that is there is one, with this
+/// key: the short way for what nearly all descriptions begin with.
+#[inline(always)]
+pub(super) fn short_bytes<'a>(bytes: &mut &'a [u8], key: u8) -> Option<&'a [u8]> {
+    let [found, len @ 0..0x80, rest @ ..] = *bytes else { return None };
+    let (value, behind) = rest.split_at_checked(usize::from(*len)).filter(|_| *found == key)?;
+    *bytes = behind;
+    Some(value)
+}
+
 /// Takes one field off the front of `bytes`, which is not empty: its number and its value.
+#[inline]
 pub(super) fn field<'a>(bytes: &mut &'a [u8]) -> Result<(u64, Value<'a>), Malformed> {
     let key = varint(bytes)?;
     let (number, wire) = (key >> 3, key & 7);
@@ -35,6 +46,7 @@ pub(super) fn field<'a>(bytes: &mut &'a [u8]) -> Result<(u64, Value<'a>), Malfor
     Ok((number, value(number, wire, bytes, GROUPS_MAX)?))
 }
 
+#[inline]
 fn value<'a>(number: u64, wire: u64, bytes: &mut &'a [u8], groups_left: u32) -> Result<Value<'a>, Malformed> {
     match wire {
         VARINT => varint(bytes).map(Value::Varint),
@@ -42,9 +54,17 @@ fn value<'a>(number: u64, wire: u64, bytes: &mut &'a [u8], groups_left: u32) -> 
             let len = usize::try_from(varint(bytes)?).map_err(|_| Malformed)?;
             take(bytes, len).map(Value::Bytes)
         }
-        FIXED64 => take(bytes, 8).map(|_| Value::Other),
-        FIXED32 => take(bytes, 4).map(|_| Value::Other),
-        GROUP_START => skip_group(number, bytes, groups_left).map(|()| Value::Other),
+        _ => skip(number, wire, bytes, groups_left).map(|()| Value::Other),
+    }
+}
+
+/// Skips a value of a wire type that no field here has.
+#[cold]
+fn skip(number: u64, wire: u64, bytes: &mut &[u8], groups_left: u32) -> Result<(), Malformed> {
+    match wire {
+        FIXED64 => take(bytes, 8).map(drop),
+        FIXED32 => take(bytes, 4).map(drop),
+        GROUP_START => skip_group(number, bytes, groups_left),
         _ => Err(Malformed),
     }
 }
@@ -64,12 +84,17 @@ fn skip_group(group: u64, bytes: &mut &[u8], groups_left: u32) -> Result<(), Mal
     }
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn varint(bytes: &mut &[u8]) -> Result<u64, Malformed> {
     if let [byte @ 0..0x80, rest @ ..] = *bytes {
         *bytes = rest;
         return Ok(u64::from(*byte));
     }
+    long_varint(bytes)
+}
+
+/// One of several bytes.
+fn long_varint(bytes: &mut &[u8]) -> Result<u64, Malformed> {
     let mut value = 0;
     for (index, byte) in bytes.iter().take(10).enumerate() {
         value |= u64::from(byte & 0x7f) << (7 * index);
@@ -85,6 +110,7 @@ pub(super) fn varint(bytes: &mut &[u8]) -> Result<u64, Malformed> {
     Err(Malformed)
 }
 
+#[inline]
 fn take<'a>(bytes: &mut &'a [u8], len: usize) -> Result<&'a [u8], Malformed> {
     let (taken, rest) = bytes.split_at_checked(len).ok_or(Malformed)?;
     *bytes = rest;
@@ -92,6 +118,7 @@ fn take<'a>(bytes: &mut &'a [u8], len: usize) -> Result<&'a [u8], Malformed> {
 }
 
 /// The length of a varint.
+#[inline]
 pub(super) fn varint_len(value: u64) -> usize {
     (value.max(1).ilog2() / 7 + 1) as usize
 }

@@ -49,6 +49,7 @@ pub(crate) enum FormToWrite<'a> {
 }
 
 /// Whose description it is.
+#[derive(Clone, Copy)]
 pub(crate) enum Kind<'a> {
     /// `RpcRequestMeta`.
     Request {
@@ -92,14 +93,14 @@ pub(crate) fn write_frame(
         on_heap.resize(together, 0);
         &mut on_heap[..]
     };
-    let mut cursor = Cursor(bytes);
+    let mut cursor = Cursor { room: bytes, at: 0 };
     cursor.put(&MAGIC);
     cursor.put(&body_size.to_be_bytes());
     cursor.put(&(meta_size as u32).to_be_bytes());
     meta.write(attachment_size, &mut cursor);
     match body {
         Some(body) if is_copied => {
-            body.copy_into(cursor.0);
+            body.copy_into(&mut cursor.room[cursor.at..]);
             out.append(bytes);
         }
         body => {
@@ -135,7 +136,11 @@ impl MetaToWrite<'_> {
     }
 
     fn write(&self, attachment_size: i32, to: &mut Cursor<'_>) {
-        self.kind.write(to);
+        match self.kind {
+            // A good reply's: the two fields with a zero each.
+            Kind::Response { error_code: 0, error_text: "" } => to.put(&[0x12, 2, 0x08, 0]),
+            kind => kind.write(to),
+        }
         if let FormToWrite::Whole(numbers, _) | FormToWrite::Unchecked(numbers) = self.form {
             to.number(3, sign_extended(numbers.compress));
         }
@@ -246,35 +251,44 @@ impl Kind<'_> {
     }
 }
 
-/// What is left of the room that was measured.
-struct Cursor<'a>(&'a mut [u8]);
+/// The room that was measured, and how much of it is filled.
+struct Cursor<'a> {
+    room: &'a mut [u8],
+    at: usize,
+}
 
 impl Cursor<'_> {
     #[inline]
     fn put(&mut self, bytes: &[u8]) {
-        let (here, rest) = std::mem::take(&mut self.0).split_at_mut(bytes.len());
-        here.copy_from_slice(bytes);
-        self.0 = rest;
+        let end = self.at + bytes.len();
+        self.room[self.at..end].copy_from_slice(bytes);
+        self.at = end;
+    }
+
+    #[inline]
+    fn byte(&mut self, byte: u8) {
+        self.room[self.at] = byte;
+        self.at += 1;
     }
 
     #[inline]
     fn varint(&mut self, mut value: u64) {
         while value >= 0x80 {
-            self.put(&[value as u8 | 0x80]);
+            self.byte(value as u8 | 0x80);
             value >>= 7;
         }
-        self.put(&[value as u8]);
+        self.byte(value as u8);
     }
 
     #[inline]
     fn number(&mut self, field: u64, value: u64) {
-        self.put(&[(field << 3 | VARINT) as u8]);
+        self.byte((field << 3 | VARINT) as u8);
         self.varint(value);
     }
 
     #[inline]
     fn delimited(&mut self, field: u64, size: usize) {
-        self.put(&[(field << 3 | DELIMITED) as u8]);
+        self.byte((field << 3 | DELIMITED) as u8);
         self.varint(size as u64);
     }
 
