@@ -1,14 +1,68 @@
 //! Who is let in, and when not.
 
-use std::time::Duration;
+use std::sync::Arc;
 
-use bobbin::{Call, CallOptions, error};
+use bobbin::rpc::auth::{AuthContext, Authenticator};
+use bobbin::{Call, CallOptions, Endpoint, RpcError, error};
 use bobbin_tests::features::{FeatureRequest, FeatureResponse, FeatureStub};
 
 use crate::ask::{Peer, call, fails, hello, key};
 use crate::{Failure, features, want};
 
-features![auth_missing, limit_of_server, limit_of_method, limit_lifted, logoff, interceptor];
+features![
+    auth_accepted,
+    auth_refused,
+    auth_missing,
+    auth_not_asked_for,
+    limit_of_server,
+    limit_of_method,
+    limit_lifted,
+    logoff,
+    interceptor
+];
+
+/// Says this on each connection, and does not serve.
+struct Credential(&'static str);
+
+impl Authenticator for Credential {
+    fn generate_credential(&self) -> Result<Vec<u8>, RpcError> {
+        Ok(self.0.into())
+    }
+
+    fn verify_credential(&self, _: &[u8], _: &Endpoint) -> Result<AuthContext, RpcError> {
+        Err(RpcError::new(error::ERPCAUTH, "this is a client"))
+    }
+}
+
+fn known_as(peer: &Peer, port: &str, kind: &str, credential: &'static str) -> Result<FeatureStub, Failure> {
+    let channel =
+        peer.channel_with(port, kind, |builder| builder.authenticator(Arc::new(Credential(credential))))?;
+    Ok(FeatureStub::new(&channel))
+}
+
+fn auth_accepted(peer: &Peer) -> Result<(), Failure> {
+    for kind in ["single", "pooled", "short"] {
+        let stub = known_as(peer, "auth", kind, "secret:anna")?;
+        for _ in 0..3 {
+            let seen = call(&stub, &hello()).map_err(|error| format!("{kind}: {error}"))?;
+            want!(seen.user() == "anna", "{kind}: {seen:?}");
+        }
+    }
+    Ok(())
+}
+
+fn auth_refused(peer: &Peer) -> Result<(), Failure> {
+    for kind in ["single", "pooled", "short"] {
+        let error = fails(&known_as(peer, "auth", kind, "guess")?, CallOptions::default(), &hello())?;
+        want!(error.code() == error::ERPCAUTH, "{kind}: {error}");
+        want!(error.text().contains("no such secret"), "{kind}: {error}");
+    }
+    Ok(())
+}
+
+fn auth_not_asked_for(peer: &Peer) -> Result<(), Failure> {
+    call(&known_as(peer, "plain", "single", "secret:anna")?, &hello()).map(drop)
+}
 
 fn auth_missing(peer: &Peer) -> Result<(), Failure> {
     let error = fails(&peer.stub("auth")?, CallOptions::default(), &hello())?;
@@ -75,13 +129,7 @@ fn logoff(peer: &Peer) -> Result<(), Failure> {
     let slow = stub.start_call(&request);
     wait_for(peer, &key)?;
     call(&stub, &FeatureRequest { stop_server: Some(true), ..hello() })?;
-    // Whoever asks the server to stop may have the answer before it does.
-    let error = loop {
-        match stub.call(&hello()) {
-            Ok(_) => std::thread::sleep(Duration::from_millis(1)),
-            Err(error) => break error,
-        }
-    };
+    let error = fails(&stub, CallOptions::default(), &hello())?;
     want!(error.code() == error::ELOGOFF, "{error}");
     joined(slow)
 }

@@ -3,7 +3,7 @@
 use bobbin::prost::Message;
 use bobbin::rpc::message::{ChecksumType, CompressType, ContentType, Encoding};
 use bobbin::{CallOptions, IoBuf, error};
-use bobbin_tests::features::{FeatureRequest, FeatureResponse, Kind, stream_message};
+use bobbin_tests::features::{FeatureRequest, FeatureResponse, Kind};
 
 use crate::ask::{Peer, call_with, hello, seen};
 use crate::{Failure, features, want};
@@ -33,12 +33,20 @@ fn attached() -> CallOptions {
     CallOptions::default().request_attachment(IoBuf::from(&b"attached"[..]))
 }
 
+/// Text that shrinks to a third or so.
+fn numbers(size: usize) -> Vec<u8> {
+    let mut text: Vec<u8> =
+        (0..=size as u32 / 4).flat_map(|i| i.wrapping_mul(2_654_435_761).to_string().into_bytes()).collect();
+    text.truncate(size);
+    text
+}
+
 fn compress(peer: &Peer, compress: CompressType) -> Result<(), Failure> {
     let stub = peer.stub("plain")?;
     for size in [0, 100, 100_000, 5 << 20] {
         for (options, attachment) in [(CallOptions::default(), &b""[..]), (attached(), b"attached")] {
             let request = FeatureRequest {
-                payload: Some(stream_message(size as u64, size)),
+                payload: Some(numbers(size)),
                 response_compress: Some(compress.get()),
                 ..hello()
             };

@@ -7,6 +7,7 @@
 
 mod admission;
 mod ask;
+mod attempts;
 mod calls;
 mod forms;
 mod lives;
@@ -39,7 +40,7 @@ macro_rules! features {
 pub(crate) use features;
 
 fn main() -> ExitCode {
-    let all = || [calls::ALL, forms::ALL, admission::ALL, lives::ALL].into_iter().flatten();
+    let all = || [calls::ALL, forms::ALL, admission::ALL, lives::ALL, attempts::ALL].into_iter().flatten();
     let (mut names, mut peer) = (Vec::new(), Peer::default());
     for argument in std::env::args().skip(1) {
         match argument.split_once('=') {

@@ -7,7 +7,7 @@
 mod kept;
 mod service;
 
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use bobbin::prost::Message;
 use bobbin::rpc::auth::{AuthContext, Authenticator};
@@ -19,7 +19,7 @@ use bobbin::{Endpoint, IoBuf, Limits, RpcError, Server, ServerCall, error};
 use bobbin_tests::features::{FeatureRequest, FeatureResponse, FeatureServer, Seen};
 
 use kept::Kept;
-use service::{Features, Stop};
+use service::{Features, Stoppable};
 
 /// The largest message that is taken: those of the features are larger than the default allows.
 const MAX_BODY_SIZE: usize = 256 << 20;
@@ -75,10 +75,10 @@ fn answer_generic(call: &MasterCall) -> Result<IoBuf, String> {
 
 fn main() {
     let kept = Arc::new(Kept::default());
-    let builder = |stop: Stop| {
+    let builder = |stoppable| {
         let mut limits = Limits::default();
         limits.max_body_size = MAX_BODY_SIZE;
-        Server::builder().add(FeatureServer::new(Features { kept: kept.clone(), stop })).limits(limits)
+        Server::builder().add(FeatureServer::new(Features { kept: kept.clone(), stoppable })).limits(limits)
     };
     let plain = builder(None).limit_method("features.FeatureService.Limited", Constant::new(1));
     let servers: Vec<_> = [
@@ -91,10 +91,15 @@ fn main() {
     .into_iter()
     .map(|(name, builder)| (name, builder.start("127.0.0.1:0").expect("a free port")))
     .collect();
-    let (stop, asked) = mpsc::channel();
-    let stoppable = move || builder(Some(stop.clone()));
-    let mut logoff = stoppable().start("127.0.0.1:0").expect("a free port");
-    let address = logoff.local_addr().clone();
+    let (stopped, has_stopped) = mpsc::channel();
+    let stoppable = Arc::new(Stoppable { server: Mutex::new(None), stopped });
+    let start = |address: &str| {
+        let server = Arc::new(builder(Some(stoppable.clone())).start(address).expect("a free port"));
+        *stoppable.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(server.clone());
+        server
+    };
+    let mut logoff = start("127.0.0.1:0");
+    let address = logoff.local_addr().to_string();
     let ports: Vec<_> =
         servers.iter().map(|(name, server)| format!("{name}={}", server.local_addr())).collect();
     println!("ready {} logoff={address}", ports.join(" "));
@@ -103,9 +108,8 @@ fn main() {
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
         std::process::exit(0);
     });
-    for () in asked {
-        logoff.stop();
+    for () in has_stopped {
         logoff.join();
-        logoff = stoppable().start(&address).expect("its own port again");
+        logoff = start(&address);
     }
 }

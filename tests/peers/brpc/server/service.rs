@@ -1,11 +1,11 @@
 //! The service that does what the request says.
 
-use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bobbin::rpc::message::{ChecksumType, CompressType, ContentType};
-use bobbin::{Endpoint, RpcError, ServerCall, bthread, error};
+use bobbin::{Endpoint, RpcError, Server, ServerCall, bthread, error};
 use bobbin_tests::features::{
     FeatureRequest, FeatureResponse, FeatureService, Pair, ReportRequest, ReportResponse, Seen,
 };
@@ -15,13 +15,29 @@ use crate::kept::Kept;
 /// How often a call that waits looks whether its caller has gone.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// Tells `main` that the server is to stop; there on that server alone.
-pub(crate) type Stop = Option<Sender<()>>;
+/// A server that its own service stops.
+#[derive(Debug)]
+pub(crate) struct Stoppable {
+    pub(crate) server: Mutex<Option<Arc<Server>>>,
+    /// Tells `main`, which starts it anew.
+    pub(crate) stopped: Sender<()>,
+}
+
+impl Stoppable {
+    fn stop(&self) {
+        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(server) = server {
+            server.stop();
+            self.stopped.send(()).expect("main waits for it");
+        }
+    }
+}
 
 #[derive(Debug, Clone)]
 pub(crate) struct Features {
     pub(crate) kept: Arc<Kept>,
-    pub(crate) stop: Stop,
+    /// Where calls may stop the server.
+    pub(crate) stoppable: Option<Arc<Stoppable>>,
 }
 
 impl FeatureService for Features {
@@ -54,9 +70,9 @@ impl Features {
             bthread::sleep(micros(request.sleep_first_us()));
         }
         if request.stop_server()
-            && let Some(stop) = &self.stop
+            && let Some(stoppable) = &self.stoppable
         {
-            stop.send(()).expect("main waits for it");
+            stoppable.stop();
         }
         if request.close_connection() || (1..=request.close_first()).contains(&attempt) {
             cntl.close_connection();
