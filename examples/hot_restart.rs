@@ -9,8 +9,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use bobbin::rpc::server::handover;
-use bobbin::{RpcError, Server, ServerCall, ask_to_quit, watch_quit_signals};
+use bobbin::{RpcError, Server, ServerCall, ask_to_quit, handover, watch_quit_signals};
 use bobbin_examples::example::{EchoRequest, EchoResponse, EchoServer, EchoService};
 use clap::Parser;
 use signal_hook::consts::SIGHUP;

@@ -56,6 +56,20 @@ pub trait RetryPolicy: Send + Sync + 'static {
     }
 }
 
+impl<P: RetryPolicy + ?Sized> RetryPolicy for Arc<P> {
+    fn do_retry(&self, attempt: &Attempt<'_>) -> bool {
+        (**self).do_retry(attempt)
+    }
+
+    fn backoff(&self, attempt: &Attempt<'_>) -> Duration {
+        (**self).backoff(attempt)
+    }
+
+    fn may_block_threads(&self) -> bool {
+        (**self).may_block_threads()
+    }
+}
+
 /// How an attempt has ended.
 #[derive(Clone, Copy)]
 pub struct Attempt<'a> {
