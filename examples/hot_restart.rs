@@ -67,7 +67,7 @@ fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
     let builder = Server::builder().add(EchoServer::new(Echo));
     let server = if options.take_over {
         let mut takeover = handover::take_over(&options.handover)?;
-        let server = builder.start_with(takeover.listeners())?;
+        let server = builder.start_with(takeover.take_listeners())?;
         // Here a real server would load what it needs; until the next line the old process serves alone or along.
         takeover.complete()?;
         server
