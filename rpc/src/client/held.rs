@@ -21,7 +21,7 @@ use super::ended::{Callback, Ended};
 use super::outcome::{Failure, Outcome, PendingCall};
 use super::request::{Answer, Next, Place, Progress, Request};
 use super::waiting::TOO_DEAR;
-use crate::error::RpcError;
+use crate::error::{ERESPONSE, RpcError};
 use crate::protocol::IncomingReply;
 use crate::socket::lock;
 use crate::span::Span;
@@ -184,7 +184,10 @@ impl HeldCall {
         };
         let end = match (end, place) {
             (Ok(reply), Some(place)) => Ok(Answer::new(reply, place.socket)),
-            (Ok(_), None) => return, // nothing is written, and so not answered, before there is a place
+            (Ok(_), None) => {
+                // Nothing is written before there is a place: the peer has guessed the call's id.
+                Err(Failure::unsent(RpcError::new(ERESPONSE, "A reply came before the request was written")))
+            }
             (Err(failure), _) => Err(failure),
         };
         if !self.request.has_retry_policy(&self.channel) {
@@ -258,11 +261,11 @@ impl HeldCall {
         // Not here: this may be within the failing of a connection, with other calls still to be told.
         if pause.is_zero() {
             starting::start(self.clone(), Self::begin_next);
-        } else {
+        } else if let Some(at) = bthread::clock::now().checked_add(pause) {
             let call = self.clone();
             // Never cancelled: a call that has ended meanwhile begins nothing.
-            timer::schedule(bthread::clock::now() + pause, move || starting::start(call, Self::begin_next));
-        }
+            timer::schedule(at, move || starting::start(call, Self::begin_next));
+        } // else: a pause without an end, for whoever wants one
     }
 
     fn begin_next(self: Arc<Self>) {
