@@ -14,7 +14,7 @@ use super::greeting::Turn;
 use super::options::{CallOptions, Reply};
 use super::outcome::{Failure, PendingCall};
 use super::report::CallReport;
-use super::retry::{Attempt, RetryPolicy};
+use super::retry::{self, Attempt, RetryPolicy};
 use crate::auth::{Authenticator, CREDENTIAL_BYTES_MAX};
 use crate::context::{self, CallContext};
 use crate::error::{ECANCELED, EFAILEDSOCKET, ERPCAUTH, ERPCTIMEDOUT, RpcError};
@@ -363,8 +363,7 @@ impl Request {
             return Next::TooDear;
         }
         let pause = policy.map_or(Duration::ZERO, |policy| policy.backoff(&attempt));
-        let is_cut_short = remaining.is_some_and(|remaining| remaining <= pause);
-        Next::Again(if is_cut_short { Duration::ZERO } else { pause })
+        Next::Again(retry::pause(&attempt, pause))
     }
 
     /// Whether a pause between attempts may block the caller's thread.

@@ -9,6 +9,7 @@ use bthread::{Butex, WaitResult};
 use super::channel::ChannelState;
 use super::outcome::{Failure, Outcome, PendingCall};
 use super::request::{Answer, Next, Place, Progress, Request};
+use super::retry::EAGER_ATTEMPTS_MAX;
 use crate::error::RpcError;
 use crate::message::Body;
 use crate::socket::lock;
@@ -62,7 +63,11 @@ fn attempts(channel: &ChannelState, request: &Request, body: &dyn Body) -> (Resu
                 if let Err(failure) = end {
                     earlier = Some(failure.error.after(earlier.take(), attempt));
                 }
-                if !pause.is_zero() && (bthread::is_bthread() || request.may_block_threads(channel)) {
+                // That of a late attempt is nobody's wish, and kept wherever the call waits.
+                let may_wait = attempt >= EAGER_ATTEMPTS_MAX
+                    || bthread::is_bthread()
+                    || request.may_block_threads(channel);
+                if !pause.is_zero() && may_wait {
                     bthread::sleep(pause); // an interrupt shortens it, and that is all
                 }
             }

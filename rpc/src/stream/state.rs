@@ -171,6 +171,11 @@ impl StreamState {
         if let Some(error) = error {
             let _ = self.error.set(error); // a stream ends once
         }
+        if let Some(link) = &link
+            && self.expects().0
+        {
+            link.socket.streams().ends_unanswered(self.id()); // before a frame for it finds nothing
+        }
         drop(STREAMS.remove(self.id()));
         self.wake_writers();
         if let Some(link) = &link {
