@@ -174,8 +174,9 @@ pub use protocols::{http, register_flags, registry};
 pub use rpc::{
     BodyReader, Call, CallContext, CallHandle, CallOptions, CancelToken, Endpoint, ErrorCode, Health, Limits,
     MessageSchema, MethodDescriptor, NestedField, PageOptions, ProtoMessage, Reply, RequiredField, Responder,
-    RpcError, Schema, ServerCall, Service, ServiceDescriptor, ServiceOptions, Tail, UserFields, ask_to_quit,
-    error, unary, unary_async, watch_quit_signals,
+    RpcError, Schema, ServerCall, Service, ServiceDescriptor, ServiceOptions, Stream, StreamHandler,
+    StreamOptions, StreamReader, StreamWriter, Tail, UserFields, ask_to_quit, error, unary, unary_async,
+    watch_quit_signals,
 };
 
 /// What `main` of a program may return: every error of a server or channel is an [`RpcError`].

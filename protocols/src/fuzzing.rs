@@ -12,6 +12,8 @@ use rpc::{Limits, MethodDescriptor, Schema};
 pub use crate::baidu_std::codec::check_meta as baidu_std_meta;
 use crate::baidu_std::{BAIDU_STD, fuzzed_token};
 use crate::http::codec::replay::{self, Replayed, Taken};
+use crate::streaming_rpc::STREAMING_RPC;
+pub use crate::streaming_rpc::codec::check_meta as streaming_rpc_meta;
 
 /// The largest body, so that short inputs reach the limit.
 const MAX_BODY_SIZE: usize = 1 << 16;
@@ -59,11 +61,24 @@ pub fn baidu_std_codec(data: &[u8]) {
     let Some((step, data)) = data.split_first() else {
         return;
     };
-    let whole = cut_all(data, data.len());
-    let pieces = cut_all(data, usize::from(*step) + 1);
+    let whole = cut_all(&BAIDU_STD, data, data.len());
+    let pieces = cut_all(&BAIDU_STD, data, usize::from(*step) + 1);
     assert_eq!(whole, pieces);
     let bytes: usize = whole.0.iter().map(|frame| frame.len()).sum();
     assert!(bytes <= data.len());
+}
+
+/// As [`baidu_std_codec`], with the frames of streams. What is read of their descriptions is compared with what prost reads
+/// of them, and written again.
+pub fn streaming_rpc(data: &[u8]) {
+    let Some((step, data)) = data.split_first() else {
+        return;
+    };
+    let whole = cut_all(&STREAMING_RPC, data, data.len());
+    let pieces = cut_all(&STREAMING_RPC, data, usize::from(*step) + 1);
+    assert_eq!(whole, pieces);
+    whole.0.iter().for_each(|frame| streaming_rpc_meta(frame));
+    streaming_rpc_meta(data);
 }
 
 static ECHO_SCHEMA: Schema = Schema::new(include_bytes!("baidu_std/testdata/echo.descriptors.bin"));
@@ -143,8 +158,8 @@ fn limits() -> Limits {
 /// The frames and how it ended, if it did before the bytes did.
 type Frames = (Vec<Vec<u8>>, Option<String>);
 
-fn cut_all(data: &[u8], step: usize) -> Frames {
-    let mut codec = BAIDU_STD.codec(Role::Server, &limits());
+fn cut_all(protocol: &dyn Protocol, data: &[u8], step: usize) -> Frames {
+    let mut codec = protocol.codec(Role::Server, &limits());
     let (mut input, mut frames) = (IoBuf::new(), Vec::new());
     for piece in data.chunks(step.max(1)) {
         input.append(piece);

@@ -8,18 +8,21 @@
 //! |---|---|---|---|
 //! | [`baidu_std`] | `baidu_std` | yes | yes |
 //! | [`http`] | `http` | yes | yes |
+//! | [`streaming_rpc`] | `streaming_rpc` | yes | with `baidu_std` |
 #![forbid(unsafe_code)]
 
 pub mod baidu_std;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod http;
+pub mod streaming_rpc;
 
 use rpc::protocol::Protocol;
 use rpc::registry::{DefaultRegistry, Registry};
 
 /// Every protocol here, in the order in which servers try them on a new connection.
-pub const ALL: &[&'static dyn Protocol] = &[&baidu_std::BAIDU_STD, &self::http::HTTP];
+pub const ALL: &[&'static dyn Protocol] =
+    &[&baidu_std::BAIDU_STD, &streaming_rpc::STREAMING_RPC, &self::http::HTTP];
 
 /// A registry of [`ALL`], to be passed to a builder or added to. Makes the flags known, as [`register_flags`] does.
 pub fn registry() -> Registry {
@@ -54,7 +57,9 @@ mod tests {
     fn names_are_unique_and_every_protocol_has_a_side_and_a_connection_type() {
         for (index, protocol) in ALL.iter().enumerate() {
             assert!(ALL[..index].iter().all(|other| !other.name().eq_ignore_ascii_case(protocol.name())));
-            assert!(protocol.server().is_some() || protocol.client().is_some());
+            assert!(
+                protocol.server().is_some() || protocol.client().is_some() || protocol.stream().is_some()
+            );
             assert!(!protocol.connection_types().is_empty());
         }
         assert_eq!(registry().protocols().len(), ALL.len());

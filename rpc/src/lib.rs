@@ -23,6 +23,7 @@ pub mod schema;
 pub mod server;
 pub mod service;
 pub mod span;
+pub mod stream;
 pub mod transport;
 
 mod buffers;
@@ -50,5 +51,6 @@ pub use server::{
     ServerBuilder, ServerCall, ServiceOptions, Tail, ask_to_quit, unary, unary_async, watch_quit_signals,
 };
 pub use service::{MethodDescriptor, Service, ServiceDescriptor};
+pub use stream::{Stream, StreamHandler, StreamOptions, StreamReader, StreamWriter};
 pub use transport::{BoundListener, Endpoint};
 pub use user_fields::UserFields;

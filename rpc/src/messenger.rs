@@ -6,7 +6,7 @@
 use iobuf::IoBuf;
 
 use crate::limits::Limits;
-use crate::protocol::{Codec, Frame, Parsed, Protocol, Role, WireError};
+use crate::protocol::{Codec, Frame, Parsed, Protocol, Role, StreamSide, WireError};
 
 /// What was at the front of the bytes.
 #[derive(Debug)]
@@ -14,7 +14,9 @@ pub(crate) enum Cut {
     /// A message, the index of its protocol in the list that the messenger was given, and whether its answer is to be
     /// waited for before more is cut.
     Message(u32, Frame, bool),
-    /// The head of a message, with the same. [`Messenger::gather`] or [`Messenger::stream`] comes next.
+    /// A frame of a stream, and who reads it.
+    StreamFrame(&'static dyn StreamSide, Frame),
+    /// The head of a message, with the same as a message. [`Messenger::gather`] or [`Messenger::stream`] comes next.
     Head(u32, Frame, bool),
     /// Some of a streamed body.
     Part(IoBuf),
@@ -45,14 +47,18 @@ fn preferred_codec(candidates: &mut [Candidate], preferred: Option<usize>) -> Op
 
 struct Candidate {
     protocol: &'static dyn Protocol,
+    /// Its messages are frames of streams.
+    streams: Option<&'static dyn StreamSide>,
     /// Opened when it is first asked, closed when it refuses.
     codec: Option<Box<dyn Codec>>,
 }
 
 impl Messenger {
     pub(crate) fn new(protocols: &[&'static dyn Protocol], role: Role, limits: Limits) -> Self {
-        let candidates =
-            protocols.iter().map(|protocol| Candidate { protocol: *protocol, codec: None }).collect();
+        let candidates = protocols
+            .iter()
+            .map(|protocol| Candidate { protocol: *protocol, streams: protocol.stream(), codec: None })
+            .collect();
         Messenger {
             role,
             limits,
@@ -97,7 +103,7 @@ impl Messenger {
 
     /// Tells the codec of a connection with one protocol what reply comes next.
     pub(crate) fn expect(&mut self, hint: u64) {
-        if let Some(Candidate { protocol, codec }) = self.candidates.first_mut() {
+        if let Some(Candidate { protocol, codec, .. }) = self.candidates.first_mut() {
             codec.get_or_insert_with(|| protocol.codec(self.role, &self.limits)).expect(hint);
         }
     }
@@ -134,12 +140,15 @@ impl Messenger {
     /// `None`: this protocol refuses the bytes.
     #[inline]
     fn ask(&mut self, index: usize, input: &mut IoBuf) -> Result<Option<Cut>, WireError> {
-        let Candidate { protocol, codec } = &mut self.candidates[index];
+        let Candidate { protocol, streams, codec } = &mut self.candidates[index];
         let codec = codec.get_or_insert_with(|| protocol.codec(self.role, &self.limits));
         let parsed = codec.parse(input);
         self.output = codec.take_output();
         let cut = match parsed? {
-            Parsed::Message(frame) => Cut::Message(index as u32, frame, codec.is_serial()),
+            Parsed::Message(frame) => match streams {
+                None => Cut::Message(index as u32, frame, codec.is_serial()),
+                Some(side) => Cut::StreamFrame(*side, frame),
+            },
             Parsed::Head(frame) => Cut::Head(index as u32, frame, codec.is_serial()),
             Parsed::Part(bytes) => Cut::Part(bytes),
             Parsed::End => {

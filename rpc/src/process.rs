@@ -10,7 +10,7 @@ use profile::Kind;
 
 use crate::protocol::{Protocol, Role};
 use crate::socket::Socket;
-use crate::{buffers, builtin, client, compress, limit, limits, server, span, transport};
+use crate::{buffers, builtin, client, compress, limit, limits, server, span, stream, transport};
 
 /// Servers that run.
 pub(crate) static SERVERS: AtomicUsize = AtomicUsize::new(0);
@@ -24,6 +24,7 @@ const CHECKSUMS: &str = "crc32c";
 pub fn register_flags() {
     bthread::register_flags();
     limits::register_flags();
+    stream::register_flags();
     server::register_flags();
     limit::register_flags();
     transport::register_flags();

@@ -21,6 +21,7 @@ use crate::service::MethodDescriptor;
 use crate::user_fields::UserFields;
 
 pub use crate::span::TraceContext;
+pub use crate::stream::{StreamFrame, StreamFrameBody, StreamSide};
 
 /// Which end of a connection a codec reads for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +81,11 @@ pub trait Protocol: Send + Sync + 'static {
 
     /// The half that channels use. `None`: channels do not speak it.
     fn client(&self) -> Option<&dyn ClientSide> {
+        None
+    }
+
+    /// The half that streams use: all its frames belong to them. `None`: none does.
+    fn stream(&self) -> Option<&dyn StreamSide> {
         None
     }
 

@@ -15,7 +15,7 @@
 //! | all calls to one service, undecoded | [`baidu_master_service`](rpc::ServerBuilder::baidu_master_service) | |
 //! | calls of what only a name says | | [`call_generic`](rpc::Channel::call_generic) |
 //! | trace ids (the lower 64 bits) | the request is recorded, as part of its caller's trace | sent if the call is recorded |
-//! | streams (`stream_settings`) | read and written | written and read |
+//! | streams (`stream_settings`), see [`streaming_rpc`](crate::streaming_rpc) | yes | yes |
 //!
 //! A body is serialised, compressed and summed up in this order, and read in the opposite one. Replies have the form
 //! that the service chooses, by default plain protobuf; error replies have no body and say no form. What cannot be
@@ -36,12 +36,16 @@ mod server;
 #[cfg(test)]
 mod tests;
 
+use crate::streaming_rpc::STREAMING_RPC;
 use rpc::Limits;
 use rpc::protocol::{ClientSide, Codec, ConnectionType, Protocol, Role, ServerSide};
 
-use codec::FrameCodec;
+use codec::{FrameCodec, MAGIC};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use server::fuzzed_token;
+
+/// Streams live on the connections of calls.
+static COMPANIONS: &[&dyn Protocol] = &[&STREAMING_RPC];
 
 /// The protocol as a value, for registries.
 pub static BAIDU_STD: BaiduStd = BaiduStd;
@@ -56,7 +60,7 @@ impl Protocol for BaiduStd {
     }
 
     fn codec(&self, _: Role, limits: &Limits) -> Box<dyn Codec> {
-        Box::new(FrameCodec::new(limits.max_body_size))
+        Box::new(FrameCodec::new(MAGIC, limits.max_body_size))
     }
 
     fn server(&self) -> Option<&dyn ServerSide> {
@@ -69,5 +73,9 @@ impl Protocol for BaiduStd {
 
     fn connection_types(&self) -> &'static [ConnectionType] {
         &[ConnectionType::Single, ConnectionType::Pooled, ConnectionType::Short]
+    }
+
+    fn companions(&self) -> &'static [&'static dyn Protocol] {
+        COMPANIONS
     }
 }

@@ -200,7 +200,7 @@ impl<P: DefaultRegistry> ChannelBuilder<P> {
         let connection_type = self.choose_connection_type(protocol)?;
         let way = Way {
             remote,
-            protocols: [protocol].into(),
+            protocols: [&[protocol], protocol.companions()].concat().into(),
             connect_timeout: self.connect_timeout,
             limits: self.limits,
             socket_options: self.socket_options,

@@ -188,6 +188,10 @@ mod tests {
         fn wants_stream(&self) -> bool {
             false
         }
+
+        fn streams(&self) -> Option<Arc<crate::stream::CallStreams>> {
+            None
+        }
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl<P: DefaultRegistry> Channel<P> {
         options: CallOptions,
         request: &Req,
     ) -> Result<Reply<Resp>, RpcError> {
-        let mut call = Request::new(&self.state, method, options);
+        let mut call = self.request(method, options);
         if call.is_to_be_held(&self.state) {
             return Call::new(self.hold(call, request, None)).join_reply();
         }
@@ -141,7 +141,7 @@ impl<P: DefaultRegistry> Channel<P> {
         options: CallOptions,
         request: &Req,
     ) -> Call<Resp> {
-        Call::new(self.hold(Request::new(&self.state, method, options), request, None))
+        Call::new(self.hold(self.request(method, options), request, None))
     }
 
     /// Starts a call that ends in `done`, which runs once, in a bthread of its own, and may block it. What is returned
@@ -153,9 +153,17 @@ impl<P: DefaultRegistry> Channel<P> {
         request: &Req,
         done: impl FnOnce(Result<Reply<Resp>, RpcError>) + Send + 'static,
     ) -> CallHandle {
-        let call = Request::new(&self.state, method, options);
+        let call = self.request(method, options);
         let held = self.hold(call, request, Some(Box::new(|call, ended| done(ended.read(call)))));
         CallHandle::new(&held)
+    }
+
+    fn request(&self, method: &'static MethodDescriptor, options: CallOptions) -> Request {
+        let request = Request::new(&self.state, method, options);
+        if let Some(streams) = &request.streams {
+            streams.keep(&self.state);
+        }
+        request
     }
 
     fn hold<Req: ProtoMessage>(

@@ -102,7 +102,7 @@ impl SocketOwner for ClientConnection {
             return;
         };
         let size = message.frame.bytes.len();
-        let reply = match side.read_reply(message.frame) {
+        let mut reply = match side.read_reply(message.frame) {
             Ok(reply) => reply,
             Err(error) => {
                 // Where calls share a connection it is nobody's, and is dropped. Else it is that of the one call.
@@ -138,7 +138,15 @@ impl SocketOwner for ClientConnection {
                 span.reach_at(Point::Received, message.received);
                 span.set_response_size(size);
             }
+            let begins_streams = message.in_stream || reply.streams.is_some();
+            let streams = if begins_streams { call.streams() } else { None };
+            if let Some(streams) = &streams {
+                streams.replied(socket, &mut reply);
+            }
             call.end(Outcome::Replied(reply));
+            if let Some(streams) = streams {
+                streams.release();
+            }
         }
         self.close_if_drained(socket);
     }

@@ -97,6 +97,11 @@ impl Entry {
         &self.way
     }
 
+    /// Whether calls share a connection, which lives on when they have ended.
+    pub(super) fn is_shared(&self) -> bool {
+        self.kind == ConnectionType::Single
+    }
+
     /// A connection for a call, which may still be connecting; never waits for that.
     pub(super) fn socket(self: &Arc<Self>, connect_timeout: Duration) -> Result<Arc<Socket>, Failure> {
         let found = match self.kind {

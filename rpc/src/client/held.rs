@@ -26,6 +26,7 @@ use crate::protocol::IncomingReply;
 use crate::socket::lock;
 use crate::span::Span;
 use crate::starting;
+use crate::stream::CallStreams;
 
 /// A call in progress.
 pub(super) struct HeldCall {
@@ -452,6 +453,10 @@ impl PendingCall for HeldCall {
     fn wants_stream(&self) -> bool {
         self.request.reads_progressively()
     }
+
+    fn streams(&self) -> Option<Arc<CallStreams>> {
+        self.request.streams.clone()
+    }
 }
 
 /// One of several attempts of a call.
@@ -471,5 +476,9 @@ impl PendingCall for NumberedAttempt {
 
     fn wants_stream(&self) -> bool {
         self.call.wants_stream()
+    }
+
+    fn streams(&self) -> Option<Arc<CallStreams>> {
+        self.call.streams()
     }
 }

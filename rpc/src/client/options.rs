@@ -12,7 +12,9 @@ use super::cancel::CancelToken;
 use super::retry::RetryPolicy;
 use crate::body::BodyReader;
 use crate::context::CallContext;
+use crate::error::{EINVAL, RpcError};
 use crate::message::{ChecksumType, CompressType, ContentType, Encoding};
+use crate::stream::{Offer, Stream, StreamOptions};
 use crate::transport::Endpoint;
 use crate::user_fields::UserFields;
 
@@ -33,6 +35,7 @@ pub struct CallOptions {
     pub(super) user_fields: UserFields,
     pub(super) protocol_options: Option<Arc<dyn Any + Send + Sync>>,
     pub(super) reads_progressively: bool,
+    pub(super) streams: Option<Arc<Offer>>,
     pub(super) ignores_eovercrowded: bool,
     pub(super) is_detached: bool,
     pub(super) encoding: Encoding,
@@ -159,6 +162,39 @@ impl CallOptions {
     pub fn protocol_options(mut self, options: impl Any + Send + Sync) -> Self {
         self.protocol_options = Some(Arc::new(options));
         self
+    }
+
+    /// Offers the server a stream with the call, whose answer connects it. The options are for one call then, on a channel
+    /// with `single` connections and a protocol that carries streams; it is not tried again.
+    ///
+    /// What is written before the answer is kept. The stream ends with the call's error if the call fails, and with
+    /// [`EREQUEST`](crate::error::EREQUEST), as the call does, if the service does not accept it. It keeps the channel.
+    ///
+    /// # Errors
+    /// [`EINVAL`]: the options have a stream already; [`ELIMIT`](crate::error::ELIMIT): the process has too many.
+    pub fn open_stream(self, options: StreamOptions) -> Result<(Self, Stream), RpcError> {
+        let (call, mut streams) = self.open_streams(1, options)?;
+        let stream = streams.pop().ok_or_else(|| RpcError::internal("No stream was made"))?;
+        Ok((call, stream))
+    }
+
+    /// As [`open_stream`](Self::open_stream), with several streams that share their options; the service accepts all of
+    /// them or none.
+    ///
+    /// # Errors
+    /// As [`open_stream`](Self::open_stream), and [`EINVAL`] for none, and for more than
+    /// [`STREAMS_PER_CALL_MAX`](crate::stream::STREAMS_PER_CALL_MAX).
+    pub fn open_streams(
+        mut self,
+        count: usize,
+        options: StreamOptions,
+    ) -> Result<(Self, Vec<Stream>), RpcError> {
+        if self.streams.is_some() {
+            return Err(RpcError::new(EINVAL, "The options of the call have streams already"));
+        }
+        let (offer, streams) = Offer::new(count, &options)?;
+        self.streams = Some(offer);
+        Ok((self, streams))
     }
 
     /// Ends the call when the head of its reply is there, and leaves the body to be read as it arrives, with

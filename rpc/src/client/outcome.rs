@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::error::RpcError;
 use crate::protocol::IncomingReply;
 use crate::span::Span;
+use crate::stream::CallStreams;
 
 /// A call that waits for its reply in a connection's table.
 pub(super) trait PendingCall: Send + Sync {
@@ -14,6 +15,9 @@ pub(super) trait PendingCall: Send + Sync {
 
     /// Whether the body of the reply is wanted as it arrives.
     fn wants_stream(&self) -> bool;
+
+    /// The streams that begin with it, if any do.
+    fn streams(&self) -> Option<Arc<CallStreams>>;
 
     /// Its span, if it is recorded.
     fn span(&self) -> Option<&Span>;

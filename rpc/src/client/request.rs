@@ -23,6 +23,7 @@ use crate::protocol::{IncomingReply, OutgoingRequest};
 use crate::service::MethodDescriptor;
 use crate::socket::{FailOnUnwind, Overcrowded, Socket};
 use crate::span::{self, Point, Span};
+use crate::stream::CallStreams;
 
 /// A call, apart from its body and its progress.
 pub(super) struct Request {
@@ -40,6 +41,8 @@ pub(super) struct Request {
     generic: Option<Box<(String, String)>>,
     /// If it is recorded.
     pub(super) span: Option<Span>,
+    /// The streams that begin with it.
+    pub(super) streams: Option<Arc<CallStreams>>,
 }
 
 /// Where an attempt waits for its reply.
@@ -107,6 +110,7 @@ impl Request {
             request_id: &options.request_id,
             request_size: 0, // known when it is written
         });
+        let streams = options.streams.take().map(|offer| Arc::new(offer.begin()));
         if let Some(purse) = &channel.purse {
             purse.put_aside();
         }
@@ -120,6 +124,7 @@ impl Request {
             is_encoded: false,
             generic: None,
             span,
+            streams,
         }
     }
 
@@ -152,12 +157,18 @@ impl Request {
         &'a self,
         channel: &'a ChannelState,
     ) -> Option<&'a dyn BackupRequestPolicy> {
+        if self.streams.is_some() {
+            return None; // they cannot begin twice
+        }
         self.options.own_backup_request_policy().or(channel.backup_request_policy.as_deref())
     }
 
     /// When the call is sent a second time, if it is to be at all.
     pub(super) fn backup_request_at(&self, channel: &ChannelState) -> Option<Instant> {
         if self.max_retry == 0 || self.options.reads_progressively {
+            return None;
+        }
+        if self.streams.is_some() {
             return None;
         }
         let asked = || self.options.own_backup_request().or(channel.backup_request);
@@ -205,6 +216,9 @@ impl Request {
         call: Arc<dyn PendingCall>,
     ) -> Result<Place, Failure> {
         let socket = channel.connections.socket()?;
+        if let Some(streams) = &self.streams {
+            streams.bind(&socket, channel.connections.is_shared()).map_err(Failure::unsent)?;
+        }
         let id = connection::expect_reply(&socket, call)?;
         Ok(Place { socket, id })
     }
@@ -297,6 +311,7 @@ impl Request {
             options: self.options.protocol_options.as_deref(),
             trace: self.span.as_ref().map(Span::context),
             reads_progressively: self.options.reads_progressively,
+            streams: self.streams.as_ref().map(|streams| streams.settings()),
             credential,
             encoding: self.options.encoding,
             is_encoded: self.is_encoded,
@@ -329,7 +344,7 @@ impl Request {
         attempt: u32,
         end: Result<&IncomingReply, &Failure>,
     ) -> Next {
-        if attempt >= self.max_retry {
+        if attempt >= self.max_retry || self.streams.is_some() {
             return Next::End;
         }
         let remaining =
@@ -379,6 +394,9 @@ impl Request {
 
     /// Notes how the call has ended.
     pub(super) fn note_end(&self, error: Option<&RpcError>) {
+        if let (Some(streams), Some(error)) = (&self.streams, error) {
+            streams.fail(error);
+        }
         let Some(span) = &self.span else { return };
         span.reach(Point::Ended);
         error.inspect(|error| span.set_error(error));
@@ -401,6 +419,18 @@ impl Request {
 
     /// Reads the response message.
     pub(super) fn read<T: ProtoMessage>(
+        &self,
+        channel: &ChannelState,
+        answer: Answer,
+        progress: Progress,
+    ) -> Result<Reply<T>, RpcError> {
+        let Some(streams) = &self.streams else { return self.read_answer(channel, answer, progress) };
+        let connected = streams.check().map_err(|error| self.fail(channel, progress, error));
+        let read = connected.and_then(|()| self.read_answer(channel, answer, progress));
+        read.inspect_err(|error| streams.fail(error))
+    }
+
+    fn read_answer<T: ProtoMessage>(
         &self,
         channel: &ChannelState,
         mut answer: Answer,

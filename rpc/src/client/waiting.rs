@@ -13,6 +13,7 @@ use crate::error::RpcError;
 use crate::message::Body;
 use crate::socket::lock;
 use crate::span::Span;
+use crate::stream::CallStreams;
 
 /// What the text of an error says of a retry that the channel's budget does not allow.
 pub(super) const TOO_DEAR: &str = "not tried again: the channel's retry budget is used up";
@@ -88,6 +89,7 @@ fn try_once(
         outcome: Mutex::new(None),
         wants_stream: request.reads_progressively(),
         span: request.span.clone(),
+        streams: request.streams.clone(),
     });
     let place = request.expect(channel, waiter.clone())?;
     match request.write(channel, &place, body, attempt) {
@@ -107,6 +109,7 @@ struct Waiter {
     outcome: Mutex<Option<Outcome>>,
     wants_stream: bool,
     span: Option<Span>,
+    streams: Option<Arc<CallStreams>>,
 }
 
 impl Waiter {
@@ -135,6 +138,10 @@ impl PendingCall for Waiter {
         *lock(&self.outcome) = Some(outcome);
         self.done.value().store(1, Ordering::Release); // pairs with the load in `wait`
         self.done.wake_one();
+    }
+
+    fn streams(&self) -> Option<Arc<CallStreams>> {
+        self.streams.clone()
     }
 
     fn wants_stream(&self) -> bool {

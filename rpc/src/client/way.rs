@@ -95,6 +95,11 @@ impl Connections {
         &self.way().limits
     }
 
+    /// Whether a connection lives on when a call has ended.
+    pub(super) fn is_shared(&self) -> bool {
+        self.entry.entry().is_shared()
+    }
+
     /// A connection for a call, which may still be connecting; never waits for that.
     pub(super) fn socket(&self) -> Result<Arc<Socket>, Failure> {
         self.entry.entry().socket(self.connect_timeout)

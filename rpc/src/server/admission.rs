@@ -20,6 +20,7 @@ use crate::protocol::{AfterReply, IncomingRequest, OutgoingReply, ReplyToken, Se
 use crate::service::MethodDescriptor;
 use crate::socket::{FailOnUnwind, Overcrowded, Socket};
 use crate::span::{self, Point, Span};
+use crate::stream;
 use crate::transport::Endpoint;
 use crate::user_fields::UserFields;
 
@@ -55,7 +56,11 @@ pub(super) fn admit(
                 span.set_response_size(refusal.len());
                 span.reach(Point::Serialised);
             }
-            socket.write_refusal(refusal);
+            let offered = request.extras.take().and_then(|extras| extras.streams);
+            socket.write_refusal(match &offered {
+                None => refusal,
+                Some(offered) => stream::wrap_refusal(socket, offered, refusal),
+            });
             return answered(socket, origin, after);
         }
     };

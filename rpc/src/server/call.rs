@@ -19,7 +19,7 @@ use super::state::{Permit, ServerState};
 use super::tail::{Tail, TailState};
 use crate::body::BodyReader;
 use crate::context::{self, CallContext, EnteredContext};
-use crate::error::{ECLOSE, EINTERNAL, EREQUEST, ErrorCode, RpcError};
+use crate::error::{ECLOSE, EINTERNAL, EINVAL, EREQUEST, ErrorCode, RpcError};
 use crate::limit::Ended;
 use crate::message::{Body, ChecksumType, CompressType, ContentType, Encoding, MessageBody, ProtoMessage};
 use crate::protocol::{
@@ -29,6 +29,7 @@ use crate::protocol::{
 use crate::service::MethodDescriptor;
 use crate::socket::{Overcrowded, Socket, clock};
 use crate::span::{Point, Span, SpanRef};
+use crate::stream::{OfferedStreams, Stream, StreamOptions};
 use crate::transport::Endpoint;
 use crate::user_fields::UserFields;
 
@@ -45,6 +46,8 @@ pub struct ServerCall {
     /// Where the answer goes on after the call.
     tail: Option<Arc<TailState>>,
     body: Option<BodyReader>,
+    /// The streams that the caller offers.
+    streams: Option<Box<OfferedStreams>>,
     deadline: Option<Instant>,
     permit: Permit,
     /// When it began to run, if that was looked at.
@@ -78,6 +81,8 @@ impl ServerCall {
         if let Some(span) = &span {
             span.reach(Point::Entered); // and again once the message is read
         }
+        let mut extras = request.extras.take();
+        let offered = extras.as_mut().and_then(|extras| extras.streams.take());
         ServerCall {
             socket,
             origin,
@@ -85,6 +90,7 @@ impl ServerCall {
             token: Some(std::mem::take(&mut request.token)),
             tail: None,
             body: request.body.take(),
+            streams: offered.map(|offered| Box::new(OfferedStreams::new(offered))),
             deadline: admitted.deadline,
             permit: admitted.permit,
             started: admitted.started,
@@ -95,7 +101,7 @@ impl ServerCall {
             response_user_fields: UserFields::default(),
             response_encoding: Encoding::default(),
             response_is_encoded: false,
-            extras: request.extras.take(),
+            extras,
             span,
             call_extras: None,
         }
@@ -243,6 +249,37 @@ impl ServerCall {
         self.body.take()
     }
 
+    /// How many streams the caller wants to have with the service.
+    pub fn offered_streams(&self) -> usize {
+        self.streams.as_ref().map_or(0, |streams| streams.count())
+    }
+
+    /// Accepts the stream that the caller offers. What is written to it follows the answer; it receives nothing before. If
+    /// the call fails it ends with the call's error. Never blocks.
+    ///
+    /// # Errors
+    /// [`EINVAL`]: the caller offers none or several, it is accepted already, the call is answered, or the server does not
+    /// speak `streaming_rpc`; [`ELIMIT`](crate::error::ELIMIT): there are too many.
+    pub fn accept_stream(&mut self, options: StreamOptions) -> Result<Stream, RpcError> {
+        if self.offered_streams() > 1 {
+            return Err(RpcError::new(EINVAL, "The caller offers several streams: accept them all"));
+        }
+        let accepted = self.accept_streams(options)?.pop();
+        accepted.ok_or_else(|| RpcError::internal("No stream was made"))
+    }
+
+    /// As [`accept_stream`](Self::accept_stream), for all streams that the caller offers, in its order. They share the
+    /// options.
+    ///
+    /// # Errors
+    /// As [`accept_stream`](Self::accept_stream), but for several.
+    pub fn accept_streams(&mut self, options: StreamOptions) -> Result<Vec<Stream>, RpcError> {
+        match &mut self.streams {
+            Some(streams) if self.token.is_some() => streams.accept(&self.socket, &options),
+            _ => Err(RpcError::new(EINVAL, "The caller offers no stream")),
+        }
+    }
+
     /// Lets the answer go on after the call, with bytes as they go on the wire; protocols give their users better
     /// names for it. `None` on protocols that do not answer in order, and for the second time.
     pub fn hold(&mut self) -> Option<Tail> {
@@ -385,11 +422,16 @@ impl ServerCall {
     fn send(&mut self, token: ReplyToken, outcome: Result<&dyn Body, &RpcError>) -> AfterReply {
         let attachment = std::mem::take(&mut self.response_attachment);
         let method = Some(self.method());
+        if let Some(streams) = &mut self.streams {
+            streams.decide(outcome.is_err());
+        }
         let (out, after) = match outcome {
             Ok(body) => {
                 let user_fields = &self.response_user_fields;
+                let streams = self.streams.as_ref().and_then(|streams| streams.settings());
                 let reply = OutgoingReply {
                     attachment,
+                    streams,
                     encoding: self.response_encoding,
                     is_encoded: self.response_is_encoded,
                     ..OutgoingReply::new(method, Ok(body), user_fields)
@@ -403,12 +445,19 @@ impl ServerCall {
                 admission::error_reply(&self.socket, self.server(), side, token, method, error, attachment)
             }
         };
+        let out = match &self.streams {
+            None => out,
+            Some(streams) => streams.wrap(&self.socket, out),
+        };
         let span = self.span.take();
         if let Some(span) = &span {
             span.set_response_size(out.len());
             span.reach(Point::Serialised);
         }
         let _ = self.socket.write_traced(out, Overcrowded::Ignore, span); // nobody is there any more to be told
+        if let Some(streams) = self.streams.take() {
+            streams.answered(&self.socket, outcome.err());
+        }
         after
     }
 

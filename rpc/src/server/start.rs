@@ -220,7 +220,8 @@ fn at(listener: Box<dyn Listener>, is_internal: bool) -> Result<Opened, RpcError
 
 /// Those that servers can speak, and of these the ones that are named, if any are.
 fn protocols(registry: &Registry, enabled: &str) -> Result<Arc<[&'static dyn Protocol]>, RpcError> {
-    let speakable = |protocol: &&'static dyn Protocol| protocol.server().is_some();
+    let speakable =
+        |protocol: &&'static dyn Protocol| protocol.server().is_some() || protocol.stream().is_some();
     for name in enabled.split_ascii_whitespace() {
         if !registry.find(name).is_some_and(|protocol| speakable(&protocol)) {
             return Err(RpcError::new(EINVAL, format!("Unknown protocol={name} in enabled_protocols")));
@@ -232,7 +233,7 @@ fn protocols(registry: &Registry, enabled: &str) -> Result<Arc<[&'static dyn Pro
     };
     let protocols: Arc<[_]> =
         registry.protocols().iter().copied().filter(speakable).filter(is_enabled).collect();
-    if protocols.is_empty() {
+    if protocols.iter().all(|protocol| protocol.server().is_none()) {
         return Err(RpcError::new(EINVAL, "No protocol that a server can speak"));
     }
     Ok(protocols)

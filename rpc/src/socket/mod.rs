@@ -32,7 +32,8 @@ use bthread::slab::Slab;
 use crate::error::{EINTERNAL, ETIMEDOUT, ErrorCode, RpcError};
 use crate::limits::Limits;
 use crate::messenger::Messenger;
-use crate::protocol::{Frame, Protocol, Role};
+use crate::protocol::{Frame, Protocol, Role, StreamSide};
+use crate::stream::ConnectionStreams;
 use crate::transport::{Endpoint, Registration, Transport};
 
 use connect::{Connecting, LateTransport};
@@ -41,7 +42,7 @@ use watch::Rates;
 use write::Output;
 
 pub(crate) use watch::Totals;
-pub(crate) use write::Overcrowded;
+pub(crate) use write::{Overcrowded, this_thread};
 
 /// Connections in a process, of servers and clients together.
 pub(crate) const SOCKETS_MAX: usize = 1 << 20;
@@ -64,6 +65,8 @@ pub(crate) struct Socket {
     output: Output,
     created: SystemTime,
     rates: Mutex<Rates>,
+    /// Its streams, once it has had one.
+    streams: OnceLock<Box<ConnectionStreams>>,
     transport: LateTransport,
 }
 
@@ -112,6 +115,8 @@ pub(crate) struct Message {
     pub(crate) is_serial: bool,
     /// Nothing had come behind it when it was cut.
     pub(crate) is_last: bool,
+    /// It came inside of a frame of a stream.
+    pub(crate) in_stream: bool,
     /// It is the first one of its connection.
     pub(crate) is_first: bool,
 }
@@ -154,6 +159,7 @@ impl Socket {
             output: Output::new(),
             created: SystemTime::now(),
             rates: Mutex::default(),
+            streams: OnceLock::new(),
             transport,
         });
         let id = SOCKETS
@@ -255,6 +261,16 @@ impl Socket {
         self.protocols[message.protocol as usize]
     }
 
+    /// Who reads and writes the frames of streams on this connection.
+    pub(crate) fn stream_side(&self) -> Option<&'static dyn StreamSide> {
+        self.protocols.iter().find_map(|protocol| protocol.stream())
+    }
+
+    /// What is known of the connection's streams.
+    pub(crate) fn streams(&self) -> &ConnectionStreams {
+        self.streams.get_or_init(Box::default)
+    }
+
     /// What the connection is for.
     ///
     /// # Panics
@@ -285,6 +301,9 @@ impl Socket {
         if let Some(error) = self.error.get() {
             self.input.fail_body(error);
             self.owner.failed(self, error);
+            if let Some(streams) = self.streams.get() {
+                streams.fail(error);
+            }
         }
         true
     }

@@ -396,6 +396,11 @@ impl Stream {
             }
             match cut {
                 Ok(Cut::NeedMore) => break CutUp::Whole,
+                Ok(Cut::StreamFrame(side, frame)) => {
+                    count += 1;
+                    let began = self.began.take().unwrap_or(received);
+                    arrivals.add_stream_frame(side, frame, (began, received), self.portal.is_empty())?;
+                }
                 Ok(cut) => {
                     count += usize::from(self.handle(cut, received, arrivals));
                 }
@@ -403,6 +408,7 @@ impl Stream {
                 Err(error) => return Err(error.into()),
             }
         };
+        arrivals.flush_streams();
         self.is_held = matches!(cut_up, CutUp::Held);
         if self.is_gathering || !self.portal.is_empty() {
             self.began.get_or_insert(received);
@@ -424,12 +430,13 @@ impl Stream {
     fn handle(&mut self, cut: Cut, received: Instant, arrivals: &mut Arrivals<'_>) -> bool {
         let began = self.began.unwrap_or(received);
         match cut {
-            Cut::NeedMore => false,
+            Cut::NeedMore | Cut::StreamFrame(..) => false,
             Cut::Message(protocol, frame, is_serial) => {
                 self.is_gathering = false;
                 let is_last = self.portal.is_empty();
+                let (is_first, in_stream) = (false, false);
                 let message =
-                    Message { protocol, frame, received, began, is_serial, is_last, is_first: false };
+                    Message { protocol, frame, received, began, is_serial, is_last, is_first, in_stream };
                 self.pass_on(message, arrivals);
                 true
             }
@@ -446,8 +453,9 @@ impl Stream {
                     self.body = Some(pipe);
                     frame.body = Some(reader);
                     self.messenger.stream();
-                    let (is_last, is_first) = (false, false);
-                    let message = Message { protocol, frame, received, began, is_serial, is_last, is_first };
+                    let (is_last, is_first, in_stream) = (false, false, false);
+                    let message =
+                        Message { protocol, frame, received, began, is_serial, is_last, is_first, in_stream };
                     self.pass_on(message, arrivals);
                 } else {
                     self.messenger.gather(frame);

@@ -463,7 +463,7 @@ impl Deferred for Socket {
 }
 
 /// A number that tells threads apart.
-fn this_thread() -> usize {
+pub(crate) fn this_thread() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(1);
     thread_local!(static NUMBER: usize = NEXT.fetch_add(1, Ordering::Relaxed)); // only has to differ
     NUMBER.with(|number| *number)

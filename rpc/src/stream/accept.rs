@@ -24,11 +24,13 @@ pub(crate) struct OfferedStreams {
     theirs: StreamSettings,
     ours: StreamSettings,
     streams: Vec<Arc<StreamState>>,
+    /// The caller hears of this side's streams.
+    are_told: bool,
 }
 
 impl OfferedStreams {
     pub(crate) fn new(theirs: StreamSettings) -> Self {
-        OfferedStreams { theirs, ours: StreamSettings::default(), streams: Vec::new() }
+        OfferedStreams { theirs, ours: StreamSettings::default(), streams: Vec::new(), are_told: false }
     }
 
     /// How many they are.
@@ -62,9 +64,15 @@ impl OfferedStreams {
         Ok(streams)
     }
 
-    /// What the answer says of this side's streams: nothing if there are none, or the first one has ended.
+    /// Decides what the answer says of this side's streams: nothing if there are none, the first one has ended, or the
+    /// answer is an error.
+    pub(crate) fn decide(&mut self, is_error: bool) {
+        self.are_told = !is_error && self.streams.first().is_some_and(|first| !first.is_closed());
+    }
+
+    /// What the answer says of this side's streams, once that is decided.
     pub(crate) fn settings(&self) -> Option<&StreamSettings> {
-        self.streams.first().filter(|first| !first.is_closed()).map(|_| &self.ours)
+        self.are_told.then_some(&self.ours)
     }
 
     /// Puts the answer into the frame that it travels in. It goes as it is where the connection knows no streams.
@@ -73,15 +81,15 @@ impl OfferedStreams {
         wrap(socket, &self.theirs, source.unwrap_or(NO_STREAM), answer)
     }
 
-    /// The answer is queued to be written: what was written to the streams follows it; if it is an error, they end.
+    /// The answer is queued to be written: what was written to the streams follows it; if it says nothing of them, they
+    /// end.
     pub(crate) fn answered(&self, socket: &Arc<Socket>, error: Option<&RpcError>) {
         let Ok(link) = Link::over(socket) else { return };
         for (stream, peer_id) in self.streams.iter().zip(&self.theirs.ids) {
-            match error {
-                Some(error) => {
-                    stream.end(Ending::Failed, Some(error.clone()));
-                }
-                None => stream.connect_or_close(&link, *peer_id, &self.theirs),
+            if self.are_told {
+                stream.connect_or_close(&link, *peer_id, &self.theirs);
+            } else {
+                stream.end(Ending::Failed, error.cloned());
             }
             stream.release();
         }
@@ -103,7 +111,9 @@ pub(crate) fn wrap_refusal(socket: &Arc<Socket>, theirs: &StreamSettings, answer
 }
 
 fn wrap(socket: &Arc<Socket>, theirs: &StreamSettings, source: i64, answer: IoBuf) -> IoBuf {
-    let (Ok(link), Some(stream_id)) = (Link::over(socket), theirs.ids.first().copied()) else { return answer };
+    let (Ok(link), Some(stream_id)) = (Link::over(socket), theirs.ids.first().copied()) else {
+        return answer;
+    };
     let mut out = IoBuf::new();
     let body = StreamFrameBody::Data { payload: answer, has_continuation: false };
     link.side.write_frame(StreamFrame { stream_id, source_id: Some(source), body }, &mut out);

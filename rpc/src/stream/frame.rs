@@ -1,5 +1,7 @@
 //! The seam of streams: what a wire format for their frames is to this crate. Data and one trait; nothing here waits.
 
+use std::fmt;
+
 use iobuf::IoBuf;
 
 use crate::protocol::Frame;
@@ -13,6 +15,12 @@ pub trait StreamSide: Send + Sync {
     /// Appends a frame to `out`. A payload is at most as long as a frame's size can say with [`FRAME_META_MAX`] bytes of
     /// description.
     fn write_frame(&self, frame: StreamFrame, out: &mut IoBuf);
+}
+
+impl fmt::Debug for dyn StreamSide {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StreamSide")
+    }
 }
 
 /// Bytes that the description of a stream's frame takes at most.

@@ -172,7 +172,6 @@ impl StreamWriter {
         deadline: Option<Instant>,
         done: impl FnOnce(Result<(), RpcError>) + Send + 'static,
     ) {
-        let stream = self.clone();
         let wait = Wait { stream: self.clone(), deadline, done: Mutex::new(Some(Box::new(done))) };
         starting::start(Arc::new(wait), Wait::run);
     }

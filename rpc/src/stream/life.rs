@@ -228,7 +228,8 @@ mod tests {
 
     #[test]
     fn a_stream_without_a_peer_says_nothing() {
-        for ending in [Ending::Closed, Ending::Cut, Ending::ClosedByPeer, Ending::ResetByPeer, Ending::Failed] {
+        for ending in [Ending::Closed, Ending::Cut, Ending::ClosedByPeer, Ending::ResetByPeer, Ending::Failed]
+        {
             assert_eq!(ending.farewell(Phase::Unconnected), None);
             assert_eq!(ending.farewell(Phase::Closed), None);
         }

@@ -12,7 +12,7 @@ use super::options::StreamOptions;
 use super::sending::Link;
 use super::state::StreamState;
 use crate::error::{ECANCELED, EINVAL, EREQUEST, RpcError};
-use crate::protocol::StreamSettings;
+use crate::protocol::{IncomingReply, StreamSettings};
 use crate::socket::Socket;
 
 /// Streams that one call can have.
@@ -109,8 +109,20 @@ impl CallStreams {
         self.offer.streams.iter().try_for_each(|stream| stream.bind(link.clone()))
     }
 
-    /// The reply names the server's streams; `None`: the service has accepted, and then failed.
-    pub(crate) fn connect(&self, socket: &Arc<Socket>, peer: &StreamSettings, has_failed: bool) {
+    /// The server has answered: the streams are connected, or fail with the call. A call that is answered well but for
+    /// its streams fails.
+    pub(crate) fn replied(&self, socket: &Arc<Socket>, reply: &mut IncomingReply) {
+        if let Some(peer) = reply.streams.take() {
+            self.connect(socket, &peer, reply.error.is_some());
+        }
+        match &reply.error {
+            Some(error) => self.fail(error),
+            None => reply.error = self.check().err(),
+        }
+    }
+
+    /// Connects each stream with its peer. If the service has accepted, and then failed, the peers are told.
+    fn connect(&self, socket: &Arc<Socket>, peer: &StreamSettings, has_failed: bool) {
         let is_pairing = !has_failed && peer.ids.len() == self.offer.streams.len();
         let mut streams = self.offer.streams.iter();
         for peer_id in &peer.ids {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bvar::flag::{self, Flag};
 use iobuf::IoBuf;
 
-use super::handle::StreamWriter;
 use super::frame::FRAME_META_MAX;
+use super::handle::StreamWriter;
 use crate::error::RpcError;
 use crate::limits::MAX_BODY_SIZE_DEFAULT;
 

@@ -170,7 +170,11 @@ impl StreamState {
     fn check_bounds(&self, receiving: &Receiving, bytes: u64, messages: usize) -> Result<(), RpcError> {
         let waiting = receiving.received + bytes - self.consumed.load(Ordering::Relaxed); // it only gets less
         let text = if waiting > self.max_received_size as u64 {
-            format!("Stream {} has received more than max_received_size={}", self.id(), self.max_received_size)
+            format!(
+                "Stream {} has received more than max_received_size={}",
+                self.id(),
+                self.max_received_size
+            )
         } else if receiving.queue.len() + messages > RECEIVED_MESSAGES_MAX {
             format!("Stream {} has received more than {RECEIVED_MESSAGES_MAX} messages", self.id())
         } else {
@@ -317,7 +321,11 @@ impl StreamState {
     ///
     /// *Blocking*: parks the bthread, or blocks the thread outside of bthreads, until there is one of the two, or the
     /// deadline comes.
-    pub(super) fn read(&self, batch: &mut VecDeque<IoBuf>, deadline: Option<Instant>) -> Result<bool, RpcError> {
+    pub(super) fn read(
+        &self,
+        batch: &mut VecDeque<IoBuf>,
+        deadline: Option<Instant>,
+    ) -> Result<bool, RpcError> {
         loop {
             // Acquire pairs with the bump in `tell`; before the look, so that no change is missed.
             let seen = self.arrived.value().load(Ordering::Acquire);

@@ -194,9 +194,7 @@ impl Sending {
             // Asked once for all that is collected: what the socket has not does not change it much.
             Phase::Connected if self.collected.is_empty() || self.collected.len() > FLUSH_BYTES => {
                 let link = self.link.as_ref()?;
-                let is_crowded =
-                    link.socket.is_overcrowded() || self.collected.len() > link.socket.limits().max_unwritten_bytes;
-                is_crowded.then_some(Refused::Overcrowded)
+                link.socket.is_overcrowded().then_some(Refused::Overcrowded)
             }
             Phase::Connected => None,
         }
@@ -209,7 +207,9 @@ impl Sending {
             self.early.push_back(message);
             return;
         }
-        if self.window.is_dynamic() && let Some(link) = &self.link {
+        if self.window.is_dynamic()
+            && let Some(link) = &self.link
+        {
             link.socket.streams().produced(message.len() as u64);
         }
         self.collect_message(message, segment_size);
@@ -311,7 +311,9 @@ impl StreamState {
             sending.peer_id = peer_id;
             sending.peer_wants_feedback = peer.need_feedback;
             sending.peer_is_writable = peer.writable;
-            if sending.window.is_dynamic() && let Some(link) = &sending.link {
+            if sending.window.is_dynamic()
+                && let Some(link) = &sending.link
+            {
                 link.socket.streams().produced(sending.window.unconsumed());
             }
             // To one that does not read nothing is written.
@@ -352,7 +354,9 @@ impl StreamState {
             }
             let sending = &mut *sending;
             let more = sending.window.consume(consumed);
-            if sending.window.is_dynamic() && let Some(link) = &sending.link {
+            if sending.window.is_dynamic()
+                && let Some(link) = &sending.link
+            {
                 let streams = link.socket.streams();
                 streams.consumed(more);
                 sending.window.adapt(streams.unconsumed(), connection_unconsumed_max());
@@ -383,7 +387,10 @@ impl StreamState {
                 match sending.refusal() {
                     None => return Ok(()),
                     Some(Refused::Closed) if has_waited => {
-                        return Err(RpcError::new(ECONNRESET, "The stream has ended while it was waited for"));
+                        return Err(RpcError::new(
+                            ECONNRESET,
+                            "The stream has ended while it was waited for",
+                        ));
                     }
                     Some(refused @ (Refused::Closed | Refused::NotWritable)) => {
                         return Err(refused.error(self.id()));
@@ -461,7 +468,9 @@ impl Refused {
     pub(super) fn error(self, id: u64) -> RpcError {
         match self {
             Refused::Full => RpcError::new(EAGAIN, format!("The window of stream {id} is full")),
-            Refused::Overcrowded => RpcError::new(EAGAIN, format!("The connection of stream {id} is overcrowded")),
+            Refused::Overcrowded => {
+                RpcError::new(EAGAIN, format!("The connection of stream {id} is overcrowded"))
+            }
             Refused::Closed => RpcError::new(EINVAL, format!("Stream {id} has ended")),
             Refused::NotWritable => RpcError::new(EBADF, format!("The peer of stream {id} does not read it")),
         }

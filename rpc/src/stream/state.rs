@@ -108,12 +108,6 @@ impl StreamState {
         STREAMS.get(id as u64).filter(|stream| stream.socket_id.load(Ordering::Relaxed) == socket.id())
     }
 
-    /// All streams of the process that have not ended.
-    #[cfg(test)]
-    pub(super) fn count() -> usize {
-        STREAMS.len()
-    }
-
     pub(super) fn id(&self) -> u64 {
         self.id.get().copied().unwrap_or_default()
     }

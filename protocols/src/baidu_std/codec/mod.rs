@@ -8,7 +8,7 @@ mod encoding;
 mod read;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod reference;
-mod wire;
+pub(crate) mod wire;
 mod write;
 
 use iobuf::IoBuf;
@@ -27,12 +27,14 @@ pub(crate) const HEADER_SIZE: usize = 12;
 /// Cuts frames. Keeps nothing between two calls.
 #[derive(Debug)]
 pub(crate) struct FrameCodec {
+    magic: [u8; 4],
     max_body_size: usize,
 }
 
 impl FrameCodec {
-    pub(crate) fn new(max_body_size: usize) -> Self {
-        FrameCodec { max_body_size }
+    /// Of frames that begin with `magic`.
+    pub(crate) fn new(magic: [u8; 4], max_body_size: usize) -> Self {
+        FrameCodec { magic, max_body_size }
     }
 }
 
@@ -44,7 +46,7 @@ impl Codec for FrameCodec {
             return Ok(Parsed::NeedMore);
         };
         let compared = there.min(MAGIC.len());
-        if header[..compared] != MAGIC[..compared] {
+        if header[..compared] != self.magic[..compared] {
             return Ok(Parsed::NotMine);
         }
         let &[_, _, _, _, b0, b1, b2, b3, m0, m1, m2, m3] = header else {

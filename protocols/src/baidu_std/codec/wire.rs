@@ -1,12 +1,12 @@
 //! The protobuf wire format, as far as the description needs it: keys, varints and byte strings, read in place.
 
 /// Wire types.
-pub(super) const VARINT: u64 = 0;
-pub(super) const FIXED64: u64 = 1;
-pub(super) const DELIMITED: u64 = 2;
-pub(super) const GROUP_START: u64 = 3;
-pub(super) const GROUP_END: u64 = 4;
-pub(super) const FIXED32: u64 = 5;
+pub(crate) const VARINT: u64 = 0;
+pub(crate) const FIXED64: u64 = 1;
+pub(crate) const DELIMITED: u64 = 2;
+pub(crate) const GROUP_START: u64 = 3;
+pub(crate) const GROUP_END: u64 = 4;
+pub(crate) const FIXED32: u64 = 5;
 
 /// Groups inside groups that are skipped; deeper ones are refused.
 const GROUPS_MAX: u32 = 100;
@@ -17,7 +17,7 @@ pub(crate) struct Malformed;
 
 /// The value of one field.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     Varint(u64),
     Bytes(&'a [u8]),
     /// Of a wire type that no field here has; skipped.
@@ -36,7 +36,7 @@ pub(super) fn short_bytes<'a>(bytes: &mut &'a [u8], key: u8) -> Option<&'a [u8]>
 
 /// Takes one field off the front of `bytes`, which is not empty: its number and its value.
 #[inline]
-pub(super) fn field<'a>(bytes: &mut &'a [u8]) -> Result<(u64, Value<'a>), Malformed> {
+pub(crate) fn field<'a>(bytes: &mut &'a [u8]) -> Result<(u64, Value<'a>), Malformed> {
     let key = varint(bytes)?;
     let (number, wire) = (key >> 3, key & 7);
     // Field numbers have 29 bits.
@@ -85,7 +85,7 @@ fn skip_group(group: u64, bytes: &mut &[u8], groups_left: u32) -> Result<(), Mal
 }
 
 #[inline(always)]
-pub(super) fn varint(bytes: &mut &[u8]) -> Result<u64, Malformed> {
+pub(crate) fn varint(bytes: &mut &[u8]) -> Result<u64, Malformed> {
     if let [byte @ 0..0x80, rest @ ..] = *bytes {
         *bytes = rest;
         return Ok(u64::from(*byte));
@@ -119,12 +119,12 @@ fn take<'a>(bytes: &mut &'a [u8], len: usize) -> Result<&'a [u8], Malformed> {
 
 /// The length of a varint.
 #[inline]
-pub(super) fn varint_len(value: u64) -> usize {
+pub(crate) fn varint_len(value: u64) -> usize {
     (value.max(1).ilog2() / 7 + 1) as usize
 }
 
 /// The two's complement that negative numbers of every size have on the wire.
-pub(super) fn sign_extended(value: i32) -> u64 {
+pub(crate) fn sign_extended(value: i32) -> u64 {
     i64::from(value) as u64
 }
 
