@@ -9,14 +9,16 @@ use bobbin::rpc::message::{ChecksumType, CompressType};
 use bobbin::{CallOptions, Channel, ErrorCode, IoBuf, RpcError, bthread, error};
 use bobbin_examples::example::{EchoRequest, EchoStub};
 
+use crate::streams;
+
 /// Callers of each kind of connection at each server.
 const CALLERS: u64 = 4;
 
 /// The longest that a call may take.
-const TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How much later than its deadline a call may end on a busy machine, before it counts as one that hangs.
-const HANGING: Duration = Duration::from_secs(20);
+pub(crate) const HANGING: Duration = Duration::from_secs(20);
 
 /// What may go wrong with a call under these faults.
 const EXPECTED: &[ErrorCode] = &[
@@ -56,6 +58,10 @@ impl Load {
                     lock(&load.callers).push(handle);
                 }
             }
+            for _ in 0..CALLERS {
+                let (address, load_) = (address.to_owned(), load.clone());
+                lock(&load.callers).push(bthread::spawn(move || streams::stream_on(&load_, &address)));
+            }
         }
         load
     }
@@ -74,7 +80,24 @@ impl Load {
             .iter()
             .map(|(code, calls)| format!("{} {calls}", ErrorCode::new(*code).name().unwrap_or("?")))
             .collect();
-        format!("{} calls answered; {}", lock(&self.answered), errors.join(", "))
+        format!("{} calls and streams went well; {}", lock(&self.answered), errors.join(", "))
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    /// Counts how something went.
+    pub(crate) fn count(&self, result: Result<(), RpcError>, kind: &str) -> Result<(), RpcError> {
+        match &result {
+            Ok(()) => *lock(&self.answered) += 1,
+            Err(error) => {
+                let code = error.code();
+                assert!(EXPECTED.contains(&code) || code == EMFILE, "{kind}: {error}");
+                *lock(&self.errors).entry(code.get()).or_default() += 1;
+            }
+        }
+        result
     }
 
     fn call_on(&self, address: &str, kind: &str, caller: u64) {
@@ -83,19 +106,14 @@ impl Load {
         let stub = EchoStub::new(&channel);
         // What goes with one call of a caller is always the same, so that a failure can be looked for.
         for n in 0_u64.. {
-            if self.ended.load(Ordering::Relaxed) {
+            if self.has_ended() {
                 return;
             }
             let start = Instant::now();
-            match one_call(&stub, n.wrapping_mul(0x9e37_79b9) ^ (caller << 7)) {
-                Ok(()) => *lock(&self.answered) += 1,
-                Err(error) => {
-                    let code = error.code();
-                    assert!(EXPECTED.contains(&code) || code == EMFILE, "{kind}: {error}");
-                    *lock(&self.errors).entry(code.get()).or_default() += 1;
-                    // Whoever is refused at once comes again a little later.
-                    bthread::sleep(Duration::from_millis(1));
-                }
+            let result = one_call(&stub, n.wrapping_mul(0x9e37_79b9) ^ (caller << 7));
+            // Whoever is refused at once comes again a little later.
+            if self.count(result, kind).is_err() {
+                bthread::sleep(Duration::from_millis(1));
             }
             assert!(start.elapsed() < TIMEOUT + HANGING, "{kind}: a call took {:?}", start.elapsed());
         }

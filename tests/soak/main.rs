@@ -4,13 +4,15 @@
 //!
 //! Two servers: one of this process, behind a proxy that harms its connections and restarted now and then, and one that
 //! is a child of this process, killed and started again. Callers of all kinds of connections call both, with and without
-//! deadlines that cannot be met, compression, checksums, attachments and cancelling. No call may hang or get another's
+//! deadlines that cannot be met, compression, checksums, attachments and cancelling,
+//! and open streams. No call may hang or get another's
 //! answer.
 
 mod faults;
 mod left;
 mod load;
 mod servers;
+mod streams;
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 use bobbin::rpc::message::ChecksumType;
-use bobbin::{RpcError, Server, ServerCall, bthread};
+use bobbin::{IoBuf, RpcError, Server, ServerCall, StreamHandler, StreamOptions, StreamWriter, bthread};
 use bobbin_examples::example::{EchoRequest, EchoResponse, EchoServer, EchoService};
 
 use crate::SERVE;
@@ -18,6 +18,9 @@ impl EchoService for Echo {
         if let Some(sleep_us @ 1..) = request.sleep_us {
             bthread::sleep(std::time::Duration::from_micros(sleep_us.unsigned_abs().into()));
         }
+        if cntl.offered_streams() > 0 {
+            cntl.accept_streams(StreamOptions::default().handler(EchoMessages))?;
+        }
         let encoding = cntl.request_encoding();
         cntl.set_response_compress_type(encoding.compress);
         if encoding.checksum != ChecksumType::None {
@@ -26,6 +29,15 @@ impl EchoService for Echo {
         let attachment = cntl.take_request_attachment();
         cntl.response_attachment().append_buf(attachment);
         Ok(EchoResponse { message: request.message })
+    }
+}
+
+struct EchoMessages;
+
+impl StreamHandler for EchoMessages {
+    fn on_received_messages(&self, stream: &StreamWriter, messages: &mut Vec<IoBuf>) {
+        // A stream that has ended is told so by its end.
+        let _ = messages.drain(..).try_for_each(|message| stream.write(message));
     }
 }
 
