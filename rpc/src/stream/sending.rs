@@ -22,7 +22,7 @@ use crate::protocol::StreamSettings;
 use crate::socket::{Overcrowded, Socket, lock, this_thread};
 use crate::starting;
 
-/// Bytes written to a stream that is not connected yet, with [`MESSAGE_COST`] for each message, whatever its window.
+/// Bytes written to a stream that is not connected yet, with 64 for each message, whatever its window.
 pub const UNCONNECTED_BYTES_MAX: usize = 4 << 20;
 /// What a message counts beside its bytes: the memory of its place in a queue.
 const MESSAGE_COST: usize = 64;
