@@ -65,7 +65,10 @@ fn a_client_that_does_not_read_is_refused_more_and_then_gets_all_that_is_its() {
     let options = || CallOptions::default().request_attachment(large.clone());
     let mut calls = Vec::new();
     eventually("the server refuses", || {
-        other.echo(&request("meanwhile")).unwrap();
+        // Nobody waits for the slow one, though there may be too much to do.
+        if let Err(error) = other.echo(&request("meanwhile")) {
+            assert_eq!(error.code(), error::ELIMIT, "{error}");
+        }
         server.method_reports()[0].errors > 0 || {
             calls.push(slow.start_echo_with(options(), &request("much")));
             false
@@ -77,7 +80,8 @@ fn a_client_that_does_not_read_is_refused_more_and_then_gets_all_that_is_its() {
         match call.join_reply() {
             Ok(reply) => assert!(reply.attachment == large),
             Err(error) => {
-                assert_eq!(error.code(), error::EOVERCROWDED, "{error}");
+                // What waited for long while requests queued up is refused as well.
+                assert!(matches!(error.code(), error::EOVERCROWDED | error::ELIMIT), "{error}");
                 refused += 1;
             }
         }
