@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -449,13 +450,18 @@ impl Limit {
     }
 
     /// Counts one more call if the limiter admits it; else says how many there would have been, and which number that
-    /// exceeds.
-    pub(crate) fn enter(&self, timeout: Option<Duration>) -> Result<(), (usize, Exceeded)> {
+    /// exceeds: `None` if the limiter has panicked.
+    pub(crate) fn enter(&self, timeout: Option<Duration>) -> Result<(), (usize, Option<Exceeded>)> {
         let running = self.running.fetch_add(1, Ordering::Relaxed) + 1; // a count of its own, as in `leave`
-        self.limiter.admit(&Entering::new(running, timeout)).map_err(|exceeded| {
-            self.running.fetch_sub(1, Ordering::Relaxed);
-            (running, exceeded)
-        })
+        // It is the user's. The call is answered all the same, and leaves no count behind.
+        let said = catch_unwind(AssertUnwindSafe(|| self.limiter.admit(&Entering::new(running, timeout))));
+        let exceeded = match said {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(exceeded)) => Some(exceeded),
+            Err(_) => None,
+        };
+        self.running.fetch_sub(1, Ordering::Relaxed);
+        Err((running, exceeded))
     }
 
     /// An admitted call is about to be answered.

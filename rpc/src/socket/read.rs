@@ -230,6 +230,7 @@ impl Socket {
                     break;
                 }
                 Turn::Over(error) => {
+                    arrivals.flush_streams(); // what came ahead of bytes that cannot be read
                     self.set_failed(error);
                     break;
                 }
@@ -493,11 +494,11 @@ impl Stream {
             arrivals.socket.input.answered.shut();
         }
         let input = &arrivals.socket.input;
-        input.protocol.store(message.protocol + 1, Ordering::Relaxed); // a note for people
+        // Not told by the count of messages, in which the frames of streams are.
+        message.is_first = input.protocol.load(Ordering::Relaxed) == 0; // the reader's alone, but for people
+        input.protocol.store(message.protocol + 1, Ordering::Relaxed);
         let messages = &input.traffic.messages;
-        let before = messages.load(Ordering::Relaxed);
-        messages.store(before + 1, Ordering::Relaxed); // the reader alone counts
-        message.is_first = before == 0;
+        messages.store(messages.load(Ordering::Relaxed) + 1, Ordering::Relaxed); // the reader alone counts
         arrivals.add(message);
     }
 
