@@ -112,10 +112,11 @@ impl HeldCall {
         if let Some(deadline) = call.request.deadline {
             call.set_timer(deadline, |call| call.time_out());
         }
+        call.begin(0);
+        // Behind the first attempt: without one there would be nothing to back up, should the time come at once.
         if let Some(at) = call.backup_at {
             call.set_timer(at, |call| starting::start(call, HeldCall::back_up));
         }
-        call.begin(0);
         call
     }
 
