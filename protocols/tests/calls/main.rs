@@ -8,5 +8,6 @@ mod ends;
 mod nested;
 mod peer;
 mod retry;
+mod stress;
 #[path = "../support/mod.rs"]
 mod support;

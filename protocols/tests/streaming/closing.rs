@@ -120,7 +120,7 @@ fn what_was_written_before_a_close_arrives_though_the_channel_has_gone() {
         let limits = StreamOptions::default().max_received_size(64 << 20);
         let (server, _accepted) = serve_streams(limits.handler(tells));
         let channel = connect(&server);
-        let stream = open(&channel, StreamOptions::default().max_buf_size(0)).unwrap();
+        let stream = open(&channel, StreamOptions::default().max_buf_size(64 << 20)).unwrap();
         drop(channel);
         for _ in 0..messages {
             stream.write(vec![7; MESSAGE]).unwrap();

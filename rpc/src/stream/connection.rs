@@ -1,10 +1,12 @@
 //! What a connection knows of its streams: which they are, and how much they have on their way.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::state;
+use bthread::timer::TimerHandle;
+
+use super::state::{self, Kept};
 use crate::error::{ELIMIT, RpcError};
 use crate::socket::lock;
 
@@ -20,6 +22,8 @@ pub(crate) struct ConnectionStreams {
     unanswered: Mutex<HashSet<u64>>,
     /// Bytes written and not consumed, of the streams whose windows depend on it.
     unconsumed: AtomicU64,
+    /// What is kept for streams that were closed here, until their peers say so too.
+    kept: Mutex<HashMap<u64, (Kept, Option<TimerHandle>)>>,
 }
 
 impl ConnectionStreams {
@@ -52,6 +56,29 @@ impl ConnectionStreams {
         lock(&self.unanswered).remove(&id)
     }
 
+    /// Keeps something until the peer of a stream that is about to be closed has answered.
+    pub(super) fn await_farewell(&self, id: u64, kept: Kept) {
+        lock(&self.kept).insert(id, (kept, None));
+    }
+
+    /// This timer ends the waiting.
+    pub(super) fn bound_farewell(&self, id: u64, timer: TimerHandle) {
+        if let Some((_, place)) = lock(&self.kept).get_mut(&id) {
+            *place = Some(timer);
+            return;
+        }
+        timer.cancel();
+    }
+
+    /// The peer has closed or reset a stream: what was kept until then. To be dropped without locks.
+    pub(super) fn farewell(&self, id: u64) -> Option<Kept> {
+        let (kept, timer) = lock(&self.kept).remove(&id)?;
+        if let Some(timer) = timer {
+            timer.cancel();
+        }
+        Some(kept)
+    }
+
     // Relaxed in all three: a sum that windows are fitted to.
 
     pub(super) fn produced(&self, bytes: u64) {
@@ -70,5 +97,12 @@ impl ConnectionStreams {
     pub(crate) fn fail(&self, error: &RpcError) {
         let ids = std::mem::take(&mut *lock(&self.ids));
         ids.into_iter().for_each(|id| state::fail(id, error));
+        let kept = std::mem::take(&mut *lock(&self.kept));
+        for (kept, timer) in kept.into_values() {
+            if let Some(timer) = timer {
+                timer.cancel();
+            }
+            drop(kept);
+        }
     }
 }

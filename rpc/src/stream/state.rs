@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bthread::Butex;
 use bthread::slab::Slab;
+use bthread::timer;
 
 use super::life::{Ending, Phase};
 use super::options::{Receiver, StreamOptions};
@@ -27,17 +28,10 @@ pub const STREAMS_MAX: usize = 1 << 20;
 
 static STREAMS: LazyLock<Slab<StreamState>> = LazyLock::new(|| Slab::new(STREAMS_MAX));
 
-/// How long a connection that nobody needs any more waits for its peer to take what its streams have written.
-const LAST_FRAMES_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection that nobody needs any more waits for its peer to take what was written to its last stream.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(10);
 
-type Kept = Arc<dyn Any + Send + Sync>;
-
-/// A stream that has ended, and is not sent to its end.
-struct Leaving {
-    stream: Arc<StreamState>,
-    socket: Arc<Socket>,
-    _kept: Kept,
-}
+pub(super) type Kept = Arc<dyn Any + Send + Sync>;
 
 /// One stream.
 pub(crate) struct StreamState {
@@ -178,40 +172,40 @@ impl StreamState {
         }
         drop(STREAMS.remove(self.id()));
         self.wake_writers();
+        let kept = lock(&self.kept).take();
+        let kept = match (kept, &link) {
+            // Before the peer hears of it, so that it answers behind that.
+            (Some(kept), Some(link)) if ending == Ending::Closed && self.has_been_connected() => {
+                self.keep_until_answered(kept, &link.socket)
+            }
+            (kept, _) => kept,
+        };
         if let Some(link) = &link {
             link.socket.streams().remove(self.id(), unconsumed);
             self.flush();
         }
         self.end_receiving();
-        let kept = lock(&self.kept).take();
-        if let (Some(kept), Some(link)) = (kept, link) {
-            self.let_go(kept, link.socket);
-        }
+        drop(kept);
         true
     }
 
-    /// Keeps `kept`, with which the connection may end, until what was written to the stream has left; not for ever.
-    fn let_go(self: &Arc<Self>, kept: Kept, socket: Arc<Socket>) {
-        if socket.error().is_some() || self.has_sent_all(&socket) {
-            return;
+    /// Keeps `kept`, with which the connection may end and what is on its way be lost, until the peer answers the close, as
+    /// it has everything then; but not for ever. Gives it back if the connection has failed.
+    fn keep_until_answered(&self, kept: Kept, socket: &Arc<Socket>) -> Option<Kept> {
+        let id = self.id();
+        socket.streams().await_farewell(id, kept);
+        // One that has failed meanwhile has not found what was just added.
+        if socket.error().is_some() {
+            return socket.streams().farewell(id);
         }
-        let leaving = Leaving { stream: self.clone(), socket, _kept: kept };
-        starting::start(Arc::new(leaving), |leaving| {
-            let deadline = bthread::clock::now() + LAST_FRAMES_TIMEOUT;
-            let Leaving { stream, socket, .. } = &*leaving;
-            // Somebody else is just giving the socket the last frames.
-            while socket.error().is_none()
-                && lock(&stream.sending).is_bound()
-                && bthread::clock::now() < deadline
-            {
-                bthread::yield_now();
+        let weak = Arc::downgrade(socket);
+        let timer = timer::schedule(bthread::clock::now() + FAREWELL_TIMEOUT, move || {
+            if let Some(kept) = weak.upgrade().and_then(|socket| socket.streams().farewell(id)) {
+                starting::start(Arc::new(kept), drop);
             }
-            let _ = socket.wait_for_room(0, Some(deadline)); // however it ends, nobody waits longer
         });
-    }
-
-    fn has_sent_all(&self, socket: &Socket) -> bool {
-        !lock(&self.sending).is_bound() && socket.unwritten() == 0
+        socket.streams().bound_farewell(id, timer);
+        None
     }
 
     pub(super) fn add_handle(&self) {

@@ -46,6 +46,7 @@ impl StreamTurn {
                 Current { id: stream_id, stream, awaits_reply, has_partial }
             });
         }
+        let is_farewell = matches!(body, StreamFrameBody::Close | StreamFrameBody::Rst);
         let phase = if self.current.is_some() { Phase::Connected } else { Phase::Closed };
         match (reaction(&body, phase), body) {
             (Reaction::Receive, StreamFrameBody::Data { payload, has_continuation }) => {
@@ -74,6 +75,9 @@ impl StreamTurn {
                 }
             }
             _ => {}
+        }
+        if is_farewell {
+            drop(socket.streams().farewell(stream_id as u64));
         }
         None
     }
