@@ -51,7 +51,7 @@ fn bytes_of_no_protocol_close_the_connection() {
             assert!(is_refused(&server, &bytes), "{seed}");
         }
     }
-    for bytes in [&b"FOO / HTTP/1.1\r\n\r\n"[..], b"PRPX", b"STRM\0\0\0\0\0\0\0\0"] {
+    for bytes in [&b"FOO / HTTP/1.1\r\n\r\n"[..], b"PRPX", b"STRN\0\0\0\0\0\0\0\0"] {
         assert!(is_refused(&server, bytes));
     }
     assert_eq!(call(&channel, "after").unwrap(), "after");
@@ -195,4 +195,38 @@ fn a_name_of_a_megabyte_is_not_sent_back() {
     let header = exchange(&mut raw(&server), &frame, 12);
     let size = u32::from_be_bytes(header[4..8].try_into().unwrap());
     assert!(size < 4096, "{size} bytes");
+}
+
+#[test]
+fn a_peer_that_takes_no_refusals_is_cut_off_before_they_take_much() {
+    const UNWRITTEN_MAX: usize = 8 << 20;
+    let mut limits = Limits::default();
+    limits.max_unwritten_bytes = UNWRITTEN_MAX;
+    let server = Server::builder().add(Echo).limits(limits).start("127.0.0.1:0").unwrap();
+    let before = resident();
+    // Data for streams that there are not: each is refused with the shortest answer that there is.
+    let frames = b"STRM\0\0\0\x06\0\0\0\x06\x08\x05\x10\x07\x18\x03".repeat(1 << 12);
+    let mut stream = raw(&server);
+    let mut most = 0;
+    while stream.write_all(&frames).is_ok() {
+        most = most.max(resident().saturating_sub(before));
+    }
+    assert!(most < 12 * UNWRITTEN_MAX, "{most}"); // other tests run meanwhile
+    assert_eq!(call(&connect(&server), "after").unwrap(), "after");
+}
+
+#[test]
+fn user_fields_without_end_are_refused() {
+    let server = start();
+    let before = resident();
+    // The description of a request with as many pairs as fit in so many bytes, each with a key of its own.
+    let mut meta = b"\x0a\x1b\x0a\x13example.EchoService\x12\x04Echo".to_vec();
+    (0..1_u32 << 20).for_each(|key| {
+        meta.extend(b"\x4a\x06\x0a\x04");
+        meta.extend((0..4).map(|digit| b'0' + (key >> (5 * digit) & 31) as u8));
+    });
+    let size = u32::try_from(meta.len()).unwrap().to_be_bytes();
+    assert!(is_refused(&server, &[b"PRPC", &size[..], &size, &meta].concat()));
+    assert!(resident().saturating_sub(before) < GROWTH_MAX);
+    assert_eq!(call(&connect(&server), "after").unwrap(), "after");
 }

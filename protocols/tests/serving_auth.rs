@@ -162,6 +162,26 @@ fn nothing_of_a_read_runs_before_the_verdict_on_its_first_call() {
 }
 
 #[test]
+fn frames_of_streams_are_no_first_call() {
+    let secret = Secret::default();
+    let (server, calls) = start(&secret);
+    // Data for a stream that there is not; answered by an RST.
+    let frame = b"STRM\0\0\0\x06\0\0\0\x06\x08\x05\x10\x07\x18\x03";
+    let mut stream = raw(&server);
+    let reset = exchange(&mut stream, frame, 12);
+    let size = u32::from_be_bytes(reset[4..8].try_into().unwrap()) as usize;
+    exchange(&mut stream, b"", size);
+    // The verdict is still to come, and comes.
+    let answer = exchange(&mut stream, OK, OK_ANSWER.len());
+    assert_eq!(sorted_frames(&answer), sorted_frames(OK_ANSWER));
+    let mut stream = raw(&server);
+    exchange(&mut stream, &frame[..], 12 + size);
+    assert_eq!(exchange(&mut stream, WRONG, WRONG_ANSWER.len()), WRONG_ANSWER);
+    assert!(is_closed(&mut stream));
+    assert_eq!((secret.asked(), calls.load(Ordering::SeqCst)), (2, 2), "the capture has two calls");
+}
+
+#[test]
 fn http_has_its_own_form_of_both() {
     let secret = Secret::default();
     let (server, calls) = start(&secret);
@@ -221,4 +241,20 @@ fn without_an_authenticator_credentials_are_not_looked_at() {
     }
     let answer = http(&server, &post("Connection: close\r\n"));
     assert!(answer.ends_with(r#"{"message":"nobody"}"#), "{answer}");
+}
+
+#[test]
+fn frames_of_streams_ahead_of_the_first_call_are_no_call() {
+    use protocols::streaming_rpc::STREAMING_RPC;
+    use rpc::protocol::{Protocol, StreamFrame, StreamFrameBody};
+    let secret = Secret::default();
+    let (server, _) = start(&secret);
+    let mut frame = IoBuf::new();
+    let nobodys = StreamFrame { stream_id: 1 << 40, source_id: None, body: StreamFrameBody::Rst };
+    STREAMING_RPC.stream().unwrap().write_frame(nobodys, &mut frame);
+    let mut stream = raw(&server);
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+    stream.write_all(&[frame.to_vec(), OK.to_vec()].concat()).unwrap();
+    assert_eq!(read_message(&mut stream), "hello brpc");
+    assert_eq!(secret.asked(), 1);
 }

@@ -26,6 +26,7 @@
 //! Frames: [`Limits::max_body_size`]. What decompression makes of a body: the same, and
 //! [`GROWTH_MAX`](rpc::compress::GROWTH_MAX) times its size beyond [`GROWN_FREE`](rpc::compress::GROWN_FREE) bytes.
 //! Protobuf made of JSON: [`MAX_GROWTH`](rpc::json::MAX_GROWTH) times that. Streams that a call begins with: 4096.
+//! User fields: 16,384.
 //! Names of services and methods: as long as the description may be; error texts show 1024 bytes of each.
 
 mod body;

@@ -207,3 +207,22 @@ fn attachments_and_ids_are_the_same_in_each_attempt() {
     let one = (Some(7), "r".to_owned(), 3);
     assert_eq!(*seen.lock().unwrap(), [one.clone(), one]);
 }
+
+#[test]
+fn a_call_that_may_be_tried_for_ever_does_not_do_nothing_else() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let channel = Channel::builder().timeout(Duration::from_millis(200)).max_retry(u32::MAX);
+    let channel = channel.connect(nobody).unwrap();
+    let inside = channel.clone();
+    let start = || channel.start::<_, EchoResponse>(echo_method(), CallOptions::default(), &request("x"));
+    let errors = [
+        call(&channel, "x").unwrap_err(),
+        bthread::spawn(move || call(&inside, "x").unwrap_err()).join().unwrap(),
+        start().join().unwrap_err(),
+    ];
+    for error in errors {
+        // 16 at once, and one every 10 ms.
+        let retried = error.call().unwrap().retried_count;
+        assert!(retried > 0 && retried < 16 + 22, "{retried}");
+    }
+}

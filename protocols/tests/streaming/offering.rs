@@ -1,6 +1,6 @@
 //! Offering and accepting: several streams in a call, and what is refused.
 
-use rpc::error::{ECANCELED, ECONNREFUSED, EINVAL, EREQUEST, ERPCTIMEDOUT};
+use rpc::error::{ECANCELED, ECONNREFUSED, ECONNRESET, EINVAL, EREQUEST, ERPCTIMEDOUT};
 use rpc::{CallOptions, Registry, StreamOptions};
 
 use crate::service::{Answering, Kept, Telling, Told, open, serve, serve_streams};
@@ -159,4 +159,48 @@ fn streams_need_a_connection_that_stays_and_a_protocol_that_carries_them() {
     let server = Server::builder().registry(registry).add(answer).start("127.0.0.1:0").unwrap();
     let error = open(&connect(&server), StreamOptions::default()).unwrap_err();
     assert_eq!(error.code(), EREQUEST);
+}
+
+#[test]
+fn an_answer_that_comes_too_late_ends_all_of_its_streams() {
+    let (kept, gate) = (Kept::default(), std::sync::Arc::new(bthread::sync::Semaphore::new(0)));
+    let (streams, opened) = (kept.clone(), gate.clone());
+    let server = serve(move |call, _| {
+        streams.lock().unwrap().extend(call.accept_streams(StreamOptions::default())?);
+        opened.acquire().forget();
+        Ok("late".into())
+    });
+    let channel = connect(&server);
+    let (options, _here) = CallOptions::default().open_streams(3, StreamOptions::default()).unwrap();
+    let options = options.timeout(crate::service::SOON);
+    assert_eq!(call_with(&channel, options, &request("late")).unwrap_err().code(), ERPCTIMEDOUT);
+    gate.release(1);
+    while kept.lock().unwrap().is_empty() {
+        std::thread::yield_now();
+    }
+    for mut there in std::mem::take(&mut *kept.lock().unwrap()) {
+        let end = there.read_until(std::time::Instant::now() + LONG / 4);
+        assert_eq!(end.unwrap_err().code(), ECONNRESET);
+    }
+}
+
+#[test]
+fn a_call_is_answered_though_its_stream_was_closed_meanwhile() {
+    let gate = std::sync::Arc::new(bthread::sync::Semaphore::new(0));
+    let opened = gate.clone();
+    let server = serve(move |call, _| {
+        let _stream = call.accept_stream(StreamOptions::default())?;
+        opened.acquire().forget();
+        Ok("late".into())
+    });
+    let channel = connect(&server);
+    let (options, stream) = CallOptions::default().open_stream(StreamOptions::default()).unwrap();
+    let call: rpc::Call<crate::support::EchoResponse> =
+        channel.start(echo_method(), options.timeout(LONG / 4), &request("open"));
+    while server.method_reports()[0].concurrency == 0 {
+        std::thread::yield_now();
+    }
+    stream.close();
+    gate.release(1);
+    assert_eq!(call.join().unwrap_err().code(), EREQUEST, "rather than no answer");
 }

@@ -60,17 +60,23 @@ impl CancelToken {
 
     /// Has a call ended with the token; at once, if that is cancelled.
     pub(super) fn watch(&self, call: &Arc<HeldCall>) {
-        {
-            let mut known = lock(&self.0);
-            if !known.is_canceled {
-                if known.calls.len() >= known.tidy_at.max(TIDY_AT_FIRST) {
-                    known.calls.retain(|call| call.upgrade().is_some_and(|call| call.is_running()));
-                    known.tidy_at = 2 * known.calls.len();
-                }
-                known.calls.push(Arc::downgrade(call));
-                return;
+        // Perhaps the last references, so dropped behind the lock: what calls hold is the user's.
+        let mut looked_at = Vec::new();
+        let mut known = lock(&self.0);
+        if !known.is_canceled {
+            if known.calls.len() >= known.tidy_at.max(TIDY_AT_FIRST) {
+                known.calls.retain(|call| {
+                    let call = call.upgrade();
+                    let is_running = call.as_ref().is_some_and(|call| call.is_running());
+                    looked_at.extend(call);
+                    is_running
+                });
+                known.tidy_at = 2 * known.calls.len();
             }
+            known.calls.push(Arc::downgrade(call));
+            return;
         }
+        drop(known);
         call.cancel();
     }
 }

@@ -15,6 +15,7 @@ use crate::error::{
 use crate::protocol::{AfterReply, Frame, Protocol, Role};
 use crate::socket::{Message, Socket, SocketOwner};
 use crate::span::Point;
+use crate::stream;
 
 /// What a channel keeps for each connection.
 pub(super) struct ClientConnection {
@@ -147,6 +148,8 @@ impl SocketOwner for ClientConnection {
             if let Some(streams) = streams {
                 streams.release();
             }
+        } else if let Some(peers) = &reply.streams {
+            stream::refuse(socket, peers);
         }
         self.close_if_drained(socket);
     }

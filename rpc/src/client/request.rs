@@ -14,7 +14,7 @@ use super::greeting::Turn;
 use super::options::{CallOptions, Reply};
 use super::outcome::{Failure, PendingCall};
 use super::report::CallReport;
-use super::retry::{Attempt, RetryPolicy};
+use super::retry::{self, Attempt, RetryPolicy};
 use crate::auth::{Authenticator, CREDENTIAL_BYTES_MAX};
 use crate::context::{self, CallContext};
 use crate::error::{ECANCELED, EFAILEDSOCKET, ERPCAUTH, ERPCTIMEDOUT, RpcError};
@@ -363,8 +363,7 @@ impl Request {
             return Next::TooDear;
         }
         let pause = policy.map_or(Duration::ZERO, |policy| policy.backoff(&attempt));
-        let is_cut_short = remaining.is_some_and(|remaining| remaining <= pause);
-        Next::Again(if is_cut_short { Duration::ZERO } else { pause })
+        Next::Again(retry::pause(&attempt, pause))
     }
 
     /// Whether a pause between attempts may block the caller's thread.
@@ -394,9 +393,19 @@ impl Request {
 
     /// Notes how the call has ended.
     pub(super) fn note_end(&self, error: Option<&RpcError>) {
+        self.fail_streams(error);
+        self.note_end_in_span(error);
+    }
+
+    /// The part of [`note_end`](Self::note_end) that may end streams, and so fail connections: no lock may be held.
+    pub(super) fn fail_streams(&self, error: Option<&RpcError>) {
         if let (Some(streams), Some(error)) = (&self.streams, error) {
             streams.fail(error);
         }
+    }
+
+    /// The part of [`note_end`](Self::note_end) that may be done under a lock.
+    pub(super) fn note_end_in_span(&self, error: Option<&RpcError>) {
         let Some(span) = &self.span else { return };
         span.reach(Point::Ended);
         error.inspect(|error| span.set_error(error));

@@ -1,7 +1,8 @@
 //! Which calls are tried again, and when (`spec/rpc-core.md` §10).
 //!
 //! Policies only decide: that a call is tried at most `max_retry` times, within its deadline and the channel's budget
-//! (`retry_budget`), holds whatever they say.
+//! (`retry_budget`), holds whatever they say, and that those
+//! behind the first few do not follow one another at once.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -70,6 +71,25 @@ impl<P: RetryPolicy + ?Sized> RetryPolicy for Arc<P> {
     fn may_block_threads(&self) -> bool {
         (**self).may_block_threads()
     }
+}
+
+/// Attempts of a call that may follow one another at once. Behind them each waits for [`LATE_RETRY_PAUSE`] at least, or as
+/// long as there is time: a server that is away is known to be so at once, and a call that may be tried very often would
+/// do nothing else until its deadline.
+pub(super) const EAGER_ATTEMPTS_MAX: u32 = 16;
+
+/// The shortest pause behind [`EAGER_ATTEMPTS_MAX`] attempts.
+const LATE_RETRY_PAUSE: Duration = Duration::from_millis(10);
+
+/// How long to wait behind an attempt where the policy says `wished`.
+pub(super) fn pause(attempt: &Attempt<'_>, wished: Duration) -> Duration {
+    let is_cut_short = attempt.remaining.is_some_and(|remaining| remaining <= wished);
+    let pause = if is_cut_short { Duration::ZERO } else { wished };
+    if attempt.number < EAGER_ATTEMPTS_MAX {
+        return pause;
+    }
+    let pause = pause.max(LATE_RETRY_PAUSE);
+    attempt.remaining.map_or(pause, |remaining| remaining.min(pause))
 }
 
 /// How an attempt has ended.

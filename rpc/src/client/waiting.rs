@@ -9,6 +9,7 @@ use bthread::{Butex, WaitResult};
 use super::channel::ChannelState;
 use super::outcome::{Failure, Outcome, PendingCall};
 use super::request::{Answer, Next, Place, Progress, Request};
+use super::retry::EAGER_ATTEMPTS_MAX;
 use crate::error::RpcError;
 use crate::message::Body;
 use crate::socket::lock;
@@ -62,7 +63,11 @@ fn attempts(channel: &ChannelState, request: &Request, body: &dyn Body) -> (Resu
                 if let Err(failure) = end {
                     earlier = Some(failure.error.after(earlier.take(), attempt));
                 }
-                if !pause.is_zero() && (bthread::is_bthread() || request.may_block_threads(channel)) {
+                // That of a late attempt is nobody's wish, and kept wherever the call waits.
+                let may_wait = attempt >= EAGER_ATTEMPTS_MAX
+                    || bthread::is_bthread()
+                    || request.may_block_threads(channel);
+                if !pause.is_zero() && may_wait {
                     bthread::sleep(pause); // an interrupt shortens it, and that is all
                 }
             }
@@ -92,13 +97,28 @@ fn try_once(
         streams: request.streams.clone(),
     });
     let place = request.expect(channel, waiter.clone())?;
-    match request.write(channel, &place, body, attempt) {
+    let unwinding = LeaveOnUnwind(&place);
+    let written = request.write(channel, &place, body, attempt);
+    drop(unwinding);
+    match written {
         Ok(()) | Err(None) => {}
         Err(Some(failure)) => return Err(failure),
     }
     match waiter.wait(&place, request.deadline) {
         Some(outcome) => outcome.into_result().map(|reply| Answer::new(reply, place.socket)),
         None => Err(Failure { error: request.timed_out(channel), sent: true }),
+    }
+}
+
+/// Sees that nothing waits for the reply to a request whose writing has panicked, as the user's message may. Else its
+/// connection, where it has one of its own, would never be used again, nor closed.
+struct LeaveOnUnwind<'a>(&'a Place);
+
+impl Drop for LeaveOnUnwind<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.leave();
+        }
     }
 }
 

@@ -73,6 +73,8 @@ struct Stream {
     is_gathering: bool,
     /// The peer has spoken a protocol whose answers must be in order.
     is_serial: bool,
+    /// A message was passed on. Frames of streams are none.
+    has_passed_on: bool,
     /// When the first byte came of the message that is arriving.
     began: Option<Instant>,
     /// Bytes may be left that somebody else's work kept from being cut.
@@ -112,6 +114,7 @@ impl Input {
             body: None,
             is_gathering: false,
             is_serial: false,
+            has_passed_on: false,
             began: None,
             is_held: false,
             is_over: false,
@@ -230,6 +233,7 @@ impl Socket {
                     break;
                 }
                 Turn::Over(error) => {
+                    arrivals.flush_streams(); // what came ahead of bytes that cannot be read
                     self.set_failed(error);
                     break;
                 }
@@ -495,9 +499,8 @@ impl Stream {
         let input = &arrivals.socket.input;
         input.protocol.store(message.protocol + 1, Ordering::Relaxed); // a note for people
         let messages = &input.traffic.messages;
-        let before = messages.load(Ordering::Relaxed);
-        messages.store(before + 1, Ordering::Relaxed); // the reader alone counts
-        message.is_first = before == 0;
+        messages.store(messages.load(Ordering::Relaxed) + 1, Ordering::Relaxed); // the reader alone counts
+        message.is_first = !std::mem::replace(&mut self.has_passed_on, true);
         arrivals.add(message);
     }
 

@@ -36,7 +36,7 @@ pub(super) struct Output {
     queue: Queue<Write>,
     /// Bytes pushed and not yet taken by the kernel.
     unwritten: AtomicUsize,
-    /// Bytes of the refusals pushed since there was last room for requests.
+    /// Bytes of the refusals pushed since there was last room for requests, with [`WRITE_COST`] for each.
     refusals: AtomicUsize,
     /// Who may take the sender's role.
     role: SenderRole,
@@ -207,7 +207,9 @@ impl Socket {
         // Relaxed: a sum; refusals counted while another writer starts it anew may be counted or not.
         if !self.is_overcrowded() {
             refusals.store(0, Ordering::Relaxed);
-        } else if refusals.fetch_add(bytes.len(), Ordering::Relaxed) > self.limits.max_unwritten_bytes {
+        } else if refusals.fetch_add(bytes.len() + WRITE_COST, Ordering::Relaxed)
+            > self.limits.max_unwritten_bytes
+        {
             let text = format!("{} goes on with requests and does not take the answers", self.remote);
             self.set_failed(RpcError::new(EOVERCROWDED, text));
             return;

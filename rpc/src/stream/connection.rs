@@ -15,6 +15,9 @@ pub const STREAMS_PER_CONNECTION_MAX: usize = 1 << 14;
 #[derive(Default)]
 pub(crate) struct ConnectionStreams {
     ids: Mutex<HashSet<u64>>,
+    /// Streams that have ended while the reply to their call was to come in a frame for them. As many as may live; the
+    /// replies to more are not waited for.
+    unanswered: Mutex<HashSet<u64>>,
     /// Bytes written and not consumed, of the streams whose windows depend on it.
     unconsumed: AtomicU64,
 }
@@ -34,6 +37,19 @@ impl ConnectionStreams {
     pub(super) fn remove(&self, id: u64, unconsumed: u64) {
         lock(&self.ids).remove(&id);
         self.consumed(unconsumed);
+    }
+
+    /// A stream ends, and the reply to its call has not come.
+    pub(super) fn ends_unanswered(&self, id: u64) {
+        let mut unanswered = lock(&self.unanswered);
+        if unanswered.len() < STREAMS_PER_CONNECTION_MAX {
+            unanswered.insert(id);
+        }
+    }
+
+    /// Whether a frame for a stream that is not there is the reply to its call. Once.
+    pub(super) fn is_late_reply(&self, id: u64) -> bool {
+        lock(&self.unanswered).remove(&id)
     }
 
     // Relaxed in all three: a sum that windows are fitted to.

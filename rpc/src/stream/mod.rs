@@ -33,6 +33,6 @@ pub use state::STREAMS_MAX;
 
 pub(crate) use accept::{OfferedStreams, wrap_refusal};
 pub(crate) use connection::ConnectionStreams;
-pub(crate) use offer::{CallStreams, Offer};
+pub(crate) use offer::{CallStreams, Offer, refuse};
 pub(crate) use options::register_flags;
 pub(crate) use turn::StreamTurn;

@@ -70,6 +70,13 @@ pub(super) fn check_count(count: usize) -> Result<(), RpcError> {
     Err(RpcError::new(EINVAL, format!("A call has 1 to {STREAMS_PER_CALL_MAX} streams, not {count}")))
 }
 
+/// The peers of streams whose call has ended hear that nobody is there.
+pub(crate) fn refuse(socket: &Arc<Socket>, peers: &StreamSettings) {
+    if let Ok(link) = Link::over(socket) {
+        peers.ids.iter().for_each(|peer_id| link.refuse(*peer_id));
+    }
+}
+
 /// The streams of one call.
 pub(crate) struct CallStreams {
     offer: Arc<Offer>,

@@ -144,6 +144,11 @@ impl Sending {
         }
     }
 
+    /// Whether it has a connection, to which it may have something to say.
+    pub(super) fn is_bound(&self) -> bool {
+        self.link.is_some()
+    }
+
     /// A stream that has ended keeps its connection no longer than it has something to say.
     fn forget_link(&mut self) {
         if self.phase == Phase::Closed && self.collected.is_empty() && !self.is_flushing {

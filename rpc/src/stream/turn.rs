@@ -63,6 +63,11 @@ impl StreamTurn {
                     current.stream.end(ending, (ending == Ending::ResetByPeer).then(reset));
                 }
             }
+            (Reaction::Refuse, StreamFrameBody::Data { payload, has_continuation: false })
+                if socket.streams().is_late_reply(stream_id as u64) =>
+            {
+                return Some(payload);
+            }
             (Reaction::Refuse, _) => {
                 if let Some(source) = source_id {
                     Link { socket: socket.clone(), side }.refuse(source);

@@ -92,6 +92,10 @@ pub fn check_meta(bytes: &[u8]) {
         assert!(read.is_err(), "more streams than a call may have");
         return;
     }
+    if reference.user_fields.len() > read::USER_FIELDS_MAX {
+        assert!(read.is_err(), "more pairs than a description may have");
+        return;
+    }
     let read = read.expect("prost accepts it");
     assert_eq!(read.correlation_id, reference.correlation_id() as u64);
     assert_eq!(read.attachment_size, reference.attachment_size());

@@ -29,6 +29,9 @@ const fn key(field: u8, wire: u64) -> u8 {
 /// description could take several times its size.
 pub(crate) const STREAMS_MAX: usize = 4096;
 
+/// The most free pairs in one description. A short one takes many times its bytes in memory.
+pub(crate) const USER_FIELDS_MAX: usize = 1 << 14;
+
 /// `RpcMeta`. Missing fields have protobuf's defaults.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Meta<'a> {
@@ -94,7 +97,7 @@ impl<'a> Meta<'a> {
         let meta = self;
         let mut request = RequestRequired::default();
         let (mut first_stream, mut chunk) = (None, None);
-        let (mut checksum_type, mut with_attachment) = (0, false);
+        let (mut checksum_type, mut with_attachment, mut user_fields) = (0, false, 0);
         let mut rest = bytes;
         // As most descriptions of requests are laid out.
         if let Some(bytes) = short_bytes(&mut rest, key(1, DELIMITED)) {
@@ -121,6 +124,7 @@ impl<'a> Meta<'a> {
                 (9, Value::Bytes(entry)) => {
                     user_field(entry)?;
                     meta.with_user_fields = Some(bytes);
+                    user_fields += 1;
                 }
                 (10, Value::Varint(value)) => {
                     // A closed enum: a number without a name is as if it had not been sent.
@@ -137,6 +141,7 @@ impl<'a> Meta<'a> {
         meta.encoding.checksum = checksum_of(checksum_type, with_attachment);
         let is_whole = (meta.request.is_none() || request.service_name && request.method_name)
             && chunk.is_none_or(|seen| seen & 0b110 == 0b110)
+            && user_fields <= USER_FIELDS_MAX
             && meta.streams.is_none() == first_stream.is_none();
         if !is_whole {
             return Err(Malformed);

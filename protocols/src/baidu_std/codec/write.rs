@@ -10,6 +10,7 @@ use rpc::message::Body;
 use rpc::protocol::StreamSettings;
 
 use super::encoding::Numbers;
+use super::read::USER_FIELDS_MAX;
 use super::wire::{DELIMITED, VARINT, sign_extended, varint_len};
 use super::{HEADER_SIZE, MAGIC};
 
@@ -22,7 +23,8 @@ const BODY_COPY_MAX: usize = 1024;
 /// with for as long as the peer takes no replies.
 const ATTACHMENT_COPY_MAX: usize = 1024;
 
-/// The frame has more bytes than its header, or its attachment more than its description, can say.
+/// The frame has more bytes than its header, or its attachment more than its description, can say, or it has more than
+/// [`USER_FIELDS_MAX`] free pairs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooLarge;
 
@@ -79,6 +81,9 @@ pub(crate) fn write_frame(
     out: &mut IoBuf,
 ) -> Result<(), TooLarge> {
     let attachment_size = i32::try_from(attachment.len()).map_err(|_| TooLarge)?;
+    if meta.user_fields.len() > USER_FIELDS_MAX {
+        return Err(TooLarge);
+    }
     let meta_size = meta.size(attachment_size);
     let size = body.map_or(0, |body| body.size());
     let body_size = meta_size.saturating_add(size).saturating_add(attachment.len());
