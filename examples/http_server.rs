@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bobbin::bthread::{self, Runtime};
 use bobbin::bvar::{Adder, Variable};
 use bobbin::http::{Event, HttpCall, HttpService};
-use bobbin::rpc::limit::Constant;
+use bobbin::limit::Constant;
 use bobbin::{PageOptions, RpcError, Server, ServerCall, watch_quit_signals};
 use bobbin_examples::example::{EchoRequest, EchoResponse, EchoServer, EchoService};
 use clap::Parser;

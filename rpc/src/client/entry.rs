@@ -1,7 +1,7 @@
 //! One way to a server with the connections to it, shared by all channels to which it is the same.
 //!
 //! Owns the connection that calls share or the unused ones that they take turns with, and does what
-//! [`Life`](super::life::Life) says: connects, refuses, looks for a server that is away. Nothing is connected or fails
+//! [`Life`] says: connects, refuses, looks for a server that is away. Nothing is connected or fails
 //! under its lock.
 
 use std::fmt;

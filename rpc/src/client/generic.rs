@@ -29,7 +29,7 @@ impl<P: DefaultRegistry> Channel<P> {
     /// *Blocking*: as [`call`](Self::call).
     ///
     /// # Errors
-    /// As [`call`](Self::call); [`EREQUEST`](crate::error::EREQUEST) on protocols without generic calls (HTTP) and for
+    /// As [`call`](Self::call); [`EREQUEST`] on protocols without generic calls (HTTP) and for
     /// a checksum of an unknown type.
     pub fn call_generic(
         &self,

@@ -1,7 +1,7 @@
 //! One call at the server: what came with the request, what goes with the response, and the answer.
 //!
 //! Owns that each call is answered exactly once and counted exactly once. It knows the protocol only through its
-//! [`ServerSide`], and keeps nothing of it but the token.
+//! [`ServerSide`](crate::protocol::ServerSide), and keeps nothing of it but the token.
 
 use std::any::Any;
 use std::fmt;
@@ -36,7 +36,7 @@ use crate::user_fields::UserFields;
 /// A call that a service is to answer.
 ///
 /// It may be kept and sent to other threads and bthreads. Dropped without an answer it fails with
-/// [`EINTERNAL`](crate::error::EINTERNAL).
+/// [`EINTERNAL`].
 pub struct ServerCall {
     socket: Arc<Socket>,
     origin: Origin,

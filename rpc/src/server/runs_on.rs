@@ -18,7 +18,7 @@ use crate::socket::lock;
 use crate::span::Span;
 
 /// Calls that wait for a thread of the blocking pool, in a process; more are answered with
-/// [`ELIMIT`](crate::error::ELIMIT). Ten for each thread that there can be, as brpc has it.
+/// [`ELIMIT`]. Ten for each thread that there can be, as brpc has it.
 pub const BLOCKING_CALLS_WAITING_MAX: usize = 10 * BLOCKING_THREADS_MAX;
 
 /// Where the code of a method runs.

@@ -13,7 +13,7 @@ use crate::message::{MessageBody, ProtoMessage};
 /// Answers a call with what `f` returns for the request in `body`.
 ///
 /// A body that is no `Req` is answered with [`EREQUEST`](crate::error::EREQUEST), and a panic of `f` with
-/// [`EINTERNAL`](crate::error::EINTERNAL) and the text of the panic.
+/// [`EINTERNAL`] and the text of the panic.
 ///
 /// *Blocking*: as `f` does.
 pub fn unary<Req, Resp>(
@@ -40,7 +40,7 @@ pub fn unary<Req, Resp>(
 /// Hands the request in `body` to `f` with a [`Responder`] to answer it, now or later.
 ///
 /// A body that is no `Req` is answered with [`EREQUEST`](crate::error::EREQUEST). If `f` panics while it has the
-/// responder, the call is answered with [`EINTERNAL`](crate::error::EINTERNAL); the panic goes no further.
+/// responder, the call is answered with [`EINTERNAL`]; the panic goes no further.
 ///
 /// *Blocking*: as `f` does.
 pub fn unary_async<Req, Resp>(mut call: ServerCall, body: IoBuf, f: impl FnOnce(Req, Responder<Resp>))
@@ -58,7 +58,7 @@ where
 }
 
 /// Answers one call of an asynchronous service: keep it, send it anywhere, and [`send`](Self::send) when the answer is
-/// there. Dropped without that, it answers with [`EINTERNAL`](crate::error::EINTERNAL).
+/// there. Dropped without that, it answers with [`EINTERNAL`].
 ///
 /// A server that is joined waits for all responders that are still around.
 #[derive(Debug)]
