@@ -7,12 +7,16 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// A queue that was never empty for so long is one that does not go away by itself.
+/// A queue that was never short for so long is one that does not go away by itself.
 const INTERVAL: Duration = Duration::from_millis(100);
-/// A request that has waited no longer than this found the queue empty.
+/// There is congestion when all requests of an interval have waited for longer,
+const TARGET: Duration = Duration::from_millis(5);
+/// until one has waited no longer than this: it found the queue empty.
 const EMPTY: Duration = Duration::from_micros(500);
-/// What a request may wait while there is congestion, at the least.
-const WAIT_MAX: Duration = Duration::from_millis(5);
+/// What a request may wait while there is congestion, as a part of the time that its caller waits,
+const WAIT_PART: u32 = 4;
+/// or, where the caller does not say so, at the least.
+const WAIT_MAX: Duration = Duration::from_millis(100);
 
 /// What is known of the queue of a server.
 #[derive(Debug)]
@@ -51,21 +55,21 @@ impl Congestion {
             let shortest = self.shortest.swap(u64::MAX, Ordering::Relaxed);
             // Nothing had come for an interval before this request: there is no queue.
             let was_idle = now.saturating_sub(began) >= 2 * nanos(INTERVAL);
-            self.is_congested.store(!was_idle && shortest > nanos(EMPTY), Ordering::Relaxed);
+            let short = if self.is_congested() { EMPTY } else { TARGET };
+            self.is_congested.store(!was_idle && shortest > nanos(short), Ordering::Relaxed);
         }
     }
 
     /// What a request may wait now, whose caller waits for `timeout` and which takes `run`; `None`: there is no congestion.
     pub(super) fn wait_max(&self, run: Duration, timeout: Option<Duration>) -> Option<Duration> {
-        if !self.is_congested.load(Ordering::Relaxed) {
+        if !self.is_congested() {
             return None;
         }
         // For slow methods a fixed time would be less than what one call before it takes.
-        let max = WAIT_MAX.max(2 * run);
-        Some(timeout.map_or(max, |timeout| max.min(timeout / 4)))
+        Some(timeout.map_or(WAIT_MAX.max(2 * run), |timeout| timeout / WAIT_PART))
     }
 
-    /// For people.
+    /// Whether there is congestion.
     pub(super) fn is_congested(&self) -> bool {
         self.is_congested.load(Ordering::Relaxed)
     }
@@ -78,34 +82,29 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     /// Notes waits, one each millisecond, and says what a request of this timeout may wait then.
-    fn after(
-        waits: impl IntoIterator<Item = Duration>,
-        run: Duration,
-        timeout: Duration,
-    ) -> Option<Duration> {
+    fn after(waits: impl IntoIterator<Item = Duration>, timeout: Option<Duration>) -> Option<Duration> {
         let base = Instant::now();
         let congestion = Congestion::new(base);
         for (n, waited) in (1..).zip(waits) {
             congestion.note(waited, base + n * MS);
         }
-        congestion.wait_max(run, Some(timeout))
+        congestion.wait_max(60 * MS, timeout)
     }
 
     #[test]
     fn a_queue_that_does_not_run_empty_is_congestion() {
         let waits = |count| std::iter::repeat_n(20 * MS, count);
-        assert_eq!(after(waits(99), MS, 1000 * MS), None, "a burst");
-        assert_eq!(after(waits(100), MS, 1000 * MS), Some(WAIT_MAX));
-        assert_eq!(after(waits(100), MS, 8 * MS), Some(2 * MS), "a part of what its caller has");
-        assert_eq!(after(waits(100), 10 * MS, 1000 * MS), Some(20 * MS), "a slow method");
-        let emptied = waits(50).chain([EMPTY]).chain(waits(49));
-        assert_eq!(after(emptied, MS, 1000 * MS), None);
+        assert_eq!(after(waits(99), None), None, "a burst");
+        assert_eq!(after(waits(100), None), Some(120 * MS), "a slow method, and nobody says how long he waits");
+        assert_eq!(after(waits(100), Some(1000 * MS)), Some(250 * MS), "a part of what its caller has");
+        assert_eq!(after(waits(50).chain([TARGET]).chain(waits(49)), None), None);
     }
 
     #[test]
     fn it_ends_when_the_queue_has_run_empty_or_nothing_came() {
-        let relieved = std::iter::repeat_n(20 * MS, 150).chain([EMPTY; 50]);
-        assert_eq!(after(relieved, MS, 1000 * MS), None);
+        let congested = || std::iter::repeat_n(20 * MS, 150);
+        assert!(after(congested().chain([TARGET; 50]), None).is_some(), "shorter, but not gone");
+        assert_eq!(after(congested().chain([EMPTY; 50]), None), None);
         let base = Instant::now();
         let congestion = Congestion::new(base);
         (1..=150).for_each(|n| congestion.note(20 * MS, base + n * MS));
