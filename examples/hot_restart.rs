@@ -9,8 +9,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use bobbin::rpc::server::handover;
-use bobbin::{RpcError, Server, ServerCall, ask_to_quit, watch_quit_signals};
+use bobbin::{RpcError, Server, ServerCall, ask_to_quit, handover, watch_quit_signals};
 use bobbin_examples::example::{EchoRequest, EchoResponse, EchoServer, EchoService};
 use clap::Parser;
 use signal_hook::consts::SIGHUP;
@@ -68,7 +67,7 @@ fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
     let builder = Server::builder().add(EchoServer::new(Echo));
     let server = if options.take_over {
         let mut takeover = handover::take_over(&options.handover)?;
-        let server = builder.start_with(takeover.listeners())?;
+        let server = builder.start_with(takeover.take_listeners())?;
         // Here a real server would load what it needs; until the next line the old process serves alone or along.
         takeover.complete()?;
         server

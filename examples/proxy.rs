@@ -6,8 +6,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use bobbin::rpc::server::MasterCall;
-use bobbin::{CallOptions, Channel, RpcError, Server, watch_quit_signals};
+use bobbin::{CallOptions, Channel, MasterCall, RpcError, Server, error, watch_quit_signals};
 use clap::Parser;
 
 /// How long a call without a deadline of its own may take, in milliseconds.
@@ -47,7 +46,7 @@ fn options(call: &mut MasterCall) -> CallOptions {
 
 fn forward(channel: &Channel, mut call: MasterCall) {
     if !call.is_intact() {
-        return call.fail(RpcError::new(bobbin::rpc::error::EREQUEST, "The checksum does not match"));
+        return call.fail(RpcError::new(error::EREQUEST, "The checksum does not match"));
     }
     let options = options(&mut call);
     let (encoding, body) = (call.encoding(), call.take_body());

@@ -75,6 +75,192 @@
 //! }
 //! ```
 //!
+//! # Deciding about calls
+//!
+//! A channel's builder decides for all of its calls, [`CallOptions`] for one. What brpc tries again is tried again here,
+//! within the deadline and the channel's [`RetryBudget`]; a [`RetryPolicy`] says otherwise. The deadline and the ids of a
+//! request go on to the calls that its handler makes ([`CallContext`]).
+//!
+//! ```
+//! # mod example {
+//! #     include!(concat!(env!("CARGO_MANIFEST_DIR"), "/codegen/tests/golden/example.rs"));
+//! # }
+//! # use example::{EchoRequest, EchoResponse, EchoServer, EchoService, EchoStub};
+//! # struct Echo;
+//! # impl EchoService for Echo {
+//! #     fn echo(&self, _: &mut bobbin::ServerCall, request: EchoRequest) -> Result<EchoResponse, bobbin::RpcError> {
+//! #         Ok(EchoResponse { message: request.message })
+//! #     }
+//! # }
+//! # let server = bobbin::Server::builder().add(EchoServer::new(Echo)).start("127.0.0.1:0")?;
+//! # let address = server.local_addr();
+//! use std::time::Duration;
+//!
+//! use bobbin::error::{ECANCELED, EHTTP};
+//! use bobbin::{Attempt, CallOptions, CancelToken, Channel, ChecksumType, CompressType, NeverSent, RetryPolicy};
+//!
+//! struct AlsoHttp;
+//!
+//! impl RetryPolicy for AlsoHttp {
+//!     fn do_retry(&self, attempt: &Attempt<'_>) -> bool {
+//!         attempt.is_retriable() || attempt.error().is_some_and(|error| error.code() == EHTTP)
+//!     }
+//! }
+//!
+//! let channel = Channel::builder()
+//!     .timeout(Duration::from_secs(1))
+//!     .max_retry(2)
+//!     .retry_policy(AlsoHttp)
+//!     .backup_request(Duration::from_millis(50)) // sent again if there is no answer by then; the first answer counts
+//!     .connect(address)?;
+//! let echo = EchoStub::new(&channel);
+//! let request = EchoRequest { message: "hello".into(), sleep_us: None };
+//!
+//! let options = CallOptions::default()
+//!     .request_compress_type(CompressType::GZIP)
+//!     .request_checksum_type(ChecksumType::Crc32c)
+//!     .user_field("tenant", "blue")
+//!     .retry_policy(NeverSent); // never runs twice
+//! let reply = echo.echo_with(options, &request)?;
+//! println!("{} after {:?} and {} retries", reply.message.message, reply.latency, reply.retried_count);
+//!
+//! let token = CancelToken::new(); // ends all calls that it was given to, from anywhere
+//! let call = echo.start_echo_with(CallOptions::default().cancel_token(&token), &request);
+//! token.cancel();
+//! match call.join() {
+//!     Ok(_) => println!("was faster"),
+//!     Err(error) => assert_eq!(error.code(), ECANCELED),
+//! }
+//! # Ok::<(), bobbin::Error>(())
+//! ```
+//!
+//! # Deciding about requests
+//!
+//! Who is let in, how much runs at a time, and what else must be true; refusals are counted by their reason, and what a
+//! caller no longer waits for is not run.
+//!
+//! ```
+//! # mod example {
+//! #     include!(concat!(env!("CARGO_MANIFEST_DIR"), "/codegen/tests/golden/example.rs"));
+//! # }
+//! # use example::{EchoRequest, EchoResponse, EchoServer, EchoService, EchoStub};
+//! # struct Echo;
+//! # impl EchoService for Echo {
+//! #     fn echo(&self, _: &mut bobbin::ServerCall, request: EchoRequest) -> Result<EchoResponse, bobbin::RpcError> {
+//! #         Ok(EchoResponse { message: request.message })
+//! #     }
+//! # }
+//! use bobbin::error::{EREJECT, ERPCAUTH};
+//! use bobbin::{AuthContext, Authenticator, Channel, Endpoint, RpcError, Server, ServerCall};
+//!
+//! struct Password(&'static str);
+//!
+//! impl Authenticator for Password {
+//!     fn generate_credential(&self) -> Result<Vec<u8>, RpcError> {
+//!         Ok(self.0.into())
+//!     }
+//!
+//!     fn verify_credential(&self, credential: &[u8], _: &Endpoint) -> Result<AuthContext, RpcError> {
+//!         if credential != self.0.as_bytes() {
+//!             return Err(RpcError::new(ERPCAUTH, "Wrong password"));
+//!         }
+//!         Ok(AuthContext { user: "somebody".into(), ..AuthContext::default() })
+//!     }
+//! }
+//!
+//! let server = Server::builder()
+//!     .add(EchoServer::new(Echo))
+//!     .auth(Password("secret")) // one verdict for each connection
+//!     .interceptor(|call: &ServerCall| match call.log_id() {
+//!         Some(0) => Err(RpcError::new(EREJECT, "not this one")),
+//!         _ => Ok(()),
+//!     })
+//!     .method_max_concurrency("auto") // or a number, "timeout", "unlimited"; see bobbin::limit
+//!     .start("127.0.0.1:0")?;
+//!
+//! let channel = Channel::builder().auth(Password("secret")).connect(server.local_addr())?;
+//! EchoStub::new(&channel).echo(&EchoRequest { message: "hello".into(), sleep_us: None })?;
+//! # Ok::<(), bobbin::Error>(())
+//! ```
+//!
+//! [`handover`] has a new process take over the ports of the one that serves, without a failed call.
+//!
+//! # Streams
+//!
+//! A [`Stream`] carries messages both ways beside the calls of a connection. The caller offers it with a call, the handler
+//! accepts it.
+//!
+//! ```
+//! # mod example {
+//! #     include!(concat!(env!("CARGO_MANIFEST_DIR"), "/codegen/tests/golden/example.rs"));
+//! # }
+//! # use example::{EchoRequest, EchoResponse, EchoServer, EchoService, EchoStub};
+//! use bobbin::{CallOptions, Channel, RpcError, Server, ServerCall, StreamOptions, bthread};
+//!
+//! struct Shout;
+//!
+//! impl EchoService for Shout {
+//!     fn echo(&self, call: &mut ServerCall, request: EchoRequest) -> Result<EchoResponse, RpcError> {
+//!         let (reader, writer) = call.accept_stream(StreamOptions::default())?.split();
+//!         bthread::spawn(move || -> Result<(), RpcError> {
+//!             for message in reader {
+//!                 writer.write(message?.to_vec().to_ascii_uppercase())?; // waits while the window is full
+//!             }
+//!             Ok(()) // the last handle is dropped, and the stream closed
+//!         });
+//!         Ok(EchoResponse { message: request.message })
+//!     }
+//! }
+//!
+//! let server = Server::builder().add(EchoServer::new(Shout)).start("127.0.0.1:0")?;
+//! let channel = Channel::builder().connect(server.local_addr())?;
+//! let (options, mut stream) = CallOptions::default().open_stream(StreamOptions::default())?;
+//! EchoStub::new(&channel).echo_with(options, &EchoRequest { message: "shout".into(), sleep_us: None })?;
+//! stream.write("hello")?;
+//! assert_eq!(stream.read()?.expect("the stream is open"), "HELLO");
+//! stream.close();
+//! # Ok::<(), bobbin::Error>(())
+//! ```
+//!
+//! # Handing calls on
+//!
+//! A [`BaiduMasterService`] takes every baidu_std request as it came, and
+//! [`call_generic`](rpc::Channel::call_generic) sends one, so that a proxy decodes nothing:
+//!
+//! ```
+//! # mod example {
+//! #     include!(concat!(env!("CARGO_MANIFEST_DIR"), "/codegen/tests/golden/example.rs"));
+//! # }
+//! # use example::{EchoRequest, EchoResponse, EchoServer, EchoService, EchoStub};
+//! # struct Echo;
+//! # impl EchoService for Echo {
+//! #     fn echo(&self, _: &mut bobbin::ServerCall, request: EchoRequest) -> Result<EchoResponse, bobbin::RpcError> {
+//! #         Ok(EchoResponse { message: request.message })
+//! #     }
+//! # }
+//! # let echo = bobbin::Server::builder().add(EchoServer::new(Echo)).start("127.0.0.1:0")?;
+//! # let address = echo.local_addr();
+//! use bobbin::{CallOptions, Channel, MasterCall, Server};
+//!
+//! let behind = Channel::builder().connect(address)?;
+//! let proxy = Server::builder()
+//!     .baidu_master_service(move |mut call: MasterCall| {
+//!         let options = CallOptions::default().request_attachment(call.call_mut().take_request_attachment());
+//!         let (encoding, body) = (call.encoding(), call.take_body());
+//!         match behind.call_generic(call.service_name(), call.method_name(), encoding, body, options) {
+//!             Ok(reply) => {
+//!                 call.call_mut().response_attachment().append_buf(reply.attachment);
+//!                 call.succeed(&reply.message, reply.encoding);
+//!             }
+//!             Err(error) => call.fail(error),
+//!         }
+//!     })
+//!     .start("127.0.0.1:0")?;
+//! # let channel = Channel::builder().connect(proxy.local_addr())?;
+//! # EchoStub::new(&channel).echo(&EchoRequest { message: "hello".into(), sleep_us: None })?;
+//! # Ok::<(), bobbin::Error>(())
+//! ```
+//!
 //! # HTTP
 //!
 //! The same service answers JSON on the same port, with nothing to be done for it:
@@ -171,13 +357,23 @@ pub use rpc;
 
 pub use iobuf::IoBuf;
 pub use protocols::{http, register_flags, registry};
-pub use rpc::{
-    BodyReader, Call, CallContext, CallHandle, CallOptions, CancelToken, Endpoint, ErrorCode, Health, Limits,
-    MessageSchema, MethodDescriptor, NestedField, PageOptions, ProtoMessage, Reply, RequiredField, Responder,
-    RpcError, Schema, ServerCall, Service, ServiceDescriptor, ServiceOptions, Stream, StreamHandler,
-    StreamOptions, StreamReader, StreamWriter, Tail, UserFields, ask_to_quit, error, unary, unary_async,
-    watch_quit_signals,
+pub use rpc::client::{
+    Attempt, Backoff, BackupRequestPolicy, CallReport, NeverSent, RateLimitedBackup, RateLimitedBackupOptions,
 };
+pub use rpc::limit::ConcurrencyLimiter;
+pub use rpc::message::{ChecksumType, CompressType, ContentType, Encoding};
+pub use rpc::server::handover;
+pub use rpc::stream::TryWriteError;
+pub use rpc::transport::{Keepalive, SocketOptions};
+pub use rpc::{
+    AuthContext, Authenticator, BaiduMasterService, BodyReader, BoundListener, Call, CallContext, CallHandle,
+    CallOptions, CancelReason, CancelToken, Endpoint, ErrorCode, Health, Interceptor, Limits, MasterCall,
+    MasterOptions, MessageSchema, MethodDescriptor, NestedField, PageOptions, ProtoMessage, Reply,
+    RequiredField, Responder, RetryBudget, RetryPolicy, RpcError, RunsOn, Schema, ServerCall, Service,
+    ServiceDescriptor, ServiceOptions, Stream, StreamHandler, StreamOptions, StreamReader, StreamWriter,
+    Tail, UserFields, ask_to_quit, error, unary, unary_async, watch_quit_signals,
+};
+pub use rpc::{compress, limit};
 
 /// What `main` of a program may return: every error of a server or channel is an [`RpcError`].
 pub type Error = RpcError;
@@ -194,5 +390,11 @@ pub fn start_dummy_server_at(port: u16) -> Result<Endpoint, Error> {
 /// [`rpc::Server`] that speaks all of [`protocols::ALL`] unless its builder is given another registry.
 pub type Server = rpc::Server<protocols::Bundled>;
 
+/// The builder of a [`Server`].
+pub type ServerBuilder = rpc::ServerBuilder<protocols::Bundled>;
+
 /// [`rpc::Channel`] that can speak any of [`protocols::ALL`] unless its builder is given another registry.
 pub type Channel = rpc::Channel<protocols::Bundled>;
+
+/// The builder of a [`Channel`].
+pub type ChannelBuilder = rpc::ChannelBuilder<protocols::Bundled>;

@@ -126,6 +126,27 @@ fn callers_that_cannot_wait_so_long_are_refused() {
     once(&channel).unwrap();
 }
 
+/// Panics when it is asked.
+struct Panicking;
+
+impl rpc::limit::ConcurrencyLimiter for Panicking {
+    fn admit(&self, _: &rpc::limit::Entering) -> Result<(), rpc::limit::Exceeded> {
+        panic!("in the limiter")
+    }
+}
+
+#[test]
+fn a_limiter_that_panics_refuses_and_holds_nothing_up() {
+    let (server, _held) = held(|builder| builder.limit_method(ECHO, Panicking).max_concurrency(2));
+    let channel = connect(&server);
+    for _ in 0..5 {
+        assert_eq!(once(&channel).unwrap_err().code(), rpc::error::EINTERNAL);
+    }
+    assert_eq!(server.method_reports()[0].concurrency, 0);
+    server.stop();
+    server.join();
+}
+
 /// A channel that does not say how long its callers wait.
 fn connect_silently(server: &Server) -> Channel {
     Channel::builder().timeout(LONG).deliver_timeout(false).connect(server.local_addr()).unwrap()

@@ -69,3 +69,45 @@ fn many_first_calls_make_one_connection() {
         assert_eq!(network.connects(), 1);
     }
 }
+
+/// Panics the first time that it is to connect.
+#[derive(Clone, Default)]
+struct Panicking(Memory, Arc<std::sync::atomic::AtomicBool>);
+
+impl rpc::transport::Connector for Panicking {
+    fn resolve(&self, address: &str) -> Result<rpc::Endpoint, rpc::RpcError> {
+        self.0.resolve(address)
+    }
+
+    fn connect(
+        &self,
+        remote: &rpc::Endpoint,
+        options: &rpc::transport::SocketOptions,
+    ) -> std::io::Result<Box<dyn rpc::transport::Transport>> {
+        let has_panicked = self.1.swap(true, std::sync::atomic::Ordering::SeqCst);
+        assert!(has_panicked, "the first time");
+        self.0.connect(remote, options)
+    }
+}
+
+#[test]
+fn a_connector_that_panics_is_asked_again() {
+    for kind in ["single", "pooled", "short"] {
+        let network = Panicking::default();
+        let server = Server::builder().add(Echo).start_on(network.0.clone()).unwrap();
+        let channel = Channel::builder()
+            .connection_type(kind)
+            .connector(Arc::new(network))
+            .timeout(std::time::Duration::from_secs(5))
+            .connect("memory")
+            .unwrap();
+        let first = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| call(&channel, "hello")));
+        assert!(first.is_err(), "{kind}");
+        // It is looked for again, as after any failure to connect.
+        let answer = std::iter::repeat_with(|| call(&channel, "hello")).find(|answer| {
+            answer.as_ref().map_or_else(|error| error.code() != rpc::error::EHOSTDOWN, |_| true)
+        });
+        assert_eq!(answer.unwrap().unwrap(), "hello", "{kind}");
+        drop(server);
+    }
+}

@@ -242,3 +242,19 @@ fn without_an_authenticator_credentials_are_not_looked_at() {
     let answer = http(&server, &post("Connection: close\r\n"));
     assert!(answer.ends_with(r#"{"message":"nobody"}"#), "{answer}");
 }
+
+#[test]
+fn frames_of_streams_ahead_of_the_first_call_are_no_call() {
+    use protocols::streaming_rpc::STREAMING_RPC;
+    use rpc::protocol::{Protocol, StreamFrame, StreamFrameBody};
+    let secret = Secret::default();
+    let (server, _) = start(&secret);
+    let mut frame = IoBuf::new();
+    let nobodys = StreamFrame { stream_id: 1 << 40, source_id: None, body: StreamFrameBody::Rst };
+    STREAMING_RPC.stream().unwrap().write_frame(nobodys, &mut frame);
+    let mut stream = raw(&server);
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+    stream.write_all(&[frame.to_vec(), OK.to_vec()].concat()).unwrap();
+    assert_eq!(read_message(&mut stream), "hello brpc");
+    assert_eq!(secret.asked(), 1);
+}

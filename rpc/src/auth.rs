@@ -4,6 +4,8 @@
 //! Owns the trait and its result. When a credential travels is for channels, when it is verified for servers, and where
 //! it stands in the bytes for protocols.
 
+use std::sync::Arc;
+
 use crate::error::RpcError;
 use crate::transport::Endpoint;
 
@@ -55,6 +57,16 @@ pub trait Authenticator: Send + Sync + 'static {
     /// It is not let in: the text goes to the peer, with [`ERPCAUTH`](crate::error::ERPCAUTH), and the connection is
     /// closed.
     fn verify_credential(&self, credential: &[u8], peer: &Endpoint) -> Result<AuthContext, RpcError>;
+}
+
+impl<A: Authenticator + ?Sized> Authenticator for Arc<A> {
+    fn generate_credential(&self) -> Result<Vec<u8>, RpcError> {
+        (**self).generate_credential()
+    }
+
+    fn verify_credential(&self, credential: &[u8], peer: &Endpoint) -> Result<AuthContext, RpcError> {
+        (**self).verify_credential(credential, peer)
+    }
 }
 
 /// Who a peer is, as an [`Authenticator`] has found. This crate looks at none of it.

@@ -29,6 +29,14 @@ struct Ids {
     request_id: String,
 }
 
+impl Ids {
+    /// `None` if there is neither.
+    fn of(log_id: Option<u64>, request_id: &str) -> Option<Arc<Self>> {
+        let has_ids = log_id.is_some() || !request_id.is_empty();
+        has_ids.then(|| Arc::new(Ids { log_id, request_id: request_id.to_owned() }))
+    }
+}
+
 /// What calls made by a bthread take over, where their [`CallOptions`](crate::CallOptions) do not say otherwise: a call
 /// ends at the deadline at the latest, and has the ids if it is given none.
 ///
@@ -169,17 +177,12 @@ pub(crate) fn serve(
     if deadline.is_none() && log_id.is_none() && request_id.is_empty() {
         return None;
     }
-    Some(enter(deadline, || {
-        let has_ids = log_id.is_some() || !request_id.is_empty();
-        has_ids.then(|| Arc::new(Ids { log_id, request_id: request_id.to_owned() }))
-    }))
+    Some(enter(deadline, || Ids::of(log_id, request_id)))
 }
 
 /// What [`serve`] enters, for those who go on elsewhere.
 pub(crate) fn of_request(deadline: Option<Instant>, log_id: Option<u64>, request_id: &str) -> CallContext {
-    let has_ids = log_id.is_some() || !request_id.is_empty();
-    let ids = has_ids.then(|| Arc::new(Ids { log_id, request_id: request_id.to_owned() }));
-    CallContext { deadline, ids }
+    CallContext { deadline, ids: Ids::of(log_id, request_id) }
 }
 
 fn enter(deadline: Option<Instant>, ids: impl FnOnce() -> Option<Arc<Ids>>) -> EnteredContext {

@@ -3,6 +3,7 @@
 
 mod connecting;
 mod descriptors;
+mod memory;
 mod restart;
 mod slow;
 mod vanishing;

@@ -141,7 +141,7 @@ fn call_on(address: &str, kind: &str, seen: &Seen, ended: &AtomicBool) {
                 assert_eq!(reply.message, "load");
                 seen.answered.fetch_add(1, Ordering::Relaxed);
             }
-            Err(error) if matches!(error.code(), error::ECONNREFUSED | error::EHOSTDOWN) => {
+            Err(error) if matches!(error.code(), error::ECONNREFUSED | error::EHOSTDOWN | error::ELIMIT) => {
                 seen.refused.fetch_add(1, Ordering::Relaxed);
                 bthread::sleep(Duration::from_millis(1));
             }

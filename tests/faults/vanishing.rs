@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use bobbin::{Call, CallOptions, IoBuf, error};
-use bobbin_examples::example::{EchoResponse, EchoStub};
-use bobbin_tests::{Direction, Fault, FaultProxy, Gate, start_server};
+use bobbin::{Call, CallOptions, IoBuf, Server, error};
+use bobbin_examples::example::{EchoResponse, EchoServer, EchoStub};
+use bobbin_tests::{Direction, Fault, FaultProxy, Gate, TestEcho, start_server};
 
 use crate::{KINDS, eventually, is_lost, request, stub, until_it_works};
 
@@ -57,6 +57,22 @@ fn a_peer_that_vanished_costs_the_time_of_the_call() {
         proxy.set_both(Fault::None);
         assert_eq!(echo.echo(&request("after")).unwrap().message, "after", "{kind}");
     }
+}
+
+#[test]
+fn a_server_gives_up_a_connection_whose_peer_vanished() {
+    let patience = Duration::from_secs(1);
+    let echo = EchoServer::new(TestEcho { gate: Gate::new() });
+    let server = Server::builder().add(echo).idle_timeout(patience).start("127.0.0.1:0").unwrap();
+    let proxy = FaultProxy::start(&server.local_addr().to_string());
+    let echo = stub(&proxy.address(), "single");
+    let start = Instant::now();
+    echo.echo(&request("before")).unwrap();
+    proxy.set_both(Fault::Swallowed);
+    // Its end of the connection goes, and nobody hears of it.
+    drop(echo);
+    eventually("the server closes it", || server.connection_count() == 0);
+    assert!(start.elapsed() >= patience);
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn serve(part: &str, path: &Path) -> ! {
         if part == DYING {
             std::process::exit(3);
         }
-        let server = builder.start_with(takeover.listeners()).unwrap();
+        let server = builder.start_with(takeover.take_listeners()).unwrap();
         takeover.complete().unwrap();
         server
     };

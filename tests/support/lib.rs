@@ -6,8 +6,10 @@ mod http;
 mod proxy;
 mod raw;
 mod service;
+mod streams;
 
 pub use http::{HttpAnswer, HttpPeer};
 pub use proxy::{Direction, Fault, FaultProxy};
 pub use raw::{RawPeer, frame, request_frame};
 pub use service::{Gate, TestEcho, start_server};
+pub use streams::{Doing, StreamEnd, StreamEnds};

@@ -55,7 +55,7 @@ fn noting() -> (Peer, Said) {
 
 fn channel(peer: &Peer, kind: &str, authenticator: Numbered) -> Channel {
     let builder = Channel::builder().connection_type(kind).timeout(LONG);
-    builder.authenticator(Arc::new(authenticator)).connect(&peer.address).unwrap()
+    builder.auth(authenticator).connect(&peer.address).unwrap()
 }
 
 #[test]

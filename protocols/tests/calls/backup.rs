@@ -181,7 +181,6 @@ fn a_policy_decides_and_is_told_of_every_end() {
 fn the_rate_limited_policy_inherits_the_time_of_the_channel() {
     let policy = RateLimitedBackup::new(RateLimitedBackupOptions::default()).unwrap();
     let peer = in_pairs(|connection, [_, second]| connection.answer(&second, "second"));
-    let channel =
-        Channel::builder().timeout(LONG).backup_request(SOON).backup_request_policy(Arc::new(policy));
+    let channel = Channel::builder().timeout(LONG).backup_request(SOON).backup_request_policy(policy);
     assert_eq!(call(&channel.connect(&peer.address).unwrap(), "x").unwrap(), "second");
 }

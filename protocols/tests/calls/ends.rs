@@ -97,3 +97,49 @@ fn a_call_outlives_its_channel() {
         assert_eq!(is_done.iter().count(), 20);
     }
 }
+
+/// Cannot be written.
+#[derive(Debug, Default)]
+struct Unwritable;
+
+impl prost::Message for Unwritable {
+    fn encode_raw(&self, _: &mut impl prost::bytes::BufMut) {
+        panic!("in the message")
+    }
+
+    fn merge_field(
+        &mut self,
+        _: u32,
+        _: prost::encoding::WireType,
+        _: &mut impl prost::bytes::Buf,
+        _: prost::encoding::DecodeContext,
+    ) -> Result<(), prost::DecodeError> {
+        Ok(())
+    }
+
+    fn encoded_len(&self) -> usize {
+        1
+    }
+
+    fn clear(&mut self) {}
+}
+
+impl rpc::ProtoMessage for Unwritable {
+    const FULL_NAME: &'static str = "example.EchoRequest";
+    const SCHEMA: Option<&'static rpc::MessageSchema> = None;
+}
+
+#[test]
+fn a_message_that_panics_leaves_no_connection_behind() {
+    use std::io::Read;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    for kind in ["pooled", "short"] {
+        let address = listener.local_addr().unwrap();
+        let channel = Channel::builder().connection_type(kind).timeout(LONG).connect(address).unwrap();
+        let call = || channel.call::<_, EchoResponse>(echo_method(), CallOptions::default(), &Unwritable);
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)).unwrap_err();
+        let (mut peer, _) = listener.accept().unwrap();
+        peer.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+        assert_eq!(peer.read(&mut [0; 100]).unwrap(), 0, "{kind}");
+    }
+}

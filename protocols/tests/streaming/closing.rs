@@ -111,3 +111,23 @@ fn calls_and_streams_share_a_connection() {
         assert_eq!(call(&channel, &number.to_string()).unwrap(), number.to_string());
     }
 }
+
+#[test]
+fn what_was_written_before_a_close_arrives_though_the_channel_has_gone() {
+    const MESSAGE: usize = 1 << 20;
+    for messages in [1, 24] {
+        let (tells, tale) = Telling::new();
+        let limits = StreamOptions::default().max_received_size(64 << 20);
+        let (server, _accepted) = serve_streams(limits.handler(tells));
+        let channel = connect(&server);
+        let stream = open(&channel, StreamOptions::default().max_buf_size(0)).unwrap();
+        drop(channel);
+        for _ in 0..messages {
+            stream.write(vec![7; MESSAGE]).unwrap();
+        }
+        stream.close();
+        let (received, end) = tale.messages();
+        assert_eq!((received.len(), end), (messages, Told::Closed));
+        assert!(received.iter().all(|message| message.len() == MESSAGE));
+    }
+}

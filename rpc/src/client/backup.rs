@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::report::CallReport;
@@ -29,6 +29,20 @@ pub trait BackupRequestPolicy: Send + Sync + 'static {
     /// (brpc: `OnRPCEnd`).
     fn on_rpc_end(&self, method: &'static MethodDescriptor, report: &CallReport, error: Option<&RpcError>) {
         let _ = (method, report, error);
+    }
+}
+
+impl<P: BackupRequestPolicy + ?Sized> BackupRequestPolicy for Arc<P> {
+    fn backup_request_after(&self, method: &'static MethodDescriptor) -> Option<Duration> {
+        (**self).backup_request_after(method)
+    }
+
+    fn do_backup(&self, method: &'static MethodDescriptor) -> bool {
+        (**self).do_backup(method)
+    }
+
+    fn on_rpc_end(&self, method: &'static MethodDescriptor, report: &CallReport, error: Option<&RpcError>) {
+        (**self).on_rpc_end(method, report, error);
     }
 }
 

@@ -131,14 +131,14 @@ impl<P: DefaultRegistry> ChannelBuilder<P> {
     }
 
     /// Decides about backup requests. Default: all are made that [`backup_request`](Self::backup_request) asks for.
-    pub fn backup_request_policy(mut self, policy: Arc<dyn BackupRequestPolicy>) -> Self {
-        self.backup_request_policy = Some(policy);
+    pub fn backup_request_policy(mut self, policy: impl BackupRequestPolicy) -> Self {
+        self.backup_request_policy = Some(Arc::new(policy));
         self
     }
 
-    /// Says on each connection who calls, on protocols that carry it. Default: nobody does.
-    pub fn authenticator(mut self, authenticator: Arc<dyn Authenticator>) -> Self {
-        self.authenticator = Some(authenticator);
+    /// Says on each connection who calls, on protocols that carry it (brpc: `auth`). Default: nobody does.
+    pub fn auth(mut self, authenticator: impl Authenticator) -> Self {
+        self.authenticator = Some(Arc::new(authenticator));
         self
     }
 

@@ -20,7 +20,7 @@ const TIDY_AT_FIRST: usize = 16;
 /// let token = CancelToken::new();
 /// let options = CallOptions::default().cancel_token(&token);
 /// token.cancel(); // from another bthread, as a rule
-/// assert!(token.is_cancelled());
+/// assert!(token.is_canceled());
 /// # let _ = options;
 /// ```
 #[derive(Clone, Default)]
@@ -28,7 +28,7 @@ pub struct CancelToken(Arc<Mutex<Known>>);
 
 #[derive(Default)]
 struct Known {
-    is_cancelled: bool,
+    is_canceled: bool,
     /// Not more than twice those that are in progress.
     calls: Vec<Weak<HeldCall>>,
     tidy_at: usize,
@@ -46,7 +46,7 @@ impl CancelToken {
     pub fn cancel(&self) {
         let calls = {
             let mut known = lock(&self.0);
-            known.is_cancelled = true;
+            known.is_canceled = true;
             std::mem::take(&mut known.calls)
         };
         // Without the lock, as wakers are code of the user's.
@@ -54,30 +54,36 @@ impl CancelToken {
     }
 
     /// Whether it was cancelled.
-    pub fn is_cancelled(&self) -> bool {
-        lock(&self.0).is_cancelled
+    pub fn is_canceled(&self) -> bool {
+        lock(&self.0).is_canceled
     }
 
     /// Has a call ended with the token; at once, if that is cancelled.
     pub(super) fn watch(&self, call: &Arc<HeldCall>) {
-        {
-            let mut known = lock(&self.0);
-            if !known.is_cancelled {
-                if known.calls.len() >= known.tidy_at.max(TIDY_AT_FIRST) {
-                    known.calls.retain(|call| call.upgrade().is_some_and(|call| call.is_running()));
-                    known.tidy_at = 2 * known.calls.len();
-                }
-                known.calls.push(Arc::downgrade(call));
-                return;
+        // Perhaps the last references, so dropped behind the lock: what calls hold is the user's.
+        let mut looked_at = Vec::new();
+        let mut known = lock(&self.0);
+        if !known.is_canceled {
+            if known.calls.len() >= known.tidy_at.max(TIDY_AT_FIRST) {
+                known.calls.retain(|call| {
+                    let call = call.upgrade();
+                    let is_running = call.as_ref().is_some_and(|call| call.is_running());
+                    looked_at.extend(call);
+                    is_running
+                });
+                known.tidy_at = 2 * known.calls.len();
             }
+            known.calls.push(Arc::downgrade(call));
+            return;
         }
+        drop(known);
         call.cancel();
     }
 }
 
 impl fmt::Debug for CancelToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CancelToken").field("is_cancelled", &self.is_cancelled()).finish_non_exhaustive()
+        f.debug_struct("CancelToken").field("is_canceled", &self.is_canceled()).finish_non_exhaustive()
     }
 }
 

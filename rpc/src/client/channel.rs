@@ -11,8 +11,8 @@ use super::backup::BackupRequestPolicy;
 use super::builder::ChannelBuilder;
 use super::call::Call;
 use super::cancel::CallHandle;
-use super::deadline_flag::DELIVER_TIMEOUT;
 use super::ended::Callback;
+use super::flags;
 use super::held::HeldCall;
 use super::options::{CallOptions, Reply};
 use super::request::Request;
@@ -65,7 +65,7 @@ pub(super) struct ChannelState {
 impl ChannelState {
     /// Whether requests say how long their caller still waits.
     pub(super) fn delivers_timeout(&self) -> bool {
-        self.deliver_timeout.unwrap_or_else(|| DELIVER_TIMEOUT.get())
+        self.deliver_timeout.unwrap_or_else(flags::delivers_timeout)
     }
 }
 

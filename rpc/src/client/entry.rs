@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bthread::timer;
 
 use super::connection::{ClientConnection, Use};
-use super::connection_flags as flags;
+use super::flags;
 use super::life::{Check, End, Generation, Life, Phase, Sharing, Wanted};
 use super::outcome::Failure;
 use super::pool::{IDLE_ROUNDS, Pool};

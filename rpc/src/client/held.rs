@@ -112,10 +112,11 @@ impl HeldCall {
         if let Some(deadline) = call.request.deadline {
             call.set_timer(deadline, |call| call.time_out());
         }
+        call.begin(0);
+        // Behind the first attempt: without one there would be nothing to back up, should the time come at once.
         if let Some(at) = call.backup_at {
             call.set_timer(at, |call| starting::start(call, HeldCall::back_up));
         }
-        call.begin(0);
         call
     }
 
@@ -184,9 +185,9 @@ impl HeldCall {
         };
         let end = match (end, place) {
             (Ok(reply), Some(place)) => Ok(Answer::new(reply, place.socket)),
+            // Before there is a place nothing is written: the peer has guessed the id.
             (Ok(_), None) => {
-                // Nothing is written before there is a place: the peer has guessed the call's id.
-                Err(Failure::unsent(RpcError::new(ERESPONSE, "A reply came before the request was written")))
+                Err(Failure::unsent(RpcError::new(ERESPONSE, "The reply came before the request was sent")))
             }
             (Err(failure), _) => Err(failure),
         };
@@ -199,7 +200,9 @@ impl HeldCall {
         // The user's policy is asked where it may wait.
         let call = self.clone();
         starting::start(Arc::new(Mutex::new(Some((call, attempt, end)))), |end| {
-            if let Some((call, attempt, end)) = lock(&end).take() {
+            // Not in the condition, where the lock would be held while the policy waits.
+            let taken = lock(&end).take();
+            if let Some((call, attempt, end)) = taken {
                 call.judge(attempt, end);
             }
         });
@@ -265,7 +268,8 @@ impl HeldCall {
             let call = self.clone();
             // Never cancelled: a call that has ended meanwhile begins nothing.
             timer::schedule(at, move || starting::start(call, Self::begin_next));
-        } // else: a pause without an end, for whoever wants one
+        }
+        // Else the policy wants a pause that never ends; the call can be cancelled.
     }
 
     fn begin_next(self: Arc<Self>) {
@@ -334,7 +338,9 @@ impl HeldCall {
             return;
         }
         state.is_running = false;
-        self.request.note_end(result.as_ref().err());
+        self.request.note_end_in_span(result.as_ref().err());
+        // Only cloned for who needs it once the lock is free: ending streams may make their connection fail.
+        let stream_error = self.request.streams.as_ref().and(result.as_ref().err().cloned());
         let progress = Progress {
             latency: bthread::clock::now().saturating_duration_since(self.request.started),
             retried_count: state.attempt,
@@ -347,6 +353,7 @@ impl HeldCall {
         let (timers, waker) = (std::mem::take(&mut state.timers), state.waker.take());
         let has_callback = state.callback.is_some();
         drop(state);
+        self.request.fail_streams(stream_error.as_ref());
         for place in under_way.into_iter().filter_map(|one| one.place) {
             place.leave();
         }

@@ -9,8 +9,8 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use bthread::timer;
 
-use super::connection_flags as flags;
 use super::entry::Entry;
+use super::flags;
 use super::way::{Key, Way};
 use crate::protocol::ConnectionType;
 use crate::socket::lock;

@@ -15,10 +15,9 @@ mod call_table;
 mod cancel;
 mod channel;
 mod connection;
-mod connection_flags;
-mod deadline_flag;
 mod ended;
 mod entry;
+mod flags;
 mod generic;
 mod greeting;
 mod held;
@@ -41,7 +40,8 @@ pub use builder::{CONNECT_TIMEOUT_DEFAULT, ChannelBuilder, MAX_RETRY_DEFAULT, TI
 pub use call::{Call, ReplyFuture};
 pub use cancel::{CallHandle, CancelToken};
 pub use channel::Channel;
-pub use deadline_flag::DELIVER_TIMEOUT_DEFAULT;
+pub use flags::DELIVER_TIMEOUT_DEFAULT;
+pub(crate) use flags::register_flags;
 pub use options::{CallOptions, Reply};
 pub use report::CallReport;
 pub use retry::{Attempt, Backoff, NeverSent, RetryPolicy};
@@ -49,9 +49,3 @@ pub(crate) use retry_budget::RETRIES_DENIED;
 pub use retry_budget::{RETRY_RATIO_DEFAULT, RETRY_RESERVE_DEFAULT, RetryBudget};
 
 pub(crate) use map::checked;
-
-/// Makes the flags of channels known among those of the process.
-pub(crate) fn register_flags() {
-    deadline_flag::register();
-    connection_flags::register_flags();
-}

@@ -85,8 +85,8 @@ impl CallOptions {
     }
 
     /// Decides about the backup request, instead of the channel's policy.
-    pub fn backup_request_policy(mut self, policy: Arc<dyn BackupRequestPolicy>) -> Self {
-        self.rare_mut().backup_request_policy = Some(policy);
+    pub fn backup_request_policy(mut self, policy: impl BackupRequestPolicy) -> Self {
+        self.rare_mut().backup_request_policy = Some(Arc::new(policy));
         self
     }
 
@@ -98,8 +98,8 @@ impl CallOptions {
 
     /// Writes the request however much is waiting to be written to the connection, instead of failing with
     /// [`EOVERCROWDED`](crate::error::EOVERCROWDED). Default: it fails.
-    pub fn ignore_eovercrowded(mut self) -> Self {
-        self.ignores_eovercrowded = true;
+    pub fn ignore_eovercrowded(mut self, ignore: bool) -> Self {
+        self.ignores_eovercrowded = ignore;
         self
     }
 

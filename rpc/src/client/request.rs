@@ -393,9 +393,19 @@ impl Request {
 
     /// Notes how the call has ended.
     pub(super) fn note_end(&self, error: Option<&RpcError>) {
+        self.fail_streams(error);
+        self.note_end_in_span(error);
+    }
+
+    /// The part of [`note_end`](Self::note_end) that may end streams, and so fail connections: no lock may be held.
+    pub(super) fn fail_streams(&self, error: Option<&RpcError>) {
         if let (Some(streams), Some(error)) = (&self.streams, error) {
             streams.fail(error);
         }
+    }
+
+    /// The part of [`note_end`](Self::note_end) that may be done under a lock.
+    pub(super) fn note_end_in_span(&self, error: Option<&RpcError>) {
         let Some(span) = &self.span else { return };
         span.reach(Point::Ended);
         error.inspect(|error| span.set_error(error));

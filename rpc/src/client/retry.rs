@@ -23,7 +23,9 @@ use crate::user_fields::UserFields;
 /// that waits for the call, or in a bthread of its own where nobody does; so it may wait, on the time of the call.
 /// Without one a call is tried again if its error [is retriable](RpcError::is_retriable), with no pause. **That includes
 /// calls that the server may have run**, if their connection broke before the reply: as in brpc. For methods that must
-/// not run twice set [`NeverSent`], or no retries at all ([`max_retry(0)`](super::CallOptions::max_retry)).
+/// not run twice set [`NeverSent`], or no retries at all ([`max_retry(0)`](super::CallOptions::max_retry)). Over HTTP,
+/// errors that a server has answered with are tried again only where there is a policy: without one, an answer is read
+/// when the call has ended with it.
 ///
 /// ```
 /// use rpc::client::{Attempt, RetryPolicy};
@@ -55,6 +57,20 @@ pub trait RetryPolicy: Send + Sync + 'static {
     /// once (brpc: `CanRetryBackoffInPthread`). Default: no.
     fn may_block_threads(&self) -> bool {
         false
+    }
+}
+
+impl<P: RetryPolicy + ?Sized> RetryPolicy for Arc<P> {
+    fn do_retry(&self, attempt: &Attempt<'_>) -> bool {
+        (**self).do_retry(attempt)
+    }
+
+    fn backoff(&self, attempt: &Attempt<'_>) -> Duration {
+        (**self).backoff(attempt)
+    }
+
+    fn may_block_threads(&self) -> bool {
+        (**self).may_block_threads()
     }
 }
 

@@ -97,13 +97,28 @@ fn try_once(
         streams: request.streams.clone(),
     });
     let place = request.expect(channel, waiter.clone())?;
-    match request.write(channel, &place, body, attempt) {
+    let unwinding = LeaveOnUnwind(&place);
+    let written = request.write(channel, &place, body, attempt);
+    drop(unwinding);
+    match written {
         Ok(()) | Err(None) => {}
         Err(Some(failure)) => return Err(failure),
     }
     match waiter.wait(&place, request.deadline) {
         Some(outcome) => outcome.into_result().map(|reply| Answer::new(reply, place.socket)),
         None => Err(Failure { error: request.timed_out(channel), sent: true }),
+    }
+}
+
+/// Sees that nothing waits for the reply to a request whose writing has panicked, as the user's message may. Else its
+/// connection, where it has one of its own, would never be used again, nor closed.
+struct LeaveOnUnwind<'a>(&'a Place);
+
+impl Drop for LeaveOnUnwind<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.leave();
+        }
     }
 }
 

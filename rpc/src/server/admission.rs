@@ -289,8 +289,14 @@ fn check_method(
     } else if let Some(Err((concurrency, exceeded))) = method.limit.as_ref().map(|limit| limit.enter(timeout))
     {
         let name = method.descriptor.full_name;
-        let text = format!("Rejected by {name}'s ConcurrencyLimiter, concurrency={concurrency}, {exceeded}");
-        Refused(RpcError::new(ELIMIT, text), Some(Rejection::MethodLimit))
+        match exceeded {
+            Some(exceeded) => {
+                let text =
+                    format!("Rejected by {name}'s ConcurrencyLimiter, concurrency={concurrency}, {exceeded}");
+                Refused(RpcError::new(ELIMIT, text), Some(Rejection::MethodLimit))
+            }
+            None => RpcError::internal(format!("{name}'s ConcurrencyLimiter panicked")).into(),
+        }
     } else {
         return Ok(started);
     };

@@ -65,7 +65,7 @@ pub struct ServerCall {
     /// If the request is recorded.
     span: Option<Span>,
     /// What few calls have.
-    call_extras: Option<Box<CallExtras>>,
+    pub(super) call_extras: Option<Box<CallExtras>>,
 }
 
 impl ServerCall {
@@ -105,10 +105,6 @@ impl ServerCall {
             span,
             call_extras: None,
         }
-    }
-
-    pub(super) fn call_extras(&self) -> Option<&CallExtras> {
-        self.call_extras.as_deref()
     }
 
     pub(super) fn call_extras_mut(&mut self) -> &mut CallExtras {

@@ -53,7 +53,7 @@ impl ServerCall {
     /// it: taken from the server's pool when it is first asked for, and given back when the call is answered. `None` if
     /// there is no factory, or its objects are no `T`.
     pub fn session_local_data<T: Any + Send>(&mut self) -> Option<&mut T> {
-        if self.call_extras().is_none_or(|extras| extras.session_data.is_none()) {
+        if self.call_extras.as_ref().is_none_or(|extras| extras.session_data.is_none()) {
             let object = self.server().session_data.as_ref()?.take();
             self.call_extras_mut().session_data = Some(Mutex::new(object));
         }
@@ -73,7 +73,7 @@ impl ServerCall {
     /// Who the caller is, as the server's [`Authenticator`](crate::Authenticator) has found; `None` on servers without
     /// one.
     pub fn auth_context(&self) -> Option<&AuthContext> {
-        let own = self.call_extras().and_then(|extras| extras.auth_context.as_deref());
+        let own = self.call_extras.as_ref().and_then(|extras| extras.auth_context.as_deref());
         own.or_else(|| self.socket().owner::<ServerConnection>().auth_context())
     }
 

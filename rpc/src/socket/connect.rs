@@ -12,7 +12,7 @@ use std::time::Duration;
 use bthread::timer::{self, TimerHandle};
 use iobuf::{IoBuf, IoPortal};
 
-use super::{Socket, SocketOwner, lock};
+use super::{FailOnUnwind, Socket, SocketOwner, lock};
 use crate::error::RpcError;
 use crate::limits::Limits;
 use crate::protocol::Protocol;
@@ -116,6 +116,8 @@ impl Socket {
         options: &SocketOptions,
         timeout: Duration,
     ) -> Result<(), RpcError> {
+        // Those who wait for the connection would wait for one that nobody makes.
+        let _guard = FailOnUnwind(self);
         let transport = connector.connect(&self.remote, options).map_err(|error| {
             let error = cannot_connect(&self.remote, error.into());
             self.set_failed(error.clone());

@@ -22,7 +22,7 @@ mod write;
 use std::any::Any;
 use std::fmt;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -301,6 +301,7 @@ impl Socket {
         if let Some(error) = self.error.get() {
             self.input.fail_body(error);
             self.owner.failed(self, error);
+            fence(Ordering::SeqCst); // pairs with the fence in `StreamState::bind`
             if let Some(streams) = self.streams.get() {
                 streams.fail(error);
             }

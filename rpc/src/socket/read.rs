@@ -233,6 +233,7 @@ impl Socket {
                     break;
                 }
                 Turn::Over(error) => {
+                    arrivals.flush_streams(); // what came ahead of bytes that cannot be read
                     self.set_failed(error);
                     break;
                 }

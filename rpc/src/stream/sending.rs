@@ -22,7 +22,7 @@ use crate::protocol::StreamSettings;
 use crate::socket::{Overcrowded, Socket, lock, this_thread};
 use crate::starting;
 
-/// Bytes written to a stream that is not connected yet, with [`MESSAGE_COST`] for each message, whatever its window.
+/// Bytes written to a stream that is not connected yet, with 64 for each message, whatever its window.
 pub const UNCONNECTED_BYTES_MAX: usize = 4 << 20;
 /// What a message counts beside its bytes: the memory of its place in a queue.
 const MESSAGE_COST: usize = 64;
@@ -142,6 +142,11 @@ impl Sending {
         if self.phase == Phase::Unconnected {
             self.link = Some(link);
         }
+    }
+
+    /// Whether it has a connection, to which it may have something to say.
+    pub(super) fn is_bound(&self) -> bool {
+        self.link.is_some()
     }
 
     /// A stream that has ended keeps its connection no longer than it has something to say.

@@ -5,7 +5,7 @@
 //! of users or of a socket runs.
 
 use std::any::Any;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -20,11 +20,24 @@ use super::window::Window;
 use crate::error::{ELIMIT, RpcError};
 use crate::protocol::StreamSettings;
 use crate::socket::{Socket, lock};
+use crate::starting;
 
 /// Streams in a process, of servers and clients together, that have not ended.
 pub const STREAMS_MAX: usize = 1 << 20;
 
 static STREAMS: LazyLock<Slab<StreamState>> = LazyLock::new(|| Slab::new(STREAMS_MAX));
+
+/// How long a connection that nobody needs any more waits for its peer to take what its streams have written.
+const LAST_FRAMES_TIMEOUT: Duration = Duration::from_secs(10);
+
+type Kept = Arc<dyn Any + Send + Sync>;
+
+/// A stream that has ended, and is not sent to its end.
+struct Leaving {
+    stream: Arc<StreamState>,
+    socket: Arc<Socket>,
+    _kept: Kept,
+}
 
 /// One stream.
 pub(crate) struct StreamState {
@@ -36,7 +49,7 @@ pub(crate) struct StreamState {
     /// Why it has ended, if not by a close.
     error: OnceLock<RpcError>,
     /// What must not go while the stream lives: the channel whose connection it uses.
-    kept: Mutex<Option<Arc<dyn Any + Send + Sync>>>,
+    kept: Mutex<Option<Kept>>,
     pub(super) has_handler: bool,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) messages_in_batch: usize,
@@ -122,10 +135,13 @@ impl StreamState {
     }
 
     /// Keeps something until the stream ends.
-    pub(super) fn keep(&self, what: Arc<dyn Any + Send + Sync>) {
-        *lock(&self.kept) = Some(what);
+    pub(super) fn keep(&self, what: Kept) {
+        // What is taken out is the user's in part, and dropped without the lock.
+        let earlier = lock(&self.kept).replace(what);
+        drop(earlier);
         if self.is_closed() {
-            drop(lock(&self.kept).take());
+            let kept = lock(&self.kept).take();
+            drop(kept);
         }
     }
 
@@ -135,6 +151,8 @@ impl StreamState {
         socket.streams().add(self.id())?;
         self.socket_id.store(socket.id(), Ordering::Relaxed); // as in `find`
         lock(&self.sending).set_link(link);
+        // Pairs with the fence in `Socket::set_failed`: either that finds the streams of the socket, or this its error.
+        fence(Ordering::SeqCst);
         // One that has ended or failed meanwhile has not found what was just added.
         if let Some(error) = socket.error() {
             self.end(Ending::Failed, Some(error.clone()));
@@ -165,8 +183,35 @@ impl StreamState {
             self.flush();
         }
         self.end_receiving();
-        drop(lock(&self.kept).take());
+        let kept = lock(&self.kept).take();
+        if let (Some(kept), Some(link)) = (kept, link) {
+            self.let_go(kept, link.socket);
+        }
         true
+    }
+
+    /// Keeps `kept`, with which the connection may end, until what was written to the stream has left; not for ever.
+    fn let_go(self: &Arc<Self>, kept: Kept, socket: Arc<Socket>) {
+        if socket.error().is_some() || self.has_sent_all(&socket) {
+            return;
+        }
+        let leaving = Leaving { stream: self.clone(), socket, _kept: kept };
+        starting::start(Arc::new(leaving), |leaving| {
+            let deadline = bthread::clock::now() + LAST_FRAMES_TIMEOUT;
+            let Leaving { stream, socket, .. } = &*leaving;
+            // Somebody else is just giving the socket the last frames.
+            while socket.error().is_none()
+                && lock(&stream.sending).is_bound()
+                && bthread::clock::now() < deadline
+            {
+                bthread::yield_now();
+            }
+            let _ = socket.wait_for_room(0, Some(deadline)); // however it ends, nobody waits longer
+        });
+    }
+
+    fn has_sent_all(&self, socket: &Socket) -> bool {
+        !lock(&self.sending).is_bound() && socket.unwritten() == 0
     }
 
     pub(super) fn add_handle(&self) {

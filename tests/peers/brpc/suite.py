@@ -7,8 +7,10 @@ with --list. Each feature runs in a client of its own, so that one which crashes
 """
 
 import argparse
+import os
 import subprocess
 import sys
+import tempfile
 
 # No feature takes longer.
 PATIENCE_S = 90
@@ -17,7 +19,9 @@ MARKS = {"ok": "✓", "n/a": "–", "FAIL": "✗"}
 
 class Server:
     def __init__(self, program):
-        self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        # brpc leaves files where it runs.
+        self.folder = tempfile.TemporaryDirectory()
+        self.process = subprocess.Popen([program], cwd=self.folder.name, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.DEVNULL, text=True)
         line = self.process.stdout.readline().split()
         if not line or line[0] != "ready":
@@ -27,6 +31,7 @@ class Server:
     def end(self):
         self.process.kill()
         self.process.wait()
+        self.folder.cleanup()
 
 
 def features_of(client):
@@ -38,7 +43,7 @@ def run(client, feature, server):
     """How the feature went, and why."""
     try:
         done = subprocess.run([client, feature, *server.ports], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                              text=True, errors="replace", timeout=PATIENCE_S)
+                              text=True, errors="replace", timeout=PATIENCE_S, cwd=server.folder.name)
     except subprocess.TimeoutExpired:
         return "FAIL", f"it takes more than {PATIENCE_S} s"
     words = done.stdout.split(None, 2)
@@ -52,6 +57,8 @@ def main():
     parser.add_argument("--pair", nargs=3, action="append", required=True, metavar=("NAME", "SERVER", "CLIENT"))
     parser.add_argument("--only", default="")
     arguments = parser.parse_args()
+    for pair in arguments.pair:
+        pair[1:] = [os.path.abspath(program) for program in pair[1:]]
     only = [name for name in arguments.only.split(",") if name]
     rows, columns, failures, remarks = {}, [], [], {}
     for name, server_program, client in arguments.pair:
@@ -70,6 +77,7 @@ def main():
                     remarks.setdefault(why, []).append(feature)
                 if server.process.poll() is not None:
                     failures.append(f"{name}: the server ended during {feature}")
+                    server.end()
                     server = Server(server_program)
         finally:
             server.end()

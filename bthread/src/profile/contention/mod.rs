@@ -1,5 +1,5 @@
-//! Who waits for locks: [`Mutex`], [`RwLock`](crate::sync::RwLock) and
-//! [`Semaphore`](crate::sync::Semaphore), in bthreads and OS threads alike.
+//! Who waits for locks ([`Mutex`](crate::sync::Mutex), [`RwLock`](crate::sync::RwLock),
+//! [`Semaphore`](crate::sync::Semaphore)), in bthreads and OS threads alike.
 //!
 //! A lock call that has to sleep asks `begin` whether it is watched. While no session runs, that is one relaxed load;
 //! a call that need not sleep does not even ask. Of the waits a bounded number per second is looked at: the stack is

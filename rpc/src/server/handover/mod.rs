@@ -15,7 +15,7 @@
 //! let builder = rpc::Server::<P>::builder();
 //! let server = if std::env::args().any(|argument| argument == "--take-over") {
 //!     let mut takeover = handover::take_over(path)?;
-//!     let server = builder.start_with(takeover.listeners())?;
+//!     let server = builder.start_with(takeover.take_listeners())?;
 //!     takeover.complete()?;
 //!     server
 //! } else {
@@ -120,8 +120,8 @@ pub struct Takeover {
 }
 
 impl Takeover {
-    /// The sockets, for [`ServerBuilder::start_with`](super::ServerBuilder::start_with): those of the first call.
-    pub fn listeners(&mut self) -> Vec<BoundListener> {
+    /// The sockets, for [`ServerBuilder::start_with`](super::ServerBuilder::start_with), leaving none.
+    pub fn take_listeners(&mut self) -> Vec<BoundListener> {
         std::mem::take(&mut self.listeners)
     }
 

@@ -4,6 +4,7 @@ use super::*;
 use crate::limit::Constant;
 use crate::server::ServerCall;
 use iobuf::IoBuf;
+use std::sync::atomic::AtomicUsize;
 
 pub(crate) struct Named(pub(crate) &'static ServiceDescriptor);
 

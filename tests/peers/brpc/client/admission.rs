@@ -1,7 +1,5 @@
 //! Who is let in, and when not.
 
-use std::sync::Arc;
-
 use bobbin::rpc::auth::{AuthContext, Authenticator};
 use bobbin::{Call, CallOptions, Endpoint, RpcError, error};
 use bobbin_tests::features::{FeatureRequest, FeatureResponse, FeatureStub};
@@ -35,8 +33,7 @@ impl Authenticator for Credential {
 }
 
 fn known_as(peer: &Peer, port: &str, kind: &str, credential: &'static str) -> Result<FeatureStub, Failure> {
-    let channel =
-        peer.channel_with(port, kind, |builder| builder.authenticator(Arc::new(Credential(credential))))?;
+    let channel = peer.channel_with(port, kind, |builder| builder.auth(Credential(credential)))?;
     Ok(FeatureStub::new(&channel))
 }
 

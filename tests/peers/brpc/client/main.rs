@@ -11,6 +11,9 @@ mod attempts;
 mod calls;
 mod forms;
 mod lives;
+mod open;
+mod stream_ends;
+mod streams;
 
 use std::process::ExitCode;
 
@@ -40,7 +43,11 @@ macro_rules! features {
 pub(crate) use features;
 
 fn main() -> ExitCode {
-    let all = || [calls::ALL, forms::ALL, admission::ALL, lives::ALL, attempts::ALL].into_iter().flatten();
+    let all = || {
+        [calls::ALL, forms::ALL, admission::ALL, lives::ALL, attempts::ALL, streams::ALL, stream_ends::ALL]
+            .into_iter()
+            .flatten()
+    };
     let (mut names, mut peer) = (Vec::new(), Peer::default());
     for argument in std::env::args().skip(1) {
         match argument.split_once('=') {

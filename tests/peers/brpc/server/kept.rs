@@ -1,14 +1,16 @@
 //! What the server keeps of calls with a key, until it is asked.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use bobbin_tests::StreamEnd;
 use bobbin_tests::features::ReportResponse;
 
 #[derive(Debug, Default)]
 struct OfKey {
     calls: i32,
     canceled: i32,
+    streams: Vec<Arc<StreamEnd>>,
 }
 
 /// By key.
@@ -32,11 +34,15 @@ impl Kept {
         self.of(key, |of| of.canceled += 1);
     }
 
+    pub(crate) fn stream(&self, key: &str, end: Arc<StreamEnd>) {
+        self.of(key, |of| of.streams.push(end));
+    }
+
     pub(crate) fn report(&self, key: &str) -> ReportResponse {
         self.of(key, |of| ReportResponse {
             calls: Some(of.calls),
             canceled: Some(of.canceled),
-            streams: Vec::new(),
+            streams: of.streams.iter().map(|stream| stream.report()).collect(),
         })
     }
 }

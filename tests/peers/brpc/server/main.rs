@@ -6,6 +6,7 @@
 
 mod kept;
 mod service;
+mod streams;
 
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 

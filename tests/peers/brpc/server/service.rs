@@ -11,6 +11,7 @@ use bobbin_tests::features::{
 };
 
 use crate::kept::Kept;
+use crate::streams;
 
 /// How often a call that waits looks whether its caller has gone.
 const LOOK: Duration = Duration::from_millis(2);
@@ -77,6 +78,9 @@ impl Features {
         if request.close_connection() || (1..=request.close_first()).contains(&attempt) {
             cntl.close_connection();
             return Err(RpcError::new(error::ECLOSE, "asked to close the connection"));
+        }
+        if let Some(plan) = request.stream.as_ref().filter(|plan| !plan.refuse()) {
+            streams::accept(cntl, plan, |end| self.kept.stream(request.key(), end))?;
         }
         let seen = see(cntl, attempt);
         cntl.set_response_compress_type(CompressType::new(request.response_compress()));

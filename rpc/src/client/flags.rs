@@ -1,4 +1,4 @@
-//! Flags of the connections of channels, under brpc's names.
+//! Flags of channels, under brpc's names (`spec/rpc-core.md` §27): their connections, and whether deadlines travel.
 
 use std::time::Duration;
 
@@ -47,9 +47,21 @@ static TIMEOUT_AS_UNREACHABLE: Flag<i32> = Flag::new(
 )
 .reloadable();
 
+/// Whether servers are told how long their caller still waits, as long as nobody says otherwise. brpc's is off; here
+/// deadlines travel with every call.
+pub const DELIVER_TIMEOUT_DEFAULT: bool = true;
+
+static DELIVER_TIMEOUT: Flag<bool> = Flag::new(
+    "baidu_std_protocol_deliver_timeout_ms",
+    DELIVER_TIMEOUT_DEFAULT,
+    "Requests say how long their caller still waits, on protocols that carry it",
+)
+.reloadable();
+
 /// The pause before the first try to reach a server that was not there; the next ones are twice as long each.
 const FIRST_CHECK: Duration = Duration::from_millis(50);
 
+/// Makes the flags of channels known among those of the process.
 pub(crate) fn register_flags() {
     flag::register(&[
         &POOL_SIZE,
@@ -59,6 +71,7 @@ pub(crate) fn register_flags() {
         &DEFER_RESPECTS_IDLE,
         &CHECK_INTERVAL,
         &TIMEOUT_AS_UNREACHABLE,
+        &DELIVER_TIMEOUT,
     ]);
 }
 
@@ -94,6 +107,10 @@ pub(super) fn check_pause(failures: u32) -> Option<Duration> {
 
 pub(super) fn timeouts_as_unreachable() -> u32 {
     u32::try_from(TIMEOUT_AS_UNREACHABLE.get()).unwrap_or(0)
+}
+
+pub(super) fn delivers_timeout() -> bool {
+    DELIVER_TIMEOUT.get()
 }
 
 fn seconds(flag: &Flag<i32>) -> Option<Duration> {
