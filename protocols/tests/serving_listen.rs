@@ -236,3 +236,17 @@ fn join_waits_for_what_runs_and_a_server_can_be_started_again_and_again() {
         assert_eq!(caller.join().unwrap().unwrap(), "slow");
     }
 }
+
+#[test]
+fn an_offer_of_listeners_leaves_alone_what_is_no_socket() {
+    let path = path("precious");
+    fs::write(&path, "precious").unwrap();
+    let server = support::start();
+    assert!(server.offer_listeners(&path, || ()).is_err());
+    assert_eq!(fs::read(&path).unwrap(), b"precious");
+    fs::remove_file(&path).unwrap();
+    // A socket that a process has left there is replaced.
+    drop(UnixListener::bind(&path).unwrap());
+    drop(server.offer_listeners(&path, || ()).unwrap());
+    assert!(!path.exists());
+}

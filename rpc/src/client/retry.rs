@@ -47,6 +47,7 @@ pub trait RetryPolicy: Send + Sync + 'static {
     }
 
     /// How long to wait before it; a time that the deadline would cut short is not waited for at all. Default: not.
+    /// Behind the first 16 attempts of a call, 10 ms at least are waited for, whatever this says and whoever waits.
     fn backoff(&self, attempt: &Attempt<'_>) -> Duration {
         let _ = attempt;
         Duration::ZERO

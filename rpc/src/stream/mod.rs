@@ -24,8 +24,8 @@ pub use frame::{FRAME_META_MAX, StreamFrame, StreamFrameBody, StreamSide};
 pub use handle::{Stream, StreamReader, StreamWriter, TryWriteError};
 pub use offer::STREAMS_PER_CALL_MAX;
 pub use options::{
-    MAX_BUF_SIZE_DEFAULT, MAX_RECEIVED_SIZE_DEFAULT, MAX_SEGMENT_SIZE_DEFAULT, MESSAGES_IN_BATCH_DEFAULT,
-    MIN_BUF_SIZE_DEFAULT, StreamHandler, StreamOptions,
+    IDLE_TIMEOUT_MIN, MAX_BUF_SIZE_DEFAULT, MAX_RECEIVED_SIZE_DEFAULT, MAX_SEGMENT_SIZE_DEFAULT,
+    MESSAGES_IN_BATCH_DEFAULT, MIN_BUF_SIZE_DEFAULT, StreamHandler, StreamOptions,
 };
 pub use receiving::RECEIVED_MESSAGES_MAX;
 pub use sending::UNCONNECTED_BYTES_MAX;

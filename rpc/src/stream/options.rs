@@ -18,6 +18,8 @@ pub const MAX_BUF_SIZE_DEFAULT: usize = 2 << 20;
 pub const MIN_BUF_SIZE_DEFAULT: usize = 1 << 20;
 /// Messages that a handler gets at a time by default (brpc: `messages_in_batch`).
 pub const MESSAGES_IN_BATCH_DEFAULT: usize = 128;
+/// The shortest time after which a handler is told of idleness: a timer runs out as often.
+pub const IDLE_TIMEOUT_MIN: Duration = Duration::from_millis(1);
 /// Bytes received and not consumed that one stream may hold by default.
 pub const MAX_RECEIVED_SIZE_DEFAULT: usize = 256 << 20;
 /// The largest segment by default: with its description it just passes the default `max_body_size` of peers. (brpc's
@@ -146,9 +148,10 @@ impl StreamOptions {
         self
     }
 
-    /// After how long without a message the handler is told, again and again. Only for streams with one. Default: never.
+    /// After how long without a message the handler is told, again and again; [`IDLE_TIMEOUT_MIN`] at least. Only for
+    /// streams with one. Default: never.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.idle_timeout = Some(timeout);
+        self.idle_timeout = Some(timeout.max(IDLE_TIMEOUT_MIN));
         self
     }
 

@@ -35,7 +35,7 @@ use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -269,7 +269,13 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     // Somebody who listens there still is asked for the sockets instead.
     let address = SocketAddr::from_pathname(path)?;
     match std::os::unix::net::UnixStream::connect_addr(&address) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            // So answer files that never were sockets.
+            if !fs::symlink_metadata(path)?.file_type().is_socket() {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            fs::remove_file(path)?;
+        }
         Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
         Err(_) => {}
     }
