@@ -7,18 +7,12 @@ use std::io::Write;
 use std::net::Shutdown;
 
 use rpc::Limits;
-use support::{Echo, LONG, Server, call, connect, exchange, is_closed, raw, start};
+use support::{Echo, LONG, Server, call, connect, exchange, is_closed, raw, resident, start};
 
 const PLAIN: &[u8] = include_bytes!("../src/baidu_std/testdata/plain.req.bin");
 
 /// What this process may grow by.
 const GROWTH_MAX: usize = 64 << 20;
-
-/// Bytes of this process in memory.
-fn resident() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    statm.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 4096
-}
 
 /// Sends bytes and says whether the connection is closed then; a server that closes earlier is as good.
 fn is_refused(server: &Server, bytes: &[u8]) -> bool {

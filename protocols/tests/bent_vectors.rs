@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rpc::error::ERPCTIMEDOUT;
-use support::{AsyncEcho, Channel, EchoResponse, LONG, Server, call};
+use support::{AsyncEcho, Channel, EchoResponse, LONG, Server, call, resident};
 
 /// What this process may grow by.
 const GROWTH_MAX: usize = 64 << 20;
@@ -48,12 +48,6 @@ fn bent(bytes: &[u8]) -> Vec<Vec<u8>> {
         })
     });
     beginnings.chain(wrong).collect()
-}
-
-/// Bytes of this process in memory.
-fn resident() -> usize {
-    let statm = fs::read_to_string("/proc/self/statm").unwrap();
-    statm.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 4096
 }
 
 /// Does something with each of the bent captures, several at a time.

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rpc::CallOptions;
-use support::{Channel, Echo, EchoResponse, LONG, Server, call, echo_method, request, start};
+use support::{Channel, Echo, EchoResponse, LONG, Server, call, echo_method, eventually, request, start};
 
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
@@ -29,14 +29,6 @@ impl Flag {
 impl Drop for Flag {
     fn drop(&mut self) {
         bvar::flag::set(self.0, &self.1).unwrap();
-    }
-}
-
-fn eventually(is_so: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < LONG);
-        std::thread::yield_now();
     }
 }
 

@@ -5,8 +5,8 @@ mod memory;
 mod support;
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use iobuf::IoBuf;
@@ -20,21 +20,12 @@ use rpc::transport::{
 };
 use rpc::{CallOptions, ChannelBuilder, Limits, RpcError, ServerCall, Service, ServiceDescriptor};
 use support::{
-    AsyncEcho, Channel, ECHO_SERVICE, Echo, EchoRequest, EchoResponse, LONG, Server, call, call_with,
-    echo_method, request, start,
+    Channel, ECHO_SERVICE, Echo, EchoRequest, EchoResponse, LONG, Server, call, call_with, echo_method,
+    eventually, keeping, request, start,
 };
 
 fn builder() -> ChannelBuilder<protocols::Bundled> {
     Channel::builder().protocol("baidu_std").timeout(LONG)
-}
-
-/// Waits for what another thread is about to do.
-fn eventually(is_so: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < LONG);
-        std::thread::yield_now();
-    }
 }
 
 #[test]
@@ -287,18 +278,12 @@ fn connecting_ends_with_the_call_that_waits_for_it() {
 
 #[test]
 fn calls_in_flight_end_on_the_connection_that_a_server_leaves() {
-    let (came, arrived) = mpsc::channel();
-    let kept = Arc::new(Mutex::new(Vec::new()));
-    let keep = kept.clone();
-    let echo = AsyncEcho(move |_, responder| {
-        keep.lock().unwrap().push(responder);
-        came.send(()).unwrap();
-    });
+    let (echo, calls) = keeping();
     let network = Memory::default();
     let server = Server::builder().add(echo).start_on(network.clone()).unwrap();
     let channel = builder().connector(Arc::new(network.clone())).max_retry(0).connect("memory").unwrap();
     let first = channel.start::<_, EchoResponse>(echo_method(), CallOptions::default(), &request("x"));
-    arrived.recv().unwrap();
+    let kept = calls.recv().unwrap();
     server.stop();
     assert_eq!(call(&channel, "x").unwrap_err().code(), ELOGOFF);
     assert_eq!(network.connects(), 1);
@@ -307,9 +292,7 @@ fn calls_in_flight_end_on_the_connection_that_a_server_leaves() {
     let successor = Server::builder().add(Echo).start_on(network.clone()).unwrap();
     assert_eq!(call(&channel, "hello").unwrap(), "hello");
     assert_eq!(network.connects(), 2);
-    for responder in kept.lock().unwrap().drain(..) {
-        responder.send(Ok(EchoResponse { message: "late".into() }));
-    }
+    kept.send(Ok(EchoResponse { message: "late".into() }));
     assert_eq!(first.join().unwrap().message, "late");
     eventually(|| server.connection_count() == 0);
     assert_eq!(successor.connection_count(), 1);

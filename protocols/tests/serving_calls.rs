@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bthread::Runtime;
 use rpc::error::{EINTERNAL, EINVAL, EREJECT, ERPCTIMEDOUT, ErrorCode, RpcError};
 use rpc::{CallOptions, CancelReason, Responder, RunsOn, ServerCall, ServiceOptions};
-use support::{AsyncEcho, Channel, Echo, EchoRequest, EchoResponse, LONG, Server, call, connect};
+use support::{AsyncEcho, Channel, Echo, EchoRequest, EchoResponse, LONG, Server, call, connect, keeping};
 
 fn answer(responder: Responder<EchoResponse>, message: impl Into<String>) {
     responder.send(Ok(EchoResponse { message: message.into() }));
@@ -22,13 +22,6 @@ fn saying(say: impl Fn(&mut ServerCall) -> String + Send + Sync + 'static) -> im
         let said = say(responder.call_mut());
         answer(responder, said);
     })
-}
-
-/// A service that keeps its calls.
-fn keeping() -> (impl rpc::Service, mpsc::Receiver<Responder<EchoResponse>>) {
-    let (sender, receiver) = mpsc::channel();
-    let sender = Mutex::new(sender);
-    (AsyncEcho(move |_, responder| sender.lock().unwrap().send(responder).unwrap()), receiver)
 }
 
 fn over_http(server: &Server) -> Channel {

@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use iobuf::IoBuf;
 use prost::Message;
@@ -201,4 +201,26 @@ pub(crate) fn is_closed(stream: &mut TcpStream) -> bool {
         Ok(bytes) => bytes == 0,
         Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
     }
+}
+
+/// A service that hands its calls over, for whoever has the other end to answer.
+pub(crate) fn keeping() -> (impl Service, std::sync::mpsc::Receiver<Responder<EchoResponse>>) {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let sender = std::sync::Mutex::new(sender);
+    (AsyncEcho(move |_, responder| sender.lock().unwrap().send(responder).unwrap()), receiver)
+}
+
+/// Waits for what another thread is about to do.
+pub(crate) fn eventually(is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < LONG);
+        std::thread::yield_now();
+    }
+}
+
+/// Bytes of this process in memory.
+pub(crate) fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 4096
 }
