@@ -213,3 +213,8 @@ proptest! {
         check_meta(&meta.encode_to_vec());
     }
 }
+
+#[test]
+fn more_bits_of_a_type_than_an_enum_has_are_not_looked_at() {
+    crate::fuzzing::streaming_rpc_meta(b"\x08\x92\x01\x18\x82\x80\x80\x80\x20");
+}

@@ -27,7 +27,10 @@ impl Meta {
                 }
                 (2, Value::Varint(id)) => meta.source_id = Some(id as i64),
                 // An enum is closed: a type that is not known is none at all, and the one before it stays.
-                (3, Value::Varint(number)) if number <= frame_type::FEEDBACK => meta.frame_type = number,
+                // It is an int32, as all enums, of which more bits may come.
+                (3, Value::Varint(number)) if u64::from(number as u32) <= frame_type::FEEDBACK => {
+                    meta.frame_type = u64::from(number as u32);
+                }
                 (4, Value::Varint(flag)) => meta.has_continuation = flag != 0,
                 (5, Value::Bytes(mut feedback)) => {
                     while !feedback.is_empty() {
