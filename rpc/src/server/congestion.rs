@@ -95,7 +95,11 @@ mod tests {
     fn a_queue_that_does_not_run_empty_is_congestion() {
         let waits = |count| std::iter::repeat_n(20 * MS, count);
         assert_eq!(after(waits(99), None), None, "a burst");
-        assert_eq!(after(waits(100), None), Some(120 * MS), "a slow method, and nobody says how long he waits");
+        assert_eq!(
+            after(waits(100), None),
+            Some(120 * MS),
+            "a slow method, and nobody says how long he waits"
+        );
         assert_eq!(after(waits(100), Some(1000 * MS)), Some(250 * MS), "a part of what its caller has");
         assert_eq!(after(waits(50).chain([TARGET]).chain(waits(49)), None), None);
     }
