@@ -11,6 +11,7 @@ use super::congestion::Congestion;
 use super::connection::{Origin, ServerConnection};
 use super::method::{Method, MethodId, MethodStatus, Target};
 use super::rejections::Rejection;
+use super::runs_on::{Here, RunsOn};
 use super::state::{Permit, Phase, ServerState};
 use super::{interceptor, runs_on};
 use crate::auth::AuthContext;
@@ -66,16 +67,24 @@ pub(super) fn admit(
     };
     let body_size = request.payload.len() - attachment_size(request);
     let body = request.payload.cut(body_size);
-    let method = admitted.method;
+    let id = admitted.method;
+    // As with brpc, the service that takes everything is not asked about.
     let is_master = matches!(request.target, Ok(Target::Master(_)));
+    let interceptors = if is_master { &[][..] } else { &server.interceptors };
+    let method = server.methods.method(id);
+    if identity.is_none() && interceptors.is_empty() && method.runs_on == RunsOn::Connection {
+        let request_id = request.info.rare.as_ref().map_or("", |rare| &rare.request_id);
+        let _here = Here::enter(server, span.as_ref(), admitted.deadline, request.info.log_id, request_id);
+        // Made where it is handed over: moving it would take as long as half of its making.
+        let call = ServerCall::new(socket.clone(), origin, request, admitted, span);
+        return method.service.call(method.index, call, body);
+    }
     let mut call = ServerCall::new(socket.clone(), origin, request, admitted, span);
     if let Some(identity) = identity {
         call.call_extras_mut().auth_context = Some(identity);
     }
-    // As with brpc, the service that takes everything is not asked about.
-    let interceptors = if is_master { &[][..] } else { &server.interceptors };
     match interceptor::ask(interceptors, &call) {
-        Ok(()) => runs_on::run(server, method, call, body),
+        Ok(()) => runs_on::run(server, id, call, body),
         Err(error) => call.fail(error),
     }
 }

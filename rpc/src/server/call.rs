@@ -18,7 +18,7 @@ use super::method::{Method, MethodId};
 use super::state::{Permit, ServerState};
 use super::tail::{Tail, TailState};
 use crate::body::BodyReader;
-use crate::context::{self, CallContext, EnteredContext};
+use crate::context::{self, CallContext};
 use crate::error::{ECLOSE, EINTERNAL, EINVAL, EREQUEST, ErrorCode, RpcError};
 use crate::limit::Ended;
 use crate::message::{Body, ChecksumType, CompressType, ContentType, Encoding, MessageBody, ProtoMessage};
@@ -221,11 +221,6 @@ impl ServerCall {
     /// method itself has entered it.
     pub fn context(&self) -> CallContext {
         context::of_request(self.deadline, self.log_id(), self.request_id())
-    }
-
-    /// Enters the [context](Self::context), if there is anything in it.
-    pub(super) fn enter_context(&self) -> Option<EnteredContext> {
-        context::serve(self.deadline, self.log_id(), self.request_id())
     }
 
     /// What the protocol keeps of the request, if that is a `T`. Protocols give their users better names for it.

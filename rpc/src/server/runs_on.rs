@@ -5,6 +5,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use bthread::BLOCKING_THREADS_MAX;
 use iobuf::IoBuf;
@@ -13,9 +14,10 @@ use super::call::ServerCall;
 use super::method::{Method, MethodId};
 use super::rejections::Rejection;
 use super::state::ServerState;
+use crate::context::{self, EnteredContext};
 use crate::error::{ELIMIT, ERPCTIMEDOUT, RpcError};
 use crate::socket::lock;
-use crate::span::Span;
+use crate::span::{Running, Span};
 
 /// Calls that wait for a thread of the blocking pool, in a process; more are answered with
 /// [`ELIMIT`]. Ten for each thread that there can be, as brpc has it.
@@ -72,14 +74,32 @@ pub(super) fn run(server: &ServerState, id: MethodId, call: ServerCall, body: Io
 }
 
 fn run_here(server: &ServerState, method: &Method, call: ServerCall, body: IoBuf) {
-    if let Some(data) = &server.worker_data {
-        data.enter();
-    }
-    let running = call.recorded().map(Span::run);
-    let context = call.enter_context();
+    let _here = Here::enter(server, call.recorded(), call.deadline(), call.log_id(), call.request_id());
     method.service.call(method.index, call, body);
-    drop(context);
-    drop(running);
+}
+
+/// The calling bthread runs a method: what it is given for that, until this is dropped.
+pub(super) struct Here {
+    /// Ends before the span does.
+    _context: Option<EnteredContext>,
+    _running: Option<Running>,
+}
+
+impl Here {
+    #[inline]
+    pub(super) fn enter(
+        server: &ServerState,
+        span: Option<&Span>,
+        deadline: Option<Instant>,
+        log_id: Option<u64>,
+        request_id: &str,
+    ) -> Self {
+        if let Some(data) = &server.worker_data {
+            data.enter();
+        }
+        let _running = span.map(Span::run);
+        Here { _context: context::serve(deadline, log_id, request_id), _running }
+    }
 }
 
 /// A call on its way.

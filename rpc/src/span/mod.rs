@@ -53,6 +53,6 @@ pub use text::{NOTHING_FOUND, list_line, trace_text};
 pub use tree::{DEPTH_MAX, Event, SpanTree};
 
 pub(crate) use flags::register;
-pub(crate) use live::{Request, Span};
+pub(crate) use live::{Request, Running, Span};
 pub(crate) use text::log_id;
 pub(crate) use time::date_and_time;
