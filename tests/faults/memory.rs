@@ -47,6 +47,9 @@ fn serve(max_concurrency: usize) {
     // One call, so that all threads are there.
     let address = server.local_addr().to_string();
     stub(&address, "single").echo(&request("before")).unwrap();
+    while !threads_have_begun() {
+        std::thread::yield_now();
+    }
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     let now = statm.split(' ').next().unwrap().parse::<u64>().unwrap() * 4096;
     setrlimit(Resource::RLIMIT_AS, now + ROOM, now + ROOM).unwrap();
@@ -54,6 +57,22 @@ fn serve(max_concurrency: usize) {
     std::io::stdout().flush().unwrap();
     let _ = std::io::stdin().read_line(&mut String::new());
     std::process::exit(0);
+}
+
+/// Whether all other threads sleep, under names of their own: one that has just been started has that of who started it,
+/// and needs memory before it gets another.
+fn threads_have_begun() -> bool {
+    let name = |task: &str| std::fs::read_to_string(format!("/proc/{task}/comm")).unwrap_or_default();
+    let own = name("thread-self");
+    let mut same = 0;
+    let is_asleep = std::fs::read_dir("/proc/self/task").unwrap().all(|task| {
+        let task = format!("self/task/{}", task.unwrap().file_name().to_str().unwrap());
+        let is_same = name(&task) == own;
+        same += usize::from(is_same);
+        let stat = std::fs::read_to_string(format!("/proc/{task}/stat")).unwrap_or_default();
+        is_same || stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with('S'))
+    });
+    is_asleep && same == 1
 }
 
 fn start_child(test: &str) -> (Child, String) {
