@@ -20,8 +20,16 @@ const PATIENT: Duration = Duration::from_secs(30);
 const KINDS: [&str; 3] = ["single", "pooled", "short"];
 
 /// What the end of a connection may be called: which it is depends on what was noticed first.
-const LOST: [ErrorCode; 5] =
-    [error::EEOF, error::EFAILEDSOCKET, error::ECONNRESET, error::EPIPE, error::EHOSTDOWN];
+const LOST: [ErrorCode; 7] = [
+    error::EEOF,
+    error::EFAILEDSOCKET,
+    error::ECONNRESET,
+    error::EPIPE,
+    error::EHOSTDOWN,
+    // On a busy machine connecting takes its time, too.
+    error::ETIMEDOUT,
+    error::ENETUNREACH,
+];
 
 fn request(message: &str) -> EchoRequest {
     EchoRequest { message: message.into(), sleep_us: None }

@@ -30,6 +30,7 @@ const EXPECTED: &[ErrorCode] = &[
     error::ECONNREFUSED,
     error::ERPCTIMEDOUT,
     error::ETIMEDOUT,
+    error::ENETUNREACH, // three times ETIMEDOUT
     error::ECANCELED,
     error::EOVERCROWDED,
     error::ELIMIT,
