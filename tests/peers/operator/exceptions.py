@@ -12,16 +12,12 @@ COUNTED = {
     "rpc_waitepollout_*": "nobody waits with a poll of its own: who writes parks on its socket",
     "rpc_keepwrite_second": "writers take turns on a socket; no bthread is started to go on with writing",
     "rpc_controller_count": "calls are values of their callers; of those that run there is NAME_concurrency",
-    "iobuf_newbigview_second": "a buffer of many blocks is an array that grows, not a view of another type",
     # Parts of brpc that are not built yet: each line goes when its part comes.
-    "rpc_health_check_count": "health checks",
 }
 
 VARIABLES = COUNTED | {
     "gcc_version": "no C++ compiler built the program",
     # Parts of brpc that are not built yet: each line goes when its part comes.
-    "rpc_checksums": "checksums",
-    "rpc_compressions": "compression of baidu_std",
     "rpc_load_balancer": "load balancers",
     "rpc_naming_service": "naming services",
 }
@@ -145,25 +141,10 @@ FLAGS = {
     "latency_scale_factor": "a latency recorder has a unit",
     "quote_vector": "always quoted",
     # Sockets.
-    "reuse_addr": "always so",
-    "reuse_port": "a listener has its port alone",
-    "reuse_uds_path": "always so, if what is there is a socket",
-    "socket_recv_buffer_size": "the kernel sizes its buffers",
-    "socket_send_buffer_size": "the kernel sizes its buffers",
-    "socket_keepalive*": "slow and idle peers are told by time: Limits",
-    "socket_tcp_user_timeout_ms": "slow and idle peers are told by time: Limits",
-    "idle_timeout_second": "given to a builder: Limits",
-    "max_connection_pool_size": "a constant: as large as brpc's default",
-    "reserve_one_idle_socket": "pooled connections are not closed by age",
-    "defer_close_*": "a channel owns its connections",
     "show_socketmap_in_vars": "a channel owns its connections",
-    "connect_timeout_as_unreachable": "each connect tells its own error",
-    "graceful_quit_on_*": "always so, for who watches signals",
     # Protocols and pages.
     "allow_chunked_length": "given to the protocol: http::Http",
     "allow_http_1_1_request_without_host": "given to the protocol: http::Http",
-    "baidu_protocol_use_fullname": "always so",
-    "baidu_std_protocol_deliver_timeout_ms": "given to a channel's builder: deliver_timeout",
     "http_body_compress_threshold": "a constant: as large as brpc's default",
     "http_max_error_length": "a constant: as large as brpc's default",
     "http_header_of_user_ip": "a handler reads the headers itself",
@@ -179,8 +160,6 @@ FLAGS = {
     "health_check_*": "health checks",
     "channel_check_interval": "combined channels",
     "detect_available_server_interval_ms": "load balancers",
-    "socket_max_streams_unconsumed_bytes": "streaming RPC",
-    "stream_write_max_segment_size": "streaming RPC",
     "amf_*": "RTMP",
     "rtmp_*": "RTMP",
     "user_defined_data_message": "RTMP",
@@ -200,8 +179,6 @@ FLAGS = {
     "p2c_*": "load balancers",
     "punish_*": "load balancers",
     "show_lb_in_vars": "load balancers",
-    "auto_cl_*": "concurrency limiters",
-    "timeout_cl_*": "concurrency limiters",
     "circuit_breaker_*": "circuit breaker",
     "ssl_*": "TLS",
     "rpc_dump*": "dump and replay",
