@@ -214,9 +214,12 @@ proptest! {
         let at = at.index(json.len());
         json[at] = byte;
         let read = json::json_to_proto(&SCHEMA, "every.Every", &json, &JsonOptions::default());
-        let is_json = serde_json::from_slice::<serde_json::Value>(&json).is_ok();
+        let by_others = serde_json::from_slice::<serde_json::Value>(&json);
+        let is_json = by_others.is_ok();
+        // Theirs wants a double of every number; ours passes one over that fits nothing, if its grammar is right.
+        let is_huge = by_others.is_err_and(|error| error.to_string().starts_with("number out of range"));
         if let Ok((wire, _)) = read {
-            prop_assert!(is_json, "{}", String::from_utf8_lossy(&json));
+            prop_assert!(is_json || is_huge, "{}", String::from_utf8_lossy(&json));
             prop_assert!(DynamicMessage::decode(descriptor("every.Every"), wire.as_slice()).is_ok());
         } else if matches!(read, Err(json::JsonError::Syntax { .. })) {
             prop_assert!(!is_json, "{}", String::from_utf8_lossy(&json));
