@@ -62,6 +62,8 @@ pub mod mpsc;
 pub mod net;
 mod parker;
 mod parking;
+#[cfg(bobbin_planted)]
+pub mod planted;
 #[cfg(not(loom))]
 pub mod poller;
 #[cfg(not(loom))]
