@@ -1,8 +1,9 @@
 //! Faults that are in the code on purpose: the simulator has to find each of them.
 //!
 //! Owns their list and which one of them a process has. Exists with `RUSTFLAGS="--cfg bobbin_planted"` alone; a build
-//! without it has nothing of them. What each breaks is in one place of the real code, which asks [`is`]; what has to
-//! show it is in `docs/planted-bugs.md`. Must never be on where somebody did not ask for it by name.
+//! without it has nothing of them. Each is in one place of the real code, which asks by the macro `planted!`, a plain
+//! `false` without the cfg; what has to show it is in `docs/planted-bugs.md`. Must never be on where nobody asked for it
+//! by name.
 
 use std::fmt;
 use std::str::FromStr;
@@ -38,53 +39,55 @@ macro_rules! bugs {
 }
 
 bugs! {
-    /// A bthread made ready from outside of its worker is queued there without a look whether the worker sleeps:
-    /// the lost wake-up of schedulers.
+    /// A bthread of another worker that the delivery of events makes ready is queued there, and the worker, which
+    /// sleeps, is not woken: the lost wake-up of schedulers.
     LostWakeUp = "lost-wake-up",
-    /// A waiter that a wake-up and its own timeout reach at once says that it timed out: the wake-up is used up by
-    /// one who gives up, and nobody else gets it.
+    /// A waiter of a semaphore that a wake-up and its own timeout reach at the same moment gives up, and the wake-up
+    /// is not passed on: the waiter behind it sleeps beside a free permit.
     EatenWakeUp = "eaten-wake-up",
-    /// Who joins the waiters of a butex does not look at its value again under the lock: a change in between is
-    /// missed.
-    StaleWait = "stale-wait",
-    /// A timer that is added while the timers run fires up to a millisecond early: rounding down to slots.
+    /// Timers for functions are kept by the millisecond and rounded down: they fire up to 1 ms early.
     EarlyTimer = "early-timer",
-    /// A held call whose deadline and whose reply come at the same time ends twice: its callback sees two ends.
+    /// The loser of a call with a backup request is not called off, and its reply ends the call once more.
     DoubleCompletion = "double-completion",
-    /// A request that was written is sent again when its connection is lost, whatever the policy says: its method
-    /// runs twice.
+    /// A connection that its peer has closed counts as one on which nothing was sent: a request that was written is
+    /// sent again, and its method runs twice.
     RetryAfterWrite = "retry-after-write",
-    /// A call that times out while its connection is being made stays in the table of calls.
+    /// A call whose request is not written, as too much is queued, stays in the table of calls.
     LeakedPendingCall = "leaked-pending-call",
-    /// A slot of the table of calls keeps its version when a call leaves without a reply: a late reply goes to
-    /// whoever has the slot next.
+    /// A place in the table of calls keeps its version when it is used again: the late reply to a call that was not
+    /// waited for any more goes to another call.
     ReusedCallId = "reused-call-id",
-    /// The loser of a call with a backup request is not taken out of its table: it is counted, and its reply heard,
-    /// after the end of the call.
-    LeakedBackup = "leaked-backup",
-    /// After a short write what is left is sent from the wrong place: a byte of it is lost.
+    /// When the kernel is full in the middle of what is queued, a byte behind what it took is lost: the rest of a
+    /// short write is sent from the wrong place.
     ShortWrite = "short-write",
-    /// Bytes that come together with the end of the connection are dropped: the last reply is lost.
+    /// A read that brings less than was asked for is taken for the last one there is, and no event comes for the rest:
+    /// what edge-triggered readers get wrong.
+    ShortRead = "short-read",
+    /// Bytes that come together with the end of the stream are dropped: the last reply is lost.
     LostLastBytes = "lost-last-bytes",
-    /// The bthread that waits for room in the kernel does not look once more before it sleeps: the edge that came
-    /// in between is lost, and with it all that is queued.
+    /// Who takes over a socket whose kernel is full waits for the next event before it tries: one that came before it
+    /// ran is lost, and with it all that is queued.
     LostWritable = "lost-writable",
-    /// A server that refuses a second try in a row is never looked for again.
+    /// A try to reach a server that is away, made after connecting had timed out once, is never counted as over: the
+    /// server is not taken again when it is back.
     NeverRevived = "never-revived",
-    /// Data that a writer has in hand is sent behind the close of its stream.
+    /// A writer that waits for room when its stream is closed still writes its message: data behind the close.
     FrameAfterClose = "frame-after-close",
-    /// The window of a stream does not count messages that were written before it was connected: more than the
-    /// bound is on its way.
+    /// The window of a stream does not count what was written before it was connected: more than its bound is on the
+    /// way.
     WindowNotCounted = "window-not-counted",
-    /// A feedback that finds the one before it still under way is forgotten: the writer waits for ever.
+    /// What was consumed is not told while the own window is full, and is forgotten: two sides that write to each
+    /// other stall, as where control frames wait for the window of data.
     LostFeedback = "lost-feedback",
-    /// A graceful stop does not count a request that began while it was looking: its connection is closed under it.
+    /// A server that stops takes the first wake-up of its wait for the end of it: a connection is closed while an
+    /// accepted request still runs.
     HastyStop = "hasty-stop",
-    /// A request that is rejected by the limit of its method stays counted: the limit shrinks until nothing runs.
+    /// A request that the limiter of its method rejects stays counted: the limit shrinks until nothing runs.
     LeakedAdmission = "leaked-admission",
-    /// Calls made by a retry, within a handler, have the whole time of the handler's caller, not what is left.
+    /// Another attempt of a call tells the server the whole timeout, not what is left of it: it works, and calls on,
+    /// when nobody waits any more.
     DeadlineNotShrunk = "deadline-not-shrunk",
-    /// A handler that begins to watch while its connection fails is never told that its caller has gone.
+    /// A handler that asks to be told of a cancel when its connection has failed already is never told.
     UnheardCancel = "unheard-cancel",
 }
 
@@ -141,7 +144,7 @@ pub fn is(bug: Bug) -> bool {
     CHOSEN.load(Ordering::Relaxed) == bug as u8
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use std::collections::HashSet;
