@@ -188,7 +188,14 @@ impl Sending {
     /// Why no message is taken now.
     fn refusal(&self) -> Option<Refused> {
         match self.phase {
-            Phase::Closed if planted!(FrameAfterClose) && self.takes_one_more() => None,
+            Phase::Closed
+                if planted!(FrameAfterClose)
+                    && self.link.is_some()
+                    && self.waiters == 0
+                    && self.collected.is_empty() =>
+            {
+                None
+            }
             Phase::Closed => Some(Refused::Closed),
             Phase::Unconnected => {
                 (self.window.is_full() || self.early_cost >= UNCONNECTED_BYTES_MAX).then_some(Refused::Full)
@@ -202,11 +209,6 @@ impl Sending {
             }
             Phase::Connected => None,
         }
-    }
-
-    /// Of a planted bug: a writer has waited when the stream was closed, and has not written since.
-    fn takes_one_more(&self) -> bool {
-        self.link.is_some() && self.waiters == 0 && self.collected.is_empty()
     }
 
     fn take(&mut self, message: IoBuf, segment_size: usize) {
