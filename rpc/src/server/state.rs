@@ -242,13 +242,18 @@ impl ServerState {
         self.one_less();
     }
 
+    /// Calls that run.
+    pub(crate) fn running_calls(&self) -> usize {
+        self.methods.concurrency()
+    }
+
     pub(super) fn connection_count(&self) -> usize {
         lock(&self.connections).len()
     }
 
     /// Waits until no call runs and every reply is written, then closes all connections.
     pub(super) fn drain(&self) {
-        self.wait_until(None, || self.methods.concurrency() == 0);
+        self.wait_until(None, || self.running_calls() == 0);
         self.for_each_connection(|socket| socket.close_when_written());
         let deadline = bthread::clock::now() + LAST_REPLIES_TIMEOUT;
         if !self.wait_until(Some(deadline), || self.connection_count() == 0) {

@@ -37,6 +37,11 @@ impl ConnectionStreams {
         Ok(())
     }
 
+    /// Streams that have not ended.
+    pub(crate) fn count(&self) -> usize {
+        lock(&self.ids).len()
+    }
+
     /// A stream has ended, with so many bytes unconsumed.
     pub(super) fn remove(&self, id: u64, unconsumed: u64) {
         lock(&self.ids).remove(&id);
