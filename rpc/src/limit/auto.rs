@@ -1,9 +1,10 @@
 //! The limiter that finds its number (`spec/rpc-core.md` §16.1): by Little's law, as many calls are under way as the
 //! highest rate and the latency without load make, and a few more, to see whether the rate can be higher.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bthread::random::random;
 
 use super::sampling::{Sampler, Sampling, Seen};
 use super::{ConcurrencyLimiter, Ended, Entering, Exceeded, flags};
@@ -85,7 +86,7 @@ fn punishment(seen: &Seen) -> f64 {
 fn next_remeasurement(now: u64) -> u64 {
     let interval = flags::AUTO_REMEASURE_MS.get().unsigned_abs().saturating_mul(1000);
     let half = (interval / 2).max(1);
-    now.saturating_add(half).saturating_add(RandomState::new().hash_one(now) % half)
+    now.saturating_add(half).saturating_add(random() % half)
 }
 
 impl Estimate {
