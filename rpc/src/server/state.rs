@@ -1,7 +1,7 @@
 //! A running server, as its connections and calls see it. Decided once by the builder; only counts and the phase
 //! change.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -81,8 +81,9 @@ pub(crate) struct ServerState {
     ready: AtomicBool,
     /// Bumped when a stopping server has one thing less to wait for.
     less_to_do: Butex,
-    /// The ids of the sockets that have not failed.
-    connections: Mutex<HashSet<u64>>,
+    /// The ids of the sockets that have not failed; in order, so that they are closed in an order that does not depend on
+    /// chance.
+    connections: Mutex<BTreeSet<u64>>,
 }
 
 /// What becomes of new requests.
