@@ -22,6 +22,8 @@ pub struct Connection {
     pub id: u64,
     /// Which end of it this is.
     pub role: Role,
+    /// The tag of the runtime that it was made in.
+    pub runtime: u32,
     /// This side's address; the peer's until it is connected.
     pub local: Endpoint,
     /// The peer's address.
@@ -38,10 +40,11 @@ pub struct Connection {
 
 impl fmt::Display for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Connection { id, role, local, remote, is_connected, waiting_calls, streams, unwritten } = self;
+        let Connection { id, role, runtime, local, remote, is_connected, waiting_calls, streams, unwritten } =
+            self;
         write!(
             f,
-            "{role:?} {id} {local} to {remote}: connected={is_connected} waiting_calls={waiting_calls} \
+            "{role:?} {id} {local} to {remote}: runtime={runtime} connected={is_connected} waiting_calls={waiting_calls} \
              streams={streams} unwritten={unwritten}"
         )
     }
@@ -73,6 +76,7 @@ pub fn connections() -> Vec<Connection> {
     let of = |socket: Arc<Socket>| Connection {
         id: socket.id(),
         role: socket.role(),
+        runtime: socket.runtime(),
         local: socket.local().clone(),
         remote: socket.remote().clone(),
         is_connected: socket.is_connected(),

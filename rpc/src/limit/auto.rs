@@ -4,6 +4,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bthread::clock;
 use bthread::random::random;
 
 use super::sampling::{Sampler, Sampling, Seen};
@@ -36,14 +37,16 @@ struct Estimate {
 impl Auto {
     /// Knows nothing yet.
     pub fn new() -> Self {
+        let sampler = Sampler::new(clock::origin());
+        let remeasure_at = next_remeasurement(sampler.micros(clock::now()));
         Auto {
             max: AtomicUsize::new(usize::try_from(flags::AUTO_INITIAL.get()).unwrap_or(1).max(1)),
-            sampler: Sampler::new(bthread::clock::now()),
+            sampler,
             estimate: Mutex::new(Estimate {
                 min_latency: None,
                 max_qps: 0.0,
                 explore: flags::AUTO_MAX_EXPLORE.get(),
-                remeasure_at: next_remeasurement(0),
+                remeasure_at,
             }),
         }
     }

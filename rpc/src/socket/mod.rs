@@ -66,6 +66,8 @@ pub(crate) struct Socket {
     output: Output,
     created: SystemTime,
     rates: Mutex<Rates>,
+    /// The tag of the one that it was made in.
+    runtime: u32,
     _in_memory: Counted,
     /// Its streams, once it has had one.
     streams: OnceLock<Box<ConnectionStreams>>,
@@ -164,8 +166,9 @@ impl Socket {
             registration: Mutex::new(None),
             connecting,
             output: Output::new(),
-            created: SystemTime::now(),
+            created: bthread::clock::wall(),
             rates: Mutex::default(),
+            runtime: watch::here(),
             _in_memory: live::SOCKETS.count(),
             streams: OnceLock::new(),
             transport,
@@ -174,7 +177,7 @@ impl Socket {
             .insert(socket.clone())
             .ok_or_else(|| RpcError::new(EINTERNAL, format!("More than {SOCKETS_MAX} connections")))?;
         let _ = socket.id.set(id); // a new cell is empty
-        watch::start();
+        watch::add(socket.runtime);
         Ok(socket)
     }
 
@@ -246,6 +249,11 @@ impl Socket {
         self.streams.get().map_or(0, |streams| streams.count())
     }
 
+    /// The tag of the runtime that it was made in.
+    pub(crate) fn runtime(&self) -> u32 {
+        self.runtime
+    }
+
     /// When it was made.
     pub(crate) fn created(&self) -> SystemTime {
         self.created
@@ -311,6 +319,7 @@ impl Socket {
             return false;
         }
         drop(SOCKETS.remove(self.id()));
+        watch::remove(self.runtime);
         let registration = lock(&self.registration).take();
         drop(registration);
         self.transport.shutdown();
