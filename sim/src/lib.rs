@@ -21,6 +21,7 @@ mod system;
 mod trace;
 mod world;
 
+pub use conductor::HOLD_MAX;
 pub use network::Network;
 pub use node::{DRIFT_MAX, NODES_MAX, Node};
 pub use random::Random;
