@@ -83,6 +83,7 @@ impl Node {
     }
 
     /// Brings a new node up.
+    #[track_caller]
     pub(crate) fn start(world: World, number: usize) -> Node {
         let node = Node::known(world, number);
         node.boot();
@@ -91,11 +92,15 @@ impl Node {
         node
     }
 
+    #[track_caller]
     fn boot(&self) {
-        let started = Runtime::builder().workers(self.world.options().workers).stacks_max(STACKS_MAX).start();
-        let runtime = started.unwrap_or_else(|error| {
-            panic!("node {} cannot start: {error} (nodes and restarts: {NODES_MAX} at most)", self.name)
-        });
+        let options = Runtime::builder().workers(self.world.options().workers).stacks_max(STACKS_MAX);
+        let runtime = match options.start() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                panic!("node {} cannot start: {error} (nodes and restarts: {NODES_MAX} at most)", self.name)
+            }
+        };
         self.with(|state| {
             state.runtimes.push(runtime);
             state.is_up = true;
@@ -127,8 +132,12 @@ impl Node {
     ///
     /// # Panics
     /// When the node is down, or bthreads have run out; see [`try_spawn`](Self::try_spawn).
+    #[track_caller]
     pub fn spawn<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-        self.try_spawn(f).unwrap_or_else(|error| panic!("a bthread on {}: {error}", self.name))
+        match self.try_spawn(f) {
+            Ok(handle) => handle,
+            Err(error) => panic!("no bthread on {}: {error}", self.name),
+        }
     }
 
     /// As [`spawn`](Self::spawn).
@@ -161,6 +170,7 @@ impl Node {
     ///
     /// # Panics
     /// Beyond [`NODES_MAX`] nodes and restarts; when the system gives no memory.
+    #[track_caller]
     pub fn restart(&self) {
         self.crash();
         self.boot();
