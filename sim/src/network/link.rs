@@ -45,7 +45,10 @@ impl LinkOptions {
 
     /// What leads from a node to itself.
     pub(super) fn loopback() -> Self {
-        LinkOptions { latency: Duration::from_micros(10)..Duration::from_micros(50), ..LinkOptions::default() }
+        LinkOptions {
+            latency: Duration::from_micros(10)..Duration::from_micros(50),
+            ..LinkOptions::default()
+        }
     }
 }
 
@@ -103,7 +106,7 @@ impl Link {
         });
         self.free_at = begins.saturating_add(takes);
         let Range { start, end } = self.options.latency;
-        let latency = if start < end { draw_duration(&mut self.random, start, end) } else { start };
+        let latency = if start < end { self.random.duration(start, end) } else { start };
         Carried::Arrives(self.free_at.saturating_add(latency).saturating_add(condition.latency))
     }
 
@@ -115,10 +118,4 @@ impl Link {
             n
         }
     }
-}
-
-/// A time from `start` on and before `end`, which is later.
-pub(super) fn draw_duration(random: &mut Random, start: Duration, end: Duration) -> Duration {
-    let width = u64::try_from((end - start).as_nanos()).unwrap_or(u64::MAX);
-    start + Duration::from_nanos(random.below(width))
 }

@@ -16,12 +16,13 @@ mod link;
 mod listener;
 mod packet;
 mod queue;
-mod random;
 mod receiver;
 mod sender;
 mod signal;
 mod state;
+mod traffic;
 mod transport;
+mod wire;
 
 use std::fmt;
 use std::io;
@@ -35,7 +36,9 @@ pub use endpoint::{BUFFER_DEFAULT, BUFFER_MAX, BUFFER_MIN};
 pub use fault::{FAULTS_MAX, Fault};
 pub use link::{HEADER_BYTES, LINK_QUEUE_MAX, LinkOptions};
 pub use listener::SimListener;
-pub use random::Random;
+pub use sender::{
+    RETRANSMISSION_PAUSE_MAX, RETRANSMISSION_PAUSE_MIN, RETRANSMISSION_TIME_MAX, SEGMENTS_IN_FLIGHT_MAX,
+};
 pub use state::{BACKLOG_MAX, CONNECTIONS_MAX};
 
 use connector::SimConnector;
@@ -69,7 +72,7 @@ impl Network {
         Network(Arc::new(Shared { ground, make_signal, state: Mutex::new(State::new(seed)) }))
     }
 
-    /// When something happens next, if nobody does anything; never before now.
+    /// When something happens next, if nobody does anything; that may be in the past.
     pub(crate) fn next_event(&self) -> Option<Duration> {
         self.0.lock().next_event()
     }
