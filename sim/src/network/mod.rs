@@ -20,6 +20,8 @@ mod receiver;
 mod sender;
 mod signal;
 mod state;
+#[cfg(test)]
+mod tests;
 mod traffic;
 mod transport;
 mod wire;
