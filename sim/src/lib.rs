@@ -22,7 +22,7 @@ mod trace;
 mod world;
 
 pub use conductor::HOLD_MAX;
-pub use network::Network;
+pub use network::*;
 pub use node::{DRIFT_MAX, NODES_MAX, Node};
 pub use random::Random;
 pub use run::{Options, Outcome, run};
