@@ -39,7 +39,7 @@ impl fmt::Display for Trouble {
 /// let second = Duration::from_secs(1);
 /// let chaos = sim::Chaos::plan(world, 10, Duration::ZERO..60 * second, second / 10..5 * second, &nodes);
 /// let of_chaos = world.clone();
-/// let troubles = bthread::spawn(move || chaos.run(&of_chaos)).unwrap();
+/// let troubles = bthread::spawn(move || chaos.run(&of_chaos));
 /// // ... work for nodes ...
 /// troubles.join().unwrap();
 /// # }
