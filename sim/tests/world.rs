@@ -21,8 +21,11 @@ const S: fn(u64) -> Duration = Duration::from_secs;
 /// Several bthreads on each of two nodes that sleep, yield and note what they do.
 #[test]
 fn a_seed_gives_the_same_trace_again_and_another_seed_another() {
-    let reports = runs("a_seed_gives_the_same_trace_again_and_another_seed_another", [7, 7, 8], |seed| {
-        run(seed, &traced(), |world| {
+    // 1007 and 2007 are 7 with another trace.
+    let seeds = [7, 7, 8, 1007, 2007];
+    let reports = runs("a_seed_gives_the_same_trace_again_and_another_seed_another", seeds, |seed| {
+        let options = Options { trace: seed < 2000, trace_steps: seed > 1000, ..Options::default() };
+        run(seed % 1000, &options, |world| {
             let mut all = Vec::new();
             for name in ["a", "b"] {
                 let node = world.node(name);
@@ -46,6 +49,9 @@ fn a_seed_gives_the_same_trace_again_and_another_seed_another() {
     assert!(reports[0].trace.len() > 200);
     assert_ne!(reports[0].trace_hash, reports[2].trace_hash);
     assert_ne!(reports[0].trace, reports[2].trace);
+    assert_eq!(reports[3].trace_hash, reports[0].trace_hash);
+    assert!(reports[3].trace.iter().any(|line| line.contains("a worker 1 makes step")));
+    assert_eq!((reports[4].trace_hash, reports[4].trace.len()), (reports[0].trace_hash, 0));
 }
 
 #[test]
