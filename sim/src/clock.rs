@@ -70,11 +70,12 @@ pub(crate) fn enter(reading: u64, wall_ahead: i64) {
     LOOKS.store(0, Ordering::Relaxed);
 }
 
-/// Ends a step: what looks have cost has passed for all.
-pub(crate) fn leave() {
-    let now = world_nanos();
+/// Ends a step: what looks have cost has passed for all. Returns what the node's clock has shown last.
+pub(crate) fn leave() -> u64 {
+    let (now, shown) = (world_nanos(), READING.load(Ordering::Relaxed) + looked());
     LOOKS.store(0, Ordering::Relaxed);
     advance(now);
+    shown
 }
 
 /// Moves the time to `nanos` since the run began; never back.
@@ -91,13 +92,15 @@ pub(crate) struct NodeClock {
     since: u64,
     shown: u64,
     parts_per_million: i32,
+    /// It never shows less.
+    floor: u64,
     pub(crate) wall_ahead: i64,
 }
 
 impl NodeClock {
     /// One that goes with the world's.
     pub(crate) fn new() -> Self {
-        NodeClock { since: 0, shown: 0, parts_per_million: 0, wall_ahead: 0 }
+        NodeClock { since: 0, shown: 0, parts_per_million: 0, floor: 0, wall_ahead: 0 }
     }
 
     /// From the moment `now` of the world on, it goes too fast by so much.
@@ -106,8 +109,17 @@ impl NodeClock {
         *self = NodeClock { since: now, shown: self.reading(now), parts_per_million, ..*self };
     }
 
+    /// It has shown this, at the end of a step: looks that move it let it go with the world's for that time.
+    pub(crate) fn has_shown(&mut self, reading: u64) {
+        self.floor = self.floor.max(reading);
+    }
+
     /// What it shows at the moment `now` of the world, not earlier than the last change of the drift.
     pub(crate) fn reading(&self, now: u64) -> u64 {
+        self.gone(now).max(self.floor)
+    }
+
+    fn gone(&self, now: u64) -> u64 {
         let passed = i128::from(now.saturating_sub(self.since));
         let gained = passed * i128::from(self.parts_per_million) / 1_000_000;
         u64::try_from(i128::from(self.shown) + passed + gained).unwrap_or(u64::MAX)
@@ -115,15 +127,18 @@ impl NodeClock {
 
     /// The first moment of the world at which it shows `reading` or more.
     pub(crate) fn world_at(&self, reading: u64) -> u64 {
+        if self.parts_per_million == 0 {
+            return self.since.saturating_add(reading.saturating_sub(self.shown));
+        }
         let missing = u128::from(reading.saturating_sub(self.shown));
         let rate = (1_000_000 + i64::from(self.parts_per_million)) as u128;
         let passed = (missing * 1_000_000).div_ceil(rate);
         let mut moment = self.since.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX));
-        // The gain is rounded towards zero in `reading`, which may put it a nanosecond to either side.
-        while moment > self.since && self.reading(moment - 1) >= reading {
+        // The gain is rounded towards zero in `gone`, which may put it a nanosecond to either side.
+        while moment > self.since && self.gone(moment - 1) >= reading {
             moment -= 1;
         }
-        while self.reading(moment) < reading && moment < u64::MAX {
+        while self.gone(moment) < reading && moment < u64::MAX {
             moment += 1;
         }
         moment
@@ -165,6 +180,8 @@ mod tests {
         assert_eq!((clock.reading(2_000_000), clock.reading(4_000_000)), (2_001_000, 3_001_000));
         clock.set_drift(4_000_000, 0);
         assert_eq!(clock.reading(4_000_001), 3_001_001);
+        clock.has_shown(3_001_005);
+        assert_eq!((clock.reading(4_000_001), clock.reading(4_000_007)), (3_001_005, 3_001_007));
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod system;
 mod trace;
 mod world;
 
+pub use conductor::HOLD_MAX;
 pub use explore::{
     Examined, ExploreError, Explorer, Failure, InvalidOmit, InvalidSeeds, Kind, Omit, Replay, Report, Seeds, explore,
 };

@@ -102,7 +102,9 @@ fn split(state: &mut u64) -> u64 {
 
 /// FNV-1a.
 fn fold(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 #[cfg(test)]
@@ -114,13 +116,17 @@ mod tests {
         let mut mixer = 0;
         assert_eq!(split(&mut mixer), 0xe220_a839_7b1d_cdaf);
         let mut random = Random { state: [1, 2, 3, 4] };
-        assert_eq!([random.u64(), random.u64(), random.u64()], [41_943_041, 58_720_359, 3_588_806_011_781_223]);
+        assert_eq!(
+            [random.u64(), random.u64(), random.u64()],
+            [41_943_041, 58_720_359, 3_588_806_011_781_223]
+        );
     }
 
     #[test]
     fn streams_differ_by_seed_name_and_number() {
         let first = |seed, name, number| Random::stream(seed, name, number).u64();
-        let drawn = [first(1, "a", 0), first(2, "a", 0), first(1, "b", 0), first(1, "a", 1), first(0, "a", 1)];
+        let drawn =
+            [first(1, "a", 0), first(2, "a", 0), first(1, "b", 0), first(1, "a", 1), first(0, "a", 1)];
         for (i, a) in drawn.iter().enumerate() {
             assert!(!drawn[..i].contains(a));
         }
