@@ -33,6 +33,19 @@ pub(crate) fn keep() {
 
 /// Adds a line about a node, or whatever else `who` names.
 pub(crate) fn line(who: &str, what: impl fmt::Display) {
+    let text = text(who, what);
+    let mut trace = trace();
+    trace.absorb(text.as_bytes());
+    trace.keep(text);
+}
+
+/// As [`line`], but it does not count for the number: for what not every run of a seed is asked to write.
+pub(crate) fn aside(who: &str, what: impl fmt::Display) {
+    let text = text(who, what);
+    trace().keep(text);
+}
+
+fn text(who: &str, what: impl fmt::Display) -> String {
     let now = clock::world();
     let mut text = String::with_capacity(96);
     // Writing to a string fails only if `what` says so; the line ends there then.
@@ -40,14 +53,7 @@ pub(crate) fn line(who: &str, what: impl fmt::Display) {
     if text.contains('\n') {
         text = text.trim_end().replace('\n', "\\n");
     }
-    let mut trace = trace();
-    trace.absorb(text.as_bytes());
-    let Trace { kept: Some(kept), dropped, .. } = &mut *trace else { return };
-    if kept.len() < LINES_MAX {
-        kept.push(text);
-    } else {
-        *dropped += 1;
-    }
+    text
 }
 
 /// Adds a choice that has no line.
@@ -66,6 +72,14 @@ pub(crate) fn take() -> (u64, Vec<String>) {
 }
 
 impl Trace {
+    fn keep(&mut self, text: String) {
+        match &mut self.kept {
+            None => {}
+            Some(kept) if kept.len() < LINES_MAX => kept.push(text),
+            Some(_) => self.dropped += 1,
+        }
+    }
+
     /// FNV-1a, with an end mark so that the borders between lines count.
     fn absorb(&mut self, bytes: &[u8]) {
         for byte in bytes.iter().chain(&[0xff]) {

@@ -300,6 +300,72 @@ fn bounds_and_panics_are_violations() {
     assert!(only(5).contains("node a cannot start") && only(5).contains("63 at most"), "{}", only(5));
 }
 
+/// One node spins while the other could go on all the time: chances that are the same for both would never keep it waiting
+/// for so long.
+#[test]
+fn some_seeds_starve_a_worker_that_could_go_on() {
+    let reports = runs("some_seeds_starve_a_worker_that_could_go_on", 0..40, |seed| {
+        run(seed, &Options { workers: 1, trace: true, ..Options::default() }, |world| {
+            let turns = Arc::new(AtomicU64::new(0));
+            let ends = Arc::new(AtomicU64::new(0));
+            let (count, until) = (turns.clone(), ends.clone());
+            let starved = world.node("starved").spawn(move || {
+                while until.load(Ordering::Relaxed) == 0 {
+                    count.fetch_add(1, Ordering::Relaxed);
+                    bthread::yield_now();
+                }
+            });
+            let world_of_spinner = world.clone();
+            let spinner = world.node("spinner").spawn(move || {
+                while turns.load(Ordering::Relaxed) == 0 {
+                    bthread::yield_now();
+                }
+                let mut longest = 0;
+                let (mut seen, mut since) = (0, 0);
+                for _ in 0..5_000 {
+                    bthread::yield_now();
+                    let now = turns.load(Ordering::Relaxed);
+                    since = if now == seen { since + 1 } else { 0 };
+                    seen = now;
+                    longest = longest.max(since);
+                }
+                world_of_spinner.note(format_args!("longest {longest}"));
+            });
+            spinner.join().unwrap();
+            ends.store(1, Ordering::Relaxed);
+            starved.join().unwrap();
+        })
+    });
+    let longest = |report: &fresh::Report| -> u64 {
+        assert!(report.violations.is_empty(), "{:?}", report.violations);
+        let line = report.trace.iter().find_map(|line| line.split_once("longest "));
+        line.unwrap().1.parse().unwrap()
+    };
+    let all: Vec<u64> = reports.iter().map(longest).collect();
+    assert!(all.iter().any(|longest| *longest >= 200), "{all:?}");
+    assert!(all.iter().any(|longest| *longest < 100), "{all:?}");
+}
+
+/// What variables keep of the past goes on in virtual time, where it is asked for.
+#[test]
+fn variables_are_sampled_in_virtual_time_if_asked_for() {
+    let reports = runs("variables_are_sampled_in_virtual_time_if_asked_for", [0, 1], |seed| {
+        run(seed, &Options { sample_variables: seed == 1, trace: true, ..Options::default() }, |world| {
+            let count = Arc::new(bvar::Adder::<u64>::new());
+            let window = bvar::Window::new(count.clone(), 10);
+            for _ in 0..100 {
+                bthread::sleep(S(1));
+                count.add(1);
+            }
+            world.note(format_args!("window {}", window.get()));
+        })
+    });
+    assert!(reports[0].text().contains("window 0"), "{}", reports[0].text());
+    let line = reports[1].trace.iter().find_map(|line| line.split_once("window ")).unwrap();
+    let counted: u64 = line.1.parse().unwrap();
+    assert!((9..=11).contains(&counted), "{counted}");
+}
+
 /// Two workers, several senders and receivers, a lock and a counter: what holds on threads holds here, in any order.
 #[test]
 fn channels_between_workers_keep_their_promises_under_200_seeds() {

@@ -193,9 +193,10 @@ fn read_tail(mut stream: UnixStream, gone: &AtomicBool) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::frame::Trace;
     use super::*;
 
-    const REQUEST: Request = Request { seed: 1, omit: String::new(), trace: false };
+    const REQUEST: Request = Request { seed: 1, omit: String::new(), trace: Trace::Hash };
 
     fn shell(script: &str, run_limit: Duration) -> Ended {
         let arguments = ["-c", script].map(OsString::from).to_vec();

@@ -56,6 +56,11 @@ const VERIFY_EVERY: u64 = 64;
 /// How many processes run at a time at most.
 const JOBS_MAX: usize = 1024;
 
+/// The guide's example compiles, and finds nothing.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/simulation.md")]
+struct Guide;
+
 thread_local! {
     /// Explorations that this thread has begun.
     static EXPLORATIONS: Cell<usize> = const { Cell::new(0) };
