@@ -169,18 +169,28 @@ fn scenario(world: &World, remembers: bool) {
     }
 }
 
-/// Starts a server on a node: what runs in a bthread of a node belongs to it. It stops when it is dropped.
+/// Does something on a node: what a bthread of a node does, the node does.
+fn on<T: Send + 'static>(node: &Node, what: impl FnOnce(&Node) -> T + Send + 'static) -> T {
+    let here = node.clone();
+    node.spawn(move || what(&here)).join().expect("setting up a cluster does not panic")
+}
+
+/// Starts a server, which stops when it is dropped.
 fn serve(node: &Node, service: impl AccountService) -> Server {
-    let listener = node.listen(PORT).expect("nothing else listens at this port");
-    let server = Server::builder().add(AccountServer::new(service));
-    let started = node.spawn(move || server.start_on(listener)).join().expect("it does not panic");
-    started.expect("a server needs no more than its listener")
+    on(node, |node| {
+        let listener = node.listen(PORT).expect("nothing else listens at this port");
+        let server = Server::builder().add(AccountServer::new(service));
+        server.start_on(listener).expect("a server needs no more than its listener")
+    })
 }
 
 /// A client on one node for the service on another.
 fn connect(from: &Node, to: &Node) -> AccountStub {
-    let channel = Channel::builder().connector(from.connector()).connect(to.address(PORT));
-    AccountStub::new(&channel.expect("a node's address is one"))
+    let address = to.address(PORT);
+    on(from, |from| {
+        let channel = Channel::builder().connector(from.connector()).connect(address);
+        AccountStub::new(&channel.expect("a node's address is one"))
+    })
 }
 
 #[derive(Parser)]
