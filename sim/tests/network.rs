@@ -11,7 +11,8 @@ use iobuf::IoBuf;
 use protocols::Bundled;
 use rpc::error::ETIMEDOUT;
 use rpc::{
-    CallOptions, MessageSchema, MethodDescriptor, ProtoMessage, RpcError, Schema, ServerCall, Service, ServiceDescriptor,
+    CallOptions, MessageSchema, MethodDescriptor, ProtoMessage, RpcError, Schema, ServerCall, Service,
+    ServiceDescriptor,
 };
 use sim::{Chaos, Fault, LinkOptions, Node, Options, run};
 
