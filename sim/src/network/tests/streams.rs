@@ -91,7 +91,7 @@ fn a_loss_is_a_pause_that_doubles() {
     lab.pass(10 * SECOND);
     let times: Vec<_> = lab.lines().iter().filter(|line| line.contains("lost")).cloned().collect();
     let at = |time: Duration| format!("{:?} a->b #1 > segment 0+5: lost", sent + time);
-    assert_eq!(times[..4], [at(0 * MS), at(200 * MS), at(600 * MS), at(1400 * MS)]);
+    assert_eq!(times[..4], [at(Duration::ZERO), at(200 * MS), at(600 * MS), at(1400 * MS)]);
     assert!(server.told.take().is_empty());
     lab.network.set_link(A, B, LinkOptions::exact(10 * MS));
     lab.pass(4 * SECOND);
