@@ -51,7 +51,7 @@ fn channel(from: &Node, to: &Node, protocol: &str, kind: &str, timeout: Duration
         .connection_type(kind)
         .connector(from.connector())
         .timeout(timeout)
-        .connect(&to.address(PORT))
+        .connect(to.address(PORT))
         .unwrap()
 }
 
