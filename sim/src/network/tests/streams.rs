@@ -64,6 +64,25 @@ fn buffers_fill_and_a_writer_is_told_of_room_once() {
         written += client.write(&bytes[written..]).unwrap();
     }
     assert_eq!(got, bytes);
+    lab.pass(SECOND);
+    client.told.take();
+    client.write(b"x").unwrap();
+    lab.pass(SECOND);
+    assert!(client.told.take().is_empty(), "nobody waits for room");
+}
+
+#[test]
+fn what_is_sent_later_does_not_overtake() {
+    let link = LinkOptions { latency: MS..50 * MS, tear: 0.0, ..LinkOptions::default() };
+    let lab = Lab::new(link);
+    let (client, server) = lab.pair();
+    for _ in 0..100 {
+        client.write(b"ab").unwrap();
+        lab.pass(MS);
+        server.read().unwrap();
+    }
+    lab.pass(SECOND);
+    assert!(lab.has_line("arrived") && !lab.has_line("brings nothing"), "{:?}", lab.lines());
 }
 
 #[test]
