@@ -135,6 +135,34 @@ fn a_node_that_crashed_and_is_back_is_found_again() {
     assert!(reports[0].trace.join("\n").contains("RST"));
 }
 
+/// The network takes what a stopped node does not read, until its buffers are full, and hands it over when the node goes on.
+#[test]
+fn a_paused_node_answers_when_it_goes_on() {
+    let reports = runs("a_paused_node_answers_when_it_goes_on", 0..3, |seed| {
+        run(seed, &traced(), |world| {
+            let (a, b) = (world.node("a"), world.node("b"));
+            serve(&b);
+            let (here, there, inner) = (a.clone(), b.clone(), world.clone());
+            let caller = a.spawn(move || {
+                let channel = channel(&here, &there, "baidu_std", "single", S(60));
+                call(&channel, "before").unwrap();
+                there.pause();
+                let mut attachment = IoBuf::new();
+                attachment.append_fill(7, LARGE);
+                let options = CallOptions::default().request_attachment(attachment);
+                assert_eq!(call_with(&channel, "", options).unwrap().1.len(), LARGE);
+                assert!(inner.now() > S(20), "{:?}", inner.now());
+            });
+            bthread::sleep(S(20));
+            let open = world.network().open_connections().join("; ");
+            assert!(open.contains(&format!("{} B unread", sim::BUFFER_DEFAULT)), "{open}");
+            b.resume();
+            caller.join().unwrap();
+        })
+    });
+    assert_good(&reports);
+}
+
 /// Each call ends, in time, whatever happens on the way.
 #[test]
 fn in_chaos_every_call_ends_once_and_in_time() {

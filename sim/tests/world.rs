@@ -21,8 +21,11 @@ const S: fn(u64) -> Duration = Duration::from_secs;
 /// Several bthreads on each of two nodes that sleep, yield and note what they do.
 #[test]
 fn a_seed_gives_the_same_trace_again_and_another_seed_another() {
-    let reports = runs("a_seed_gives_the_same_trace_again_and_another_seed_another", [7, 7, 8], |seed| {
-        run(seed, &traced(), |world| {
+    // 1007 and 2007 are 7 with another trace.
+    let seeds = [7, 7, 8, 1007, 2007];
+    let reports = runs("a_seed_gives_the_same_trace_again_and_another_seed_another", seeds, |seed| {
+        let options = Options { trace: seed < 2000, trace_steps: seed > 1000, ..Options::default() };
+        run(seed % 1000, &options, |world| {
             let mut all = Vec::new();
             for name in ["a", "b"] {
                 let node = world.node(name);
@@ -46,6 +49,9 @@ fn a_seed_gives_the_same_trace_again_and_another_seed_another() {
     assert!(reports[0].trace.len() > 200);
     assert_ne!(reports[0].trace_hash, reports[2].trace_hash);
     assert_ne!(reports[0].trace, reports[2].trace);
+    assert_eq!(reports[3].trace_hash, reports[0].trace_hash);
+    assert!(reports[3].trace.iter().any(|line| line.contains("a worker 1 makes step")));
+    assert_eq!((reports[4].trace_hash, reports[4].trace.len()), (reports[0].trace_hash, 0));
 }
 
 #[test]
@@ -145,12 +151,8 @@ fn a_crash_freezes_a_node_and_a_restart_makes_a_new_one() {
     });
     for report in reports {
         assert!(report.violations.is_empty(), "{:?}", report.violations);
-        assert!(report.trace.join("\n").contains("a restarts as incarnation 3"));
-        assert!(
-            report.trace.last().unwrap().contains("nothing is left to do"),
-            "{}",
-            report.trace.join("\n")
-        );
+        assert!(report.text().contains("a restarts as incarnation 3"));
+        assert!(report.trace.last().unwrap().contains("nothing is left to do"), "{}", report.text());
     }
 }
 
@@ -299,7 +301,7 @@ fn bounds_and_panics_are_violations() {
         "{}",
         only(2)
     );
-    assert!(reports[3].violations.is_empty() && reports[3].trace.join("\n").contains("a panic at world.rs:"));
+    assert!(reports[3].violations.is_empty() && reports[3].text().contains("a panic at world.rs:"));
     assert!(only(4).starts_with("panic on world at world.rs:"), "{}", only(4));
     assert!(only(5).contains("node a cannot start") && only(5).contains("63 at most"), "{}", only(5));
 }
@@ -364,7 +366,7 @@ fn variables_are_sampled_in_virtual_time_if_asked_for() {
             world.note(format_args!("window {}", window.get()));
         })
     });
-    assert!(reports[0].trace.join("\n").contains("window 0"), "{}", reports[0].trace.join("\n"));
+    assert!(reports[0].text().contains("window 0"), "{}", reports[0].text());
     let line = reports[1].trace.iter().find_map(|line| line.split_once("window ")).unwrap();
     let counted: u64 = line.1.parse().unwrap();
     assert!((9..=11).contains(&counted), "{counted}");
