@@ -149,6 +149,7 @@ impl Conductor {
             }
             if now > limit {
                 if !returned {
+                    stuck::all(&self.world).iter().for_each(|line| trace::line(WORLD_NAME, line));
                     self.world.violation(format_args!("the scenario has not returned within {time_limit:?}"));
                 }
                 return "the time is up";
