@@ -196,7 +196,8 @@ fn a_scenario_that_does_not_follow_from_its_seed_is_told_from_a_bug() {
     assert!(!passes, "{text}");
     assert!(text.contains("seed 0 fails: it does not run the same way twice"), "{text}");
     assert!(text.contains("THE SCENARIO IS NOT DETERMINISTIC"), "{text}");
-    assert!(text.contains(" is the first that differs:"), "{text}");
+    assert!(text.contains("\nLine 3 is the first that differs:"), "{text}");
+    assert!(text.contains("\nIn a trace that has each step: Line "), "{text}");
     assert!(after(&text, "\nafter: ").contains("the same line each time"), "{text}");
     assert!(after(&text, "\none: ").contains("process "), "{text}");
 }
