@@ -8,7 +8,7 @@ use crate::network::Fault;
 /// Longest payload of one direction.
 const BYTES_MAX: u64 = 150_000;
 
-const SEEDS: u64 = 20;
+const SEEDS: u64 = 50;
 
 /// One direction of a connection: who has written how much, and what came out.
 struct Flow {
