@@ -153,7 +153,8 @@ impl Storm {
 
 #[test]
 fn what_was_cut_off_arrives_after_healing() {
-    for seed in 0..SEEDS {
+    // The last one's first SYN-ACK that arrives is sent just before the listener would have given up.
+    for seed in (0..SEEDS).chain([425]) {
         let mut storm = Storm::new(seed);
         for _ in 0..4 {
             for _ in 0..storm.random.below(3) {
