@@ -77,6 +77,11 @@ pub(crate) fn coarse() -> u64 {
     COARSE.load(Ordering::Relaxed) // a hint; pairs with nothing
 }
 
+/// In a simulation it counts how often workers are to look for events.
+pub(crate) fn set_coarse(count: u64) {
+    COARSE.store(count, Ordering::Relaxed); // as above
+}
+
 /// Brings the coarse clock up to `now`.
 pub(crate) fn advance(now: Instant) {
     let nanos = u64::try_from(now.saturating_duration_since(base()).as_nanos()).unwrap_or(u64::MAX);

@@ -74,6 +74,8 @@ mod runtime;
 #[cfg(not(loom))]
 mod scope;
 #[cfg(not(loom))]
+pub mod simulation;
+#[cfg(not(loom))]
 pub mod slab;
 #[cfg(not(loom))]
 mod sleep;

@@ -116,6 +116,14 @@ impl Parker {
         if self.consume() {
             return;
         }
+        #[cfg(not(loom))]
+        if crate::simulation::is_simulation_thread() {
+            eprintln!(
+                "bthread: a wait outside of bthreads, or of one that unwinds from a panic, cannot end in a simulation:\n{}",
+                std::backtrace::Backtrace::force_capture()
+            );
+            std::process::abort();
+        }
         let mut guard = lock(mutex);
         if !self.announce() {
             return;

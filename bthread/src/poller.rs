@@ -11,11 +11,15 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
 
+use crate::simulation;
 use crate::slab::Slab;
 use crate::sys::{self, EVENTS_MAX, Event, WaitMask};
 
 /// Descriptors registered at a time, per runtime.
 pub const DESCRIPTORS_MAX: usize = 1 << 22;
+
+/// Of a source that has none.
+const NO_DESCRIPTOR: RawFd = -1;
 
 /// Gets the events of one descriptor.
 pub trait EventHandler: Send + Sync + 'static {
@@ -97,27 +101,46 @@ pub struct Registration {
     fd: RawFd,
 }
 
+impl Registration {
+    /// Makes an event, in a simulation.
+    pub(crate) fn raise(&self, readiness: Readiness) {
+        if let Events::Simulated(simulated) = &self.poller.events {
+            simulated.raise(self.id, readiness);
+        }
+    }
+}
+
 impl Drop for Registration {
     fn drop(&mut self) {
         // First, so that events miss from here on; dropped last, since the handler's destructor may panic.
         let _handler = self.poller.handlers.remove(self.id);
-        // Fails only for a descriptor that is closed already, which needs no deregistration.
-        let _ = self.poller.mio.registry().deregister(&mut SourceFd(&self.fd));
+        if let Events::System(mio) = &self.poller.events {
+            // Fails only for a descriptor that is closed already, which needs no deregistration.
+            let _ = mio.registry().deregister(&mut SourceFd(&self.fd));
+        }
         self.poller.registered.fetch_sub(1, Ordering::Relaxed); // a hint; pairs with nothing
     }
 }
 
-/// One epoll descriptor and the handlers behind it.
+/// One epoll descriptor, or what stands for it in a simulation, and the handlers behind it.
 pub(crate) struct Poller {
-    mio: mio::Poll,
+    events: Events,
     handlers: Slab<dyn EventHandler>,
     registered: AtomicUsize,
+}
+
+enum Events {
+    System(mio::Poll),
+    Simulated(&'static simulation::Events),
 }
 
 impl Poller {
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Poller {
-            mio: mio::Poll::new()?,
+            events: match simulation::is_simulated() {
+                false => Events::System(mio::Poll::new()?),
+                true => Events::Simulated(Box::leak(Box::default())), // a runtime lives for ever
+            },
             handlers: Slab::new(DESCRIPTORS_MAX),
             registered: AtomicUsize::new(0),
         })
@@ -128,10 +151,14 @@ impl Poller {
         fd: BorrowedFd<'_>,
         handler: Arc<dyn EventHandler>,
     ) -> io::Result<Registration> {
+        let Events::System(mio) = &self.events else {
+            let message = "a descriptor takes no part in a simulation";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+        };
         let id = self.handlers.insert(handler).ok_or(io::ErrorKind::OutOfMemory)?;
         let fd = fd.as_raw_fd();
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.mio.registry().register(&mut SourceFd(&fd), Token(id as usize), interest) {
+        if let Err(error) = mio.registry().register(&mut SourceFd(&fd), Token(id as usize), interest) {
             self.handlers.remove(id);
             return Err(error);
         }
@@ -139,9 +166,20 @@ impl Poller {
         Ok(Registration { poller: self, id, fd })
     }
 
+    pub(crate) fn register_source(&'static self, handler: Arc<dyn EventHandler>) -> io::Result<Registration> {
+        let Events::Simulated(_) = &self.events else {
+            let message = "only a simulation has sources of its own";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+        };
+        let id = self.handlers.insert(handler).ok_or(io::ErrorKind::OutOfMemory)?;
+        self.registered.fetch_add(1, Ordering::Relaxed); // a hint; pairs with nothing
+        Ok(Registration { poller: self, id, fd: NO_DESCRIPTOR })
+    }
+
     /// Whether a look could find anything.
     pub(crate) fn is_watching(&self) -> bool {
-        self.registered.load(Ordering::Relaxed) != 0 // a hint; pairs with nothing
+        // A hint; pairs with nothing. In a simulation a look is where a busy worker gives way.
+        self.registered.load(Ordering::Relaxed) != 0 || matches!(self.events, Events::Simulated(_))
     }
 
     /// Waits for events or a wake-up of the calling worker.
@@ -151,8 +189,12 @@ impl Poller {
         timeout: Option<Duration>,
         mask: Option<&WaitMask>,
     ) -> usize {
-        // It fails only for a bad descriptor or bad memory.
-        sys::wait(self.epoll(), events, timeout, mask).expect("waiting on the runtime's own epoll descriptor")
+        match &self.events {
+            // It fails only for a bad descriptor or bad memory.
+            Events::System(mio) => sys::wait(sys::borrow(mio), events, timeout, mask)
+                .expect("waiting on the runtime's own epoll descriptor"),
+            Events::Simulated(simulated) => simulated.wait(events, timeout),
+        }
     }
 
     /// Hands one event to its handler; a stale one ends here.
@@ -160,10 +202,6 @@ impl Poller {
         if let Some(handler) = self.handlers.get(event.token) {
             handler.on_event(Readiness(event.flags));
         }
-    }
-
-    fn epoll(&self) -> BorrowedFd<'_> {
-        sys::borrow(&self.mio)
     }
 }
 

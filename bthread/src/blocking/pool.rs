@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::atomic::lock;
 use crate::parker::Parker;
 use crate::task::contained;
-use crate::{sys, wait};
+use crate::{simulation, sys, wait};
 
 /// Threads for blocking calls, in a process.
 pub const BLOCKING_THREADS_MAX: usize = 512;
@@ -82,6 +82,10 @@ impl Pool {
     /// Has `job` run. *Blocking*: while the queue is full, parks the bthread or blocks the thread; a thread of the
     /// pool runs the job itself then. An error, with the job dropped: there is no thread and the system gives none.
     pub(super) fn submit(&'static self, job: Job) -> io::Result<()> {
+        if simulation::is_simulated() {
+            // There are no other threads; what it blocks is the whole simulation, in no virtual time.
+            return crate::Builder::new().spawn(move || contained(job)).map(drop);
+        }
         let mut state = lock(&self.state);
         if state.queue.len() + state.promised >= self.queue_max {
             if IN_POOL.get() {

@@ -115,7 +115,8 @@ impl Builder {
         T: Send + 'static,
         F: FnMut(&mut Batch<'_, T>) + Send + 'static,
     {
-        let place = if self.dedicated_thread {
+        let has_thread = self.dedicated_thread && !crate::simulation::is_simulated();
+        let place = if has_thread {
             Place::Thread(Butex::new(0))
         } else {
             Place::Bthread { runtime: self.runtime.unwrap_or_else(Runtime::current), name: self.name.clone() }
@@ -134,7 +135,7 @@ impl Builder {
         shared.id.store(id, Ordering::Relaxed); // published with the handle
         COUNTERS.queues.fetch_add(1, Ordering::Relaxed); // a count
         let queue = ExecutionQueue { shared };
-        if self.dedicated_thread {
+        if has_thread {
             let shared = queue.shared.clone();
             let name = self.name.unwrap_or_else(|| "ExecutionQueue".into());
             let thread = std::thread::Builder::new().name(name).spawn(move || consumer::serve(&shared));

@@ -8,6 +8,7 @@ use super::scheduler::{Parts, Scheduler, WORKER_STACKS_MIN};
 use super::{CpuSet, RUNTIMES, RUNTIMES_MAX, Runtime, TAG_GLOBAL, WORKERS_MAX, global_cell};
 use crate::atomic::lock;
 use crate::monitor;
+use crate::simulation;
 use crate::stack::{StackClass, StackConfig, StackPools};
 use crate::variables::CONCURRENCY;
 use crate::worker;
@@ -117,6 +118,7 @@ impl RuntimeBuilder {
             Some(count) => count,
             None => match usize::try_from(CONCURRENCY.get()) {
                 Ok(count @ 1..) => count,
+                _ if simulation::is_simulated() => 1, // whatever the machine has
                 _ => thread::available_parallelism().map_or(1, |n| n.get().min(WORKERS_MAX)),
             },
         };
@@ -140,7 +142,9 @@ impl RuntimeBuilder {
         check_stacks(granted, count).map_err(|error| io::Error::new(io::ErrorKind::OutOfMemory, error))?;
         crate::stack_overflow::install(worker::describe_current)?;
         crate::sys::in_forked_child(super::note_fork)?;
-        monitor::watch(self.blocked_after)?;
+        if !simulation::is_simulated() {
+            monitor::watch(self.blocked_after)?;
+        }
         let next = runtimes.keys().next_back().map_or(TAG_GLOBAL, |last| *last) + 1;
         let tag = tag.unwrap_or(next);
         let runtime = Runtime(Scheduler::new(Parts {

@@ -17,6 +17,7 @@ use crate::atomic::lock;
 use crate::monitor::Watch;
 use crate::parking::{Parking, WORKERS_MAX};
 use crate::poller::Poller;
+use crate::simulation;
 use crate::stack::{StackClass, StackPools};
 use crate::task::TaskRef;
 use crate::worker::{self, Worker};
@@ -241,6 +242,12 @@ impl Scheduler {
         let deque = crossbeam_deque::Worker::new_fifo();
         let cpu = cpus.map(|cpus| cpus.of_worker(index));
         let (tag, stealer) = (self.tag, deque.stealer());
+        if simulation::is_simulated() {
+            let worker: &'static Worker = Box::leak(Box::new(Worker::new(self, index, stealer)));
+            simulation::admit(worker, deque)?;
+            self.admit(worker);
+            return Ok(());
+        }
         // The thread waits for its `Worker`, which others may see only once there is a thread that works.
         let (send, receive) = sync_channel::<&'static Worker>(1);
         let (tell, hear) = sync_channel(1);
@@ -258,10 +265,15 @@ impl Scheduler {
         })?;
         hear.recv().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))?;
         let worker: &'static Worker = Box::leak(Box::new(Worker::new(self, index, stealer)));
+        self.admit(worker);
+        let _ = send.send(worker); // the thread waits for it
+        Ok(())
+    }
+
+    fn admit(&self, worker: &'static Worker) {
+        let index = worker.index();
         let _ = self.workers[index].set(worker); // only here, once for each index
         self.parking.admit(index);
         self.created.store(index + 1, Ordering::Release); // pairs with the Acquire in `created`
-        let _ = send.send(worker); // the thread waits for it
-        Ok(())
     }
 }

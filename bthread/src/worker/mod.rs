@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code)]
 
+mod coroutine;
 mod runner;
 mod work;
 
@@ -24,13 +25,15 @@ use crate::clock;
 use crate::defer::Deferred;
 use crate::inbox::Inbox;
 use crate::runtime::Scheduler;
+use crate::simulation;
 use crate::sys;
 use crate::task::{self, Attributes, Owned, Task, TaskId, TaskRef, contained};
 use crate::timer::{Action, Key, SLOTS_MAX, Time, Timers};
 use crate::wait::Reason;
 use runner::{Leave, Local};
 
-pub(crate) use runner::{main, prepare};
+pub(crate) use coroutine::Coroutine;
+pub(crate) use runner::{Prepared, main, prepare};
 
 /// Deferred targets that a worker holds; beyond, `defer` refuses.
 const DEFERRED_MAX: usize = 1024;
@@ -52,6 +55,8 @@ pub(crate) struct Worker {
     dormant: AtomicBool,
     /// A bthread on another worker does its work.
     is_relieved: AtomicBool,
+    /// In a simulation: somebody has ended its sleep.
+    is_woken: AtomicBool,
     deferred: Mutex<Vec<Arc<dyn Deferred>>>,
     /// Whether `deferred` has something; changed under its lock.
     has_deferred: AtomicBool,
@@ -333,6 +338,7 @@ impl Worker {
             current: AtomicPtr::new(ptr::null_mut()),
             dormant: AtomicBool::new(false),
             is_relieved: AtomicBool::new(false),
+            is_woken: AtomicBool::new(false),
             deferred: Mutex::new(Vec::new()),
             has_deferred: AtomicBool::new(false),
             timers: CachePadded::new(Timers::new()),
@@ -486,7 +492,20 @@ impl Worker {
     /// Ends the worker's sleep. Only by whoever has claimed it.
     pub(crate) fn interrupt(&self) {
         self.counters.wakeups.fetch_add(1, Ordering::Relaxed); // a count for people
+        if simulation::is_simulated() {
+            self.is_woken.store(true, Ordering::Relaxed); // there is one thread
+            return;
+        }
         // Relaxed: stored before the worker first announced itself, whose bit we have cleared.
         sys::wake(self.thread.load(Ordering::Relaxed));
+    }
+
+    /// Whether it was woken in a simulation and has not gone on yet.
+    pub(crate) fn is_woken(&self) -> bool {
+        self.is_woken.load(Ordering::Relaxed) // as in `interrupt`
+    }
+
+    pub(crate) fn take_simulated_wake_up(&self) {
+        self.is_woken.store(false, Ordering::Relaxed); // as in `interrupt`
     }
 }

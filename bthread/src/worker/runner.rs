@@ -114,36 +114,9 @@ pub(crate) fn prepare() -> io::Result<Prepared> {
 pub(crate) fn main(
     worker: &'static Worker,
     deque: crossbeam_deque::Worker<TaskRef>,
-    Prepared { mask, _alt_stack }: Prepared,
+    prepared: Prepared,
 ) -> ! {
-    worker.thread.store(sys::thread_id(), Ordering::Relaxed); // published by the first announce
-    let local: &'static Local = Box::leak(Box::new(Local {
-        worker,
-        deque,
-        ready: RefCell::default(),
-        next_runs: Cell::new(0),
-        handoff: Cell::new(None),
-        departed: Cell::new(Departed::Nobody),
-        stack: Cell::new(None),
-        stacks: RefCell::default(),
-        stacks_max: local_stacks_max(
-            worker.scheduler.stacks().stats(StackClass::Normal).max,
-            worker.scheduler.created(),
-        ),
-        tasks: RefCell::default(),
-        deferred_since: Cell::new(None),
-        deferred_tasks: Cell::new(0),
-        tick: Cell::new(0),
-        looked_at: Cell::new(0),
-        turn: Cell::new(0),
-        searching: Cell::new(false),
-        delivering: Cell::new(false),
-        starved: Cell::new(false),
-        dormant: Cell::new(false),
-        until_stamp: Cell::new(0),
-        random: Cell::new(0x9e37_79b9_7f4a_7c15 ^ (worker.index as u64 + 1)),
-        mask,
-    }));
+    let local = Local::new(worker, deque, &prepared);
     LOCAL.set(local);
     crate::monitor::worker_woke(); // it begins awake
     let stack = loop {
@@ -168,6 +141,42 @@ extern "C" fn runner(local: *mut ()) -> ! {
 }
 
 impl Local {
+    /// The calling thread's part of a worker that is to run on it.
+    pub(super) fn new(
+        worker: &'static Worker,
+        deque: crossbeam_deque::Worker<TaskRef>,
+        prepared: &Prepared,
+    ) -> &'static Self {
+        worker.thread.store(sys::thread_id(), Ordering::Relaxed); // published by the first announce
+        Box::leak(Box::new(Local {
+            worker,
+            deque,
+            ready: RefCell::default(),
+            next_runs: Cell::new(0),
+            handoff: Cell::new(None),
+            departed: Cell::new(Departed::Nobody),
+            stack: Cell::new(None),
+            stacks: RefCell::default(),
+            stacks_max: local_stacks_max(
+                worker.scheduler.stacks().stats(StackClass::Normal).max,
+                worker.scheduler.created().max(worker.index + 1),
+            ),
+            tasks: RefCell::default(),
+            deferred_since: Cell::new(None),
+            deferred_tasks: Cell::new(0),
+            tick: Cell::new(0),
+            looked_at: Cell::new(0),
+            turn: Cell::new(0),
+            searching: Cell::new(false),
+            delivering: Cell::new(false),
+            starved: Cell::new(false),
+            dormant: Cell::new(false),
+            until_stamp: Cell::new(0),
+            random: Cell::new(0x9e37_79b9_7f4a_7c15 ^ (worker.index as u64 + 1)),
+            mask: prepared.mask,
+        }))
+    }
+
     fn run(&'static self) -> ! {
         let mut this = self;
         this.land();
@@ -349,7 +358,7 @@ impl Local {
         self.starved.get() || self.dormant.get()
     }
 
-    fn fresh_runner(&self, stack: Stack) -> Context {
+    pub(super) fn fresh_runner(&self, stack: Stack) -> Context {
         // SAFETY: (2): the stack has nothing on it.
         let context = unsafe {
             context::prepare(stack.limit(), stack.top(), runner, ptr::from_ref(self).cast_mut().cast())

@@ -2,7 +2,7 @@
 //! and what was deferred.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_deque::{Injector, Steal};
 
@@ -326,7 +326,7 @@ impl Local {
         if !tasks.is_multiple_of(DEFER_LOOK_TASKS) {
             return;
         }
-        let now = Instant::now();
+        let now = clock::now();
         let since = self.deferred_since.get().unwrap_or(now);
         self.deferred_since.set(Some(since));
         if tasks >= DEFER_TASKS_MAX || now - since >= DEFER_AGE_MAX {
