@@ -12,6 +12,7 @@
 
 mod clock;
 mod conductor;
+mod explore;
 mod network;
 mod node;
 mod panics;
@@ -22,6 +23,9 @@ mod trace;
 mod world;
 
 pub use conductor::HOLD_MAX;
+pub use explore::{
+    Examined, ExploreError, Explorer, Failure, InvalidOmit, InvalidSeeds, Kind, Omit, Replay, Report, Seeds, explore,
+};
 pub use network::Network;
 pub use node::{DRIFT_MAX, NODES_MAX, Node};
 pub use random::Random;
