@@ -26,7 +26,7 @@ pub use conductor::HOLD_MAX;
 pub use explore::{
     Examined, ExploreError, Explorer, Failure, InvalidOmit, InvalidSeeds, Kind, Omit, Replay, Report, Seeds, explore,
 };
-pub use network::Network;
+pub use network::*;
 pub use node::{DRIFT_MAX, NODES_MAX, Node};
 pub use random::Random;
 pub use run::{Options, Outcome, run};

@@ -1,0 +1,3 @@
+//! Runs seeds of the simulated cluster.
+
+fn main() {}
