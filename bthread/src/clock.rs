@@ -8,7 +8,7 @@
 use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A clock that stands for the system's.
 ///
@@ -33,6 +33,33 @@ static REPLACED: OnceLock<Box<dyn Clock>> = OnceLock::new();
 /// What time it is for what decides by it. Never blocks.
 pub fn now() -> Instant {
     REPLACED.get().map_or_else(Instant::now, |clock| clock.now())
+}
+
+/// What [`origin`] is earlier by than the first look at the clock: more than the clocks of a simulation's nodes differ by.
+const ORIGIN_BEFORE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A moment that is before whatever happens in this process, always the same: what keeps moments as numbers counts from
+/// here. Where clocks differ, those that are behind the one that was looked at first still count on. Never blocks.
+#[inline]
+pub fn origin() -> Instant {
+    static ORIGIN: OnceLock<Instant> = OnceLock::new();
+    *ORIGIN.get_or_init(|| {
+        let first = now();
+        first.checked_sub(ORIGIN_BEFORE).unwrap_or(first) // where moments begin with the machine's start
+    })
+}
+
+/// When wall clocks begin that go by a replaced clock: in September 2020.
+const WALL_BEGIN: Duration = Duration::from_secs(1_600_000_000);
+
+/// The date and time, for people and for the wire; nothing may decide by it. The system's, or, where the clock is
+/// [`replace`]d, one that began at a fixed date and goes by that clock, so that a run that is repeated says the same. Never
+/// blocks.
+pub fn wall() -> SystemTime {
+    match REPLACED.get() {
+        None => SystemTime::now(),
+        Some(clock) => UNIX_EPOCH + WALL_BEGIN + clock.now().saturating_duration_since(origin()),
+    }
 }
 
 /// How long to sleep for a moment.

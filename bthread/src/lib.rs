@@ -69,6 +69,7 @@ pub mod profile;
 #[cfg(loom)]
 #[path = "profile/places.rs"]
 mod profile_places;
+pub mod random;
 #[cfg(not(loom))]
 mod runtime;
 #[cfg(not(loom))]

@@ -22,7 +22,7 @@
 //!
 //! All values but those of windows are since creation. Windows end with the last whole second: a thread
 //! `bvar_sampler` samples once a second what they look at (see [`Sampler`]), and keeps the history of every exposed
-//! number for charts (see [`series`]). Writing does not notice.
+//! number for charts (see [`series`]). Writing does not notice. A process that wants no threads says so to [`background`].
 //!
 //! [`ScopedTimer`] measures a scope. [`Collector`] takes samples of what is too frequent to be looked at whole, at
 //! a bounded rate.
@@ -55,6 +55,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod background;
 pub mod default_variables;
 pub mod dump;
 pub mod flag;

@@ -4,6 +4,7 @@
 //! ticks. Must never hold a lock while a variable is sampled: that may run code of the user. Time comes in
 //! from outside: a tick is told when it is.
 
+use crate::background;
 use crate::registry;
 use crate::window::MAX_WINDOW_SECONDS;
 use std::collections::VecDeque;
@@ -70,7 +71,7 @@ pub struct Sampler {
 }
 
 struct Shared {
-    /// Of the process's own sampler: the moment that its times are counted from.
+    /// Of a sampler with a thread, the process's own: the moment that its times are counted from.
     epoch: Option<Instant>,
     ticks: Mutex<Ticks>,
     sampled: Mutex<Vec<Weak<dyn Tick>>>,
@@ -102,12 +103,16 @@ impl Sampler {
     }
 
     /// The sampler of the process, which samples every variable that nobody gave another one, and the history of each
-    /// exposed variable. Its thread is started by the first call, and lives as long as the process.
+    /// exposed variable. Its thread is started by the first call, and lives as long as the process; in one that does it
+    /// [by hand](background::by_hand) there is none, and [`background::tick`] is the tick.
     ///
     /// *Blocking:* the first call starts a thread.
     pub fn global() -> &'static Sampler {
         static GLOBAL: OnceLock<Sampler> = OnceLock::new();
         GLOBAL.get_or_init(|| {
+            if !background::has_threads() {
+                return Self::new(Duration::ZERO);
+            }
             let sampler = Self::with_epoch(Some(Instant::now()), Duration::ZERO);
             let own = sampler.clone();
             // Where there is no thread to be had, or under miri, which wants to see all threads end, windows stay empty.

@@ -19,8 +19,10 @@ const TRIM_EVERY: Duration = Duration::from_secs(1);
 
 /// Starts to give idle memory back, and exposes the variables under brpc's names, with those of the causes added.
 pub(crate) fn watch() -> impl Iterator<Item = Box<dyn Any + Send + Sync>> {
-    // Where there can be no thread the caches keep what they have, up to their bounds.
-    let _ = thread::Builder::new().name("iobuf_trim".into()).spawn(trim);
+    // Where there can be no thread the caches keep what they have, up to their bounds; so they do in a simulation.
+    if !bthread::simulation::is_simulated() {
+        let _ = thread::Builder::new().name("iobuf_trim".into()).spawn(trim);
+    }
     [
         variable("iobuf_block_count", || iobuf::stats().block_count),
         variable("iobuf_block_count_hit_tls_threshold", || iobuf::stats().cache_hit_threshold),

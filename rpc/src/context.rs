@@ -7,11 +7,10 @@
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Deadlines are told from here.
-static BASE: LazyLock<Instant> = LazyLock::new(bthread::clock::now);
+use bthread::clock::origin;
 
 /// The lowest bit of what a bthread carries: there are ids.
 const HAS_IDS: u64 = 1;
@@ -204,16 +203,16 @@ fn enter(deadline: Option<Instant>, ids: impl FnOnce() -> Option<Arc<Ids>>) -> E
     EnteredContext { carried_before, has_ids, ids_before, _not_send: PhantomData }
 }
 
-/// Never 0, so that no deadline is taken for no context; one before `BASE` has passed like the first moment after it.
+/// Never 0, so that no deadline is taken for no context; one before [`origin`] has passed like the first moment after it.
 fn nanos(deadline: Instant) -> u64 {
-    let since = deadline.saturating_duration_since(*BASE).as_nanos();
+    let since = deadline.saturating_duration_since(origin()).as_nanos();
     u64::try_from(since).unwrap_or(NEVER).clamp(1, NEVER)
 }
 
 fn deadline_of(carried: u64) -> Option<Instant> {
     match carried >> 1 {
         0 | NEVER => None,
-        nanos => BASE.checked_add(Duration::from_nanos(nanos)),
+        nanos => origin().checked_add(Duration::from_nanos(nanos)),
     }
 }
 
@@ -250,7 +249,7 @@ mod tests {
 
     #[test]
     fn odd_deadlines_stay_deadlines() {
-        let long_ago = Instant::now().checked_sub(Duration::from_secs(5)).unwrap_or_else(|| *BASE);
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(5)).unwrap_or_else(origin);
         let _entered = CallContext::default().with_deadline(long_ago).enter();
         assert!(super::deadline().is_some_and(|deadline| deadline <= Instant::now()));
         let _serving = serve(None, Some(1), "");

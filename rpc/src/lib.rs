@@ -16,6 +16,7 @@ pub mod error;
 pub mod json;
 pub mod limit;
 pub mod limits;
+pub mod live;
 pub mod message;
 pub mod protocol;
 pub mod registry;

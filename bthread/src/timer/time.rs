@@ -1,9 +1,10 @@
 //! Points in time as one number, which fits an atomic and compares in one instruction.
 
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// Nanoseconds since a point early in the life of the process, on the clock of [`Instant`].
+use crate::clock::origin;
+
+/// Nanoseconds since [`origin`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Time(u64);
 
@@ -19,7 +20,7 @@ impl Time {
 
     /// Exact, but for what is before the process ([`MIN`](Self::MIN)) and 584 years after it (the last before `NEVER`).
     pub(crate) fn of(instant: Instant) -> Time {
-        let since = instant.saturating_duration_since(base());
+        let since = instant.saturating_duration_since(origin());
         let nanos = since.as_secs().checked_mul(1_000_000_000);
         let nanos = nanos.and_then(|nanos| nanos.checked_add(since.subsec_nanos().into()));
         Time(nanos.map_or(u64::MAX - 1, |nanos| nanos.min(u64::MAX - 1)))
@@ -40,13 +41,8 @@ impl Time {
 
     /// How long to sleep for it; zero if it has passed, none for `NEVER`.
     pub(crate) fn left(self) -> Option<Duration> {
-        (self != Time::NEVER).then(|| crate::clock::patience(base() + Duration::from_nanos(self.0)))
+        (self != Time::NEVER).then(|| crate::clock::patience(origin() + Duration::from_nanos(self.0)))
     }
-}
-
-fn base() -> Instant {
-    static BASE: OnceLock<Instant> = OnceLock::new();
-    *BASE.get_or_init(crate::clock::now)
 }
 
 #[cfg(all(test, not(loom)))]

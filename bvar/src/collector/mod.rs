@@ -9,6 +9,7 @@ mod limit;
 
 pub use limit::{MAX_SAMPLING_RANGE, SampleRatio, SpeedLimit};
 
+use crate::background;
 use crate::reducer::{Adder, Number};
 use crate::status::PassiveStatus;
 use crate::variable::Variable;
@@ -37,6 +38,8 @@ pub trait Collected: Send + 'static {
     /// costs this sample only.
     fn dump(self: Box<Self>);
 }
+
+static GLOBAL: OnceLock<Collector> = OnceLock::new();
 
 /// Takes samples from any thread and dumps them in the background.
 ///
@@ -129,19 +132,29 @@ impl Collector {
 
     /// The collector of the process. Its threads are started by the first call, which exposes its variables too:
     /// `bvar_collector_pending_samples`, `_dropped_samples`, `_grab_thread_usage`, `_grab_second`,
-    /// `_dump_thread_usage` and `_dump_second`, as far as their names are free.
+    /// `_dump_thread_usage` and `_dump_second`, as far as their names are free. In a process that does it
+    /// [by hand](background::by_hand) there are no threads, and samples wait for [`background::tick`].
     ///
     /// *Blocking:* the first call starts threads.
     pub fn global() -> &'static Collector {
-        static GLOBAL: OnceLock<Collector> = OnceLock::new();
         static STARTED: OnceLock<Vec<Box<dyn Any + Send + Sync>>> = OnceLock::new();
         let collector = GLOBAL.get_or_init(Collector::new);
         STARTED.get_or_init(|| {
-            start("bvar_collector", || collector.grab_for_ever());
-            start("bvar_dump_samples", || collector.dump_for_ever());
+            if background::has_threads() {
+                start("bvar_collector", || collector.grab_for_ever());
+                start("bvar_dump_samples", || collector.dump_for_ever());
+            }
             collector.variables()
         });
         collector
+    }
+
+    /// What the threads would do with what was submitted in the last `elapsed`, if there were any.
+    pub(crate) fn work_by_hand(elapsed: Duration) {
+        if let Some(collector) = GLOBAL.get() {
+            collector.grab(elapsed);
+            collector.dump();
+        }
     }
 
     /// Its variables, exposed as far as their names are free.

@@ -4,6 +4,7 @@
 
 use super::files;
 use super::flags::{DUMP, DUMP_INTERVAL, MULTI_DUMP};
+use crate::background;
 use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -36,7 +37,7 @@ fn is_wanted() -> bool {
 pub(super) fn wake() {
     let mut state = lock();
     state.changes += 1;
-    if is_wanted() && !state.is_running {
+    if is_wanted() && !state.is_running && background::has_threads() {
         match thread::Builder::new().name("bvar_dumper".into()).spawn(run) {
             Ok(_) => state.is_running = true,
             Err(error) => eprintln!("cannot start the thread that dumps variables: {error}"),

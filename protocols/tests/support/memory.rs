@@ -120,6 +120,16 @@ impl Drop for Registered {
     }
 }
 
+/// Ends the registration of the listener.
+struct Listening(Arc<Waiting>);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let handler = self.0.ends.lock().unwrap().1.take();
+        drop(handler);
+    }
+}
+
 /// A network with one address.
 #[derive(Clone, Default)]
 pub(crate) struct Memory(Arc<Waiting>);
@@ -165,7 +175,7 @@ impl Listener for Memory {
     fn register(&self, handler: Handler) -> io::Result<Registration> {
         self.0.ends.lock().unwrap().1 = Some(handler.clone());
         handler.on_event(Readiness::new(true, false, false));
-        Ok(Registration::new(()))
+        Ok(Registration::new(Listening(self.0.clone())))
     }
 
     fn local(&self) -> io::Result<Endpoint> {

@@ -29,7 +29,7 @@ static CHANGES: Mutex<VecDeque<Change>> = Mutex::new(VecDeque::new());
 pub(crate) fn record(context: &PageContext<'_>, mut what: String) {
     let end = (0..=CHANGE_BYTES_MAX.min(what.len())).rev().find(|end| what.is_char_boundary(*end));
     what.truncate(end.unwrap_or(0));
-    let change = Change { time: SystemTime::now(), who: context.remote.to_string(), what };
+    let change = Change { time: bthread::clock::wall(), who: context.remote.to_string(), what };
     let mut changes = lock(&CHANGES);
     if changes.len() == CHANGES_MAX {
         changes.pop_front();

@@ -1,7 +1,7 @@
 //! `/` and `/index`: where to go (`spec/builtin-services.md` §3).
 
 use std::fmt::Write as _;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::clock;
 use super::context::PageContext;
@@ -63,7 +63,7 @@ impl Page for Index {
 }
 
 fn text(context: &PageContext<'_>) -> String {
-    let before = clock::second(SystemTime::now() - Duration::from_secs(30));
+    let before = clock::second(bthread::clock::wall() - Duration::from_secs(30));
     let options = context.server.options();
     let off = |is_on: bool| if is_on { "" } else { " (disabled)" };
     let at = context.identity();

@@ -106,6 +106,11 @@ impl CallTable {
 }
 
 impl CallTable {
+    /// Calls in the table; a snapshot.
+    pub(super) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| lock(&shard.0).taken).sum()
+    }
+
     /// Takes no more calls from now on if there are none; true if it closed for that reason.
     pub(super) fn close_if_empty(&self) -> bool {
         let mut all = self.shards.each_ref().map(|shard| lock(&shard.0)); // in the order of the shards

@@ -173,6 +173,10 @@ impl SocketOwner for ClientConnection {
         }
     }
 
+    fn waiting_calls(&self) -> usize {
+        self.calls.len()
+    }
+
     fn connected(&self, socket: &Arc<Socket>) {
         if let Some(entry) = self.entry.upgrade() {
             let is_check = matches!(self.use_, Use::Exclusive { is_check: true, .. });

@@ -5,10 +5,10 @@
 //! behind the first few do not follow one another at once.
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bthread::random::random;
 use iobuf::IoBuf;
 
 use crate::error::RpcError;
@@ -247,7 +247,7 @@ impl Backoff {
             }
         };
         let spread = u64::try_from((max - min).as_nanos()).unwrap_or(u64::MAX - 1);
-        min + Duration::from_nanos(RandomState::new().hash_one(number) % (spread + 1))
+        min + Duration::from_nanos(random() % (spread + 1))
     }
 }
 

@@ -1,9 +1,11 @@
 //! The limiter that finds its number (`spec/rpc-core.md` §16.1): by Little's law, as many calls are under way as the
 //! highest rate and the latency without load make, and a few more, to see whether the rate can be higher.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bthread::clock;
+use bthread::random::random;
 
 use super::sampling::{Sampler, Sampling, Seen};
 use super::{ConcurrencyLimiter, Ended, Entering, Exceeded, flags};
@@ -35,14 +37,16 @@ struct Estimate {
 impl Auto {
     /// Knows nothing yet.
     pub fn new() -> Self {
+        let sampler = Sampler::new(clock::origin());
+        let remeasure_at = next_remeasurement(sampler.micros(clock::now()));
         Auto {
             max: AtomicUsize::new(usize::try_from(flags::AUTO_INITIAL.get()).unwrap_or(1).max(1)),
-            sampler: Sampler::new(bthread::clock::now()),
+            sampler,
             estimate: Mutex::new(Estimate {
                 min_latency: None,
                 max_qps: 0.0,
                 explore: flags::AUTO_MAX_EXPLORE.get(),
-                remeasure_at: next_remeasurement(0),
+                remeasure_at,
             }),
         }
     }
@@ -85,7 +89,7 @@ fn punishment(seen: &Seen) -> f64 {
 fn next_remeasurement(now: u64) -> u64 {
     let interval = flags::AUTO_REMEASURE_MS.get().unsigned_abs().saturating_mul(1000);
     let half = (interval / 2).max(1);
-    now.saturating_add(half).saturating_add(RandomState::new().hash_one(now) % half)
+    now.saturating_add(half).saturating_add(random() % half)
 }
 
 impl Estimate {

@@ -62,6 +62,7 @@ struct Window {
 }
 
 impl Sampler {
+    /// Its clock counts from `base`, which no call ends before.
     pub(super) fn new(base: Instant) -> Self {
         Sampler {
             base,
@@ -72,7 +73,7 @@ impl Sampler {
     }
 
     /// Microseconds of the sampler's clock.
-    fn micros(&self, at: Instant) -> u64 {
+    pub(super) fn micros(&self, at: Instant) -> u64 {
         u64::try_from(at.saturating_duration_since(self.base).as_micros()).unwrap_or(u64::MAX)
     }
 

@@ -44,7 +44,7 @@ impl Timeout {
     pub fn with(options: TimeoutOptions) -> Self {
         Timeout {
             options: TimeoutOptions { max_concurrency: options.max_concurrency.max(1), ..options },
-            sampler: Sampler::new(bthread::clock::now()),
+            sampler: Sampler::new(bthread::clock::origin()),
             average: AtomicU64::new(flags::TIMEOUT_INITIAL_US.get().unsigned_abs()),
         }
     }

@@ -2,9 +2,9 @@
 //!
 //! Owns that each function is called exactly once, with the first reason that there is. None runs under a lock.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use bthread::timer::{self, TimerHandle};
@@ -29,6 +29,8 @@ type Notify = Box<dyn FnOnce(CancelReason) + Send>;
 
 /// One function that is to be called.
 pub(super) struct Watch {
+    /// Its place among those of its connection, once it has one.
+    number: OnceLock<u64>,
     state: Mutex<State>,
 }
 
@@ -43,7 +45,7 @@ impl Watch {
     /// Watches the deadline, if there is one.
     pub(super) fn new(notify: Notify, deadline: Option<Instant>) -> Result<Arc<Self>, RpcError> {
         let state = State { notify: Some(notify), ..State::default() };
-        let watch = Arc::new(Watch { state: Mutex::new(state) });
+        let watch = Arc::new(Watch { number: OnceLock::new(), state: Mutex::new(state) });
         if let Some(deadline) = deadline {
             let timed = watch.clone();
             let timer = timer::try_schedule(deadline, move || timed.cancel(CancelReason::DeadlinePassed));
@@ -94,32 +96,39 @@ impl Watch {
 
 /// The watches of one connection; costs nothing while there are none.
 #[derive(Default)]
-pub(super) struct Watches(Mutex<Option<Box<ByAddress>>>);
+pub(super) struct Watches(Mutex<Option<Box<Added>>>);
 
-type ByAddress = HashMap<usize, Arc<Watch>>;
+#[derive(Default)]
+struct Added {
+    count: u64,
+    /// In the order in which they were added, in which they are cancelled too.
+    by_number: BTreeMap<u64, Arc<Watch>>,
+}
 
 impl Watches {
+    /// Once for each watch.
     pub(super) fn add(&self, watch: &Arc<Watch>) {
-        lock(&self.0).get_or_insert_default().insert(key(watch), watch.clone());
+        let mut added = lock(&self.0);
+        let added = added.get_or_insert_default();
+        added.count += 1;
+        if watch.number.set(added.count).is_ok() {
+            added.by_number.insert(added.count, watch.clone());
+        }
     }
 
     pub(super) fn remove(&self, watch: &Arc<Watch>) {
-        let removed = lock(&self.0).as_mut().and_then(|watches| watches.remove(&key(watch)));
+        let Some(number) = watch.number.get() else { return };
+        let removed = lock(&self.0).as_mut().and_then(|added| added.by_number.remove(number));
         drop(removed);
     }
 
     /// The connection has failed. Must not block.
     pub(super) fn cancel_all(&self, error: &RpcError) {
-        let watches = lock(&self.0).take();
-        for watch in watches.iter().flat_map(|watches| watches.values()) {
+        let added = lock(&self.0).take();
+        for watch in added.iter().flat_map(|added| added.by_number.values()) {
             watch.cancel(CancelReason::ConnectionFailed(error.clone()));
         }
     }
-}
-
-/// As long as it is held a watch has its address for itself.
-fn key(watch: &Arc<Watch>) -> usize {
-    Arc::as_ptr(watch).addr()
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ static ADDRESS: OnceLock<Endpoint> = OnceLock::new();
 ///
 /// A process that has a channel and no server looks for the file [`DUMMY_SERVER_FILE`] in its working directory each
 /// [`DUMMY_SERVER_LOOK_PERIOD`], and starts this server with the port in it: so pages can be had of a process that
-/// runs already.
+/// runs already. A [simulation](bthread::simulation) does not.
 ///
 /// *Blocking*: never for long.
 ///
@@ -71,6 +71,9 @@ fn version() -> String {
 /// Looks for the file from now on. Called where a channel is made.
 pub(crate) fn look_for_file<P: DefaultRegistry>() {
     static LOOKS: OnceLock<()> = OnceLock::new();
+    if bthread::simulation::is_simulated() {
+        return; // what the working directory has in it is nothing of the simulation's
+    }
     LOOKS.get_or_init(|| {
         bthread::spawn(|| {
             // As long as nobody has started one.

@@ -45,7 +45,6 @@ use crate::transport::Endpoint;
 use acceptor::Acceptor;
 use method::Method;
 use pid_file::PidFile;
-use state::ServerState;
 use variables::Variables;
 
 pub use builder::ServerBuilder;
@@ -60,6 +59,7 @@ pub use method::{MethodId, MethodReport, NoRoute, PathMatch, Routes, Target};
 pub use options::ServiceOptions;
 pub use quit::{ask_to_quit, watch_quit_signals};
 pub use runs_on::{BLOCKING_CALLS_WAITING_MAX, RunsOn};
+pub(crate) use state::ServerState;
 pub use tail::Tail;
 pub use unary::{Responder, unary, unary_async};
 

@@ -18,7 +18,8 @@ use crate::socket::lock;
 /// signal ends the process at once, in case that takes too long.
 ///
 /// That method does it too; call this before telling others that the process is ready, so that a signal that comes
-/// right then finds it prepared. Calling it again changes nothing. Blocks the thread for a few system calls.
+/// right then finds it prepared. Calling it again changes nothing, and so does calling it in a
+/// [simulation](bthread::simulation), whose process keeps its signals: there [`ask_to_quit`] asks. Blocks the thread for a few system calls.
 ///
 /// With brpc, SIGTERM ends a process at once unless the flag `graceful_quit_on_sigterm` is set. Here it is set by
 /// default, since SIGTERM is how those who run services end them, and what is lost then are calls of others.
@@ -27,6 +28,9 @@ use crate::socket::lock;
 /// What the system says when it has no descriptors or no thread left to watch the signals with.
 pub fn watch_quit_signals() -> io::Result<()> {
     static WATCHING: Mutex<bool> = Mutex::new(false);
+    if bthread::simulation::is_simulated() {
+        return Ok(());
+    }
     let mut watching = lock(&WATCHING);
     if *watching {
         return Ok(());

@@ -19,6 +19,7 @@ use super::variables::Variables;
 use super::verification::Verification;
 use super::worker_data::{Init, WorkerData};
 use crate::error::{EINTERNAL, EINVAL, RpcError};
+use crate::live;
 use crate::protocol::Protocol;
 use crate::registry::{DefaultRegistry, Registry};
 use crate::transport::{Address, BoundListener, Endpoint, Listener, cannot_listen};
@@ -152,6 +153,7 @@ impl<P: DefaultRegistry> ServerBuilder<P> {
             info_name: self.info_name,
         }));
 
+        live::add_server(Arc::downgrade(&state));
         let pid_file = self.pid_file.map(PidFile::write).transpose()?;
         let preparation = Preparation {
             workers: self.num_threads,

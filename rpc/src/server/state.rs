@@ -1,7 +1,7 @@
 //! A running server, as its connections and calls see it. Decided once by the builder; only counts and the phase
 //! change.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -81,8 +81,9 @@ pub(crate) struct ServerState {
     ready: AtomicBool,
     /// Bumped when a stopping server has one thing less to wait for.
     less_to_do: Butex,
-    /// The ids of the sockets that have not failed.
-    connections: Mutex<HashSet<u64>>,
+    /// The ids of the sockets that have not failed; in order, so that they are closed in an order that does not depend on
+    /// chance.
+    connections: Mutex<BTreeSet<u64>>,
 }
 
 /// What becomes of new requests.
@@ -112,9 +113,9 @@ impl ServerState {
             ready: AtomicBool::new(decided.starts_ready),
             max_concurrency: AtomicUsize::new(decided.max_concurrency),
             decided,
-            started: SystemTime::now(),
+            started: bthread::clock::wall(),
             non_service_errors: Arc::new(Adder::new()),
-            congestion: Congestion::new(bthread::clock::now()),
+            congestion: Congestion::new(bthread::clock::origin()),
             rejections: Rejections::new(),
             concurrency: AtomicUsize::new(0),
             less_to_do: Butex::new(0),
@@ -242,13 +243,18 @@ impl ServerState {
         self.one_less();
     }
 
+    /// Calls that run.
+    pub(crate) fn running_calls(&self) -> usize {
+        self.methods.concurrency()
+    }
+
     pub(super) fn connection_count(&self) -> usize {
         lock(&self.connections).len()
     }
 
     /// Waits until no call runs and every reply is written, then closes all connections.
     pub(super) fn drain(&self) {
-        self.wait_until(None, || self.methods.concurrency() == 0);
+        self.wait_until(None, || self.running_calls() == 0);
         self.for_each_connection(|socket| socket.close_when_written());
         let deadline = bthread::clock::now() + LAST_REPLIES_TIMEOUT;
         if !self.wait_until(Some(deadline), || self.connection_count() == 0) {

@@ -6,7 +6,6 @@
 use std::any::Any;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::time::SystemTime;
 
 use bvar::{ExposedLatencyRecorder, PassiveStatus, PerSecond, Variable};
 
@@ -66,7 +65,7 @@ impl Variables {
         self.add(
             "uptime",
             PassiveStatus::new(move || {
-                let up = SystemTime::now().duration_since(started).unwrap_or_default();
+                let up = bthread::clock::wall().duration_since(started).unwrap_or_default();
                 up.as_micros() as f64 / 1e6
             }),
         );

@@ -1,14 +1,11 @@
 //! Moments as numbers, small enough to be kept in atomics, and the time as it was when a thread last looked.
 
 use std::cell::Cell;
-use std::sync::LazyLock;
 use std::time::Instant;
 
-static START: LazyLock<Instant> = LazyLock::new(bthread::clock::now);
-
-/// Milliseconds since the first moment that was asked for; at least 1.
+/// Milliseconds since [`bthread::clock::origin`]; at least 1.
 pub(super) fn millis(moment: Instant) -> u64 {
-    moment.saturating_duration_since(*START).as_millis() as u64 + 1
+    moment.saturating_duration_since(bthread::clock::origin()).as_millis() as u64 + 1
 }
 
 thread_local! {
@@ -23,8 +20,9 @@ pub(crate) fn note_now() -> Instant {
     now
 }
 
-/// What [`note_now`] has said on this thread last: a look that costs nothing.
+/// What [`note_now`] has said on this thread last: a look that costs nothing. Not in a simulation, whose nodes have one
+/// thread and clocks that differ.
 #[inline]
 pub(super) fn noted() -> Option<Instant> {
-    NOTED.get()
+    if bthread::simulation::is_simulated() { None } else { NOTED.get() }
 }

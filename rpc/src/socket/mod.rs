@@ -31,6 +31,7 @@ use bthread::slab::Slab;
 
 use crate::error::{EINTERNAL, ETIMEDOUT, ErrorCode, RpcError};
 use crate::limits::Limits;
+use crate::live::{self, Counted};
 use crate::messenger::Messenger;
 use crate::protocol::{Frame, Protocol, Role, StreamSide};
 use crate::stream::ConnectionStreams;
@@ -65,6 +66,9 @@ pub(crate) struct Socket {
     output: Output,
     created: SystemTime,
     rates: Mutex<Rates>,
+    /// The tag of the one that it was made in.
+    runtime: u32,
+    _in_memory: Counted,
     /// Its streams, once it has had one.
     streams: OnceLock<Box<ConnectionStreams>>,
     transport: LateTransport,
@@ -88,6 +92,11 @@ pub(crate) trait SocketOwner: Any + Send + Sync {
 
     /// The peer sends nothing more, and an answer may be due or going on. Must not block.
     fn peer_closed(&self, socket: &Arc<Socket>);
+
+    /// Calls that wait for a reply on it, at a client.
+    fn waiting_calls(&self) -> usize {
+        0
+    }
 
     /// Connecting has succeeded; called once, before anything is written. It may have failed meanwhile. Must not block. No
     /// lock is held.
@@ -157,8 +166,10 @@ impl Socket {
             registration: Mutex::new(None),
             connecting,
             output: Output::new(),
-            created: SystemTime::now(),
+            created: bthread::clock::wall(),
             rates: Mutex::default(),
+            runtime: watch::here(),
+            _in_memory: live::SOCKETS.count(),
             streams: OnceLock::new(),
             transport,
         });
@@ -166,7 +177,7 @@ impl Socket {
             .insert(socket.clone())
             .ok_or_else(|| RpcError::new(EINTERNAL, format!("More than {SOCKETS_MAX} connections")))?;
         let _ = socket.id.set(id); // a new cell is empty
-        watch::start();
+        watch::add(socket.runtime);
         Ok(socket)
     }
 
@@ -226,6 +237,21 @@ impl Socket {
     pub(crate) fn silent_for(&self) -> Option<Duration> {
         let last = self.input.traffic.last_at.load(Ordering::Relaxed); // a statistic
         (last != 0).then(|| Duration::from_millis(clock::millis(bthread::clock::now()).saturating_sub(last)))
+    }
+
+    /// Calls that wait for a reply on it; 0 at a server.
+    pub(crate) fn waiting_calls(&self) -> usize {
+        self.owner.waiting_calls()
+    }
+
+    /// Streams on it that have not ended.
+    pub(crate) fn stream_count(&self) -> usize {
+        self.streams.get().map_or(0, |streams| streams.count())
+    }
+
+    /// The tag of the runtime that it was made in.
+    pub(crate) fn runtime(&self) -> u32 {
+        self.runtime
     }
 
     /// When it was made.
@@ -293,6 +319,7 @@ impl Socket {
             return false;
         }
         drop(SOCKETS.remove(self.id()));
+        watch::remove(self.runtime);
         let registration = lock(&self.registration).take();
         drop(registration);
         self.transport.shutdown();

@@ -1,11 +1,15 @@
 //! Looks at all connections once a second: how much each carries, and which peers of servers are too slow or idle.
 //!
-//! Owns the rates that the pages show and the bthread that looks, which is there as long as there are connections. It
-//! must never hold up a connection.
+//! Owns the rates that the pages show and the bthreads that look: one in each runtime, at the connections that were made
+//! there, as long as there are any. So a runtime whose workers are held delays nobody else. It must never hold up a
+//! connection.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+use bthread::Runtime;
 
 use super::{SOCKETS, Socket, clock, lock};
 use crate::error::{ETIMEDOUT, RpcError};
@@ -112,39 +116,70 @@ impl Rates {
     }
 }
 
-/// Whether the watch is there.
-static WATCHING: AtomicBool = AtomicBool::new(false);
+/// What there is in the runtimes, by their tags: none where there are no connections and no watch.
+static WATCHES: Mutex<BTreeMap<u32, Watch>> = Mutex::new(BTreeMap::new());
 
-/// Sees that somebody watches, now that there is one more connection.
-pub(super) fn start() {
-    // SeqCst pairs with the end of `watch`: either it sees the connection, or we see that it has gone. The fences, as
-    // the number of connections is counted relaxed.
-    fence(Ordering::SeqCst);
-    if !WATCHING.swap(true, Ordering::SeqCst)
-        && bthread::Builder::new().name("rpc_watch").spawn(watch).is_err()
-    {
-        WATCHING.store(false, Ordering::SeqCst); // the next connection tries again
+#[derive(Default)]
+struct Watch {
+    connections: usize,
+    /// The bthread is there.
+    runs: bool,
+}
+
+/// The runtime that a connection is made in.
+pub(super) fn here() -> u32 {
+    Runtime::current().tag()
+}
+
+/// Sees that somebody watches, now that there is one more connection in the caller's runtime.
+pub(super) fn add(tag: u32) {
+    let starts = {
+        let mut watches = lock(&WATCHES);
+        let watch = watches.entry(tag).or_default();
+        watch.connections += 1;
+        !std::mem::replace(&mut watch.runs, true)
+    };
+    if starts && bthread::Builder::new().name("rpc_watch").spawn(move || watch(tag)).is_err() {
+        // The next connection tries again.
+        if let Some(watch) = lock(&WATCHES).get_mut(&tag) {
+            watch.runs = false;
+        }
     }
 }
 
-fn watch() {
+/// There is one connection less in a runtime.
+pub(super) fn remove(tag: u32) {
+    if let Some(watch) = lock(&WATCHES).get_mut(&tag) {
+        watch.connections -= 1;
+    }
+}
+
+/// Whether there is nothing to watch any more; whoever comes next starts another watch then.
+fn ends(tag: u32) -> bool {
+    let mut watches = lock(&WATCHES);
+    let ends = watches.get(&tag).is_none_or(|watch| watch.connections == 0);
+    if ends {
+        watches.remove(&tag);
+    }
+    ends
+}
+
+fn watch(tag: u32) {
     loop {
         bthread::sleep(PERIOD);
         let mut now = bthread::clock::now();
         for (count, socket) in SOCKETS.iter().enumerate() {
-            socket.watched(now);
+            if socket.runtime == tag {
+                socket.watched(now);
+            }
             drop(socket);
             if count % LOOKED_AT_PER_TURN == LOOKED_AT_PER_TURN - 1 {
                 bthread::yield_now();
                 now = bthread::clock::now();
             }
         }
-        if SOCKETS.is_empty() {
-            WATCHING.store(false, Ordering::SeqCst); // pairs with `start`
-            fence(Ordering::SeqCst); // as there
-            if SOCKETS.is_empty() || WATCHING.swap(true, Ordering::SeqCst) {
-                return;
-            }
+        if ends(tag) {
+            return;
         }
     }
 }

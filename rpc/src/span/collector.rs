@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bthread::mpsc::{Push, Queue};
 
@@ -58,7 +58,7 @@ pub(super) fn submit(record: SpanRecord) {
 /// Has a look at what is stored. `look` only copies pointers.
 pub(super) fn look<R>(look: impl FnOnce(&Store) -> R) -> R {
     let mut store = COLLECTOR.store();
-    let evicted = store.evict(Bounds::from_flags(), SystemTime::now());
+    let evicted = store.evict(Bounds::from_flags(), bthread::clock::wall());
     let seen = look(&store);
     drop(store);
     drop(evicted);
@@ -86,7 +86,7 @@ impl Collector {
     fn store_all(self: Arc<Self>) {
         loop {
             let taken = self.queue.drain(|record| {
-                let (bounds, now) = (Bounds::from_flags(), SystemTime::now());
+                let (bounds, now) = (Bounds::from_flags(), bthread::clock::wall());
                 let evicted = self.store().insert(record, bounds, now);
                 drop(evicted);
             });

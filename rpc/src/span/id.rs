@@ -4,10 +4,11 @@
 //! Owns no state but the source of new ids. Must never fail on what a peer sent: it is an id, or it is none.
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::str::FromStr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use bthread::random::random;
 
 /// Names everything that one request from outside leads to, on all servers; never 0.
 ///
@@ -215,11 +216,11 @@ impl TraceContext {
     }
 }
 
-/// Different for each call in this process, and as good as random to all others.
+/// Different for each call in this process, and as good as random to all others. No secret: see [`random`].
 fn next_id() -> u64 {
     static SEED: OnceLock<u64> = OnceLock::new();
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    let seed = *SEED.get_or_init(|| RandomState::new().hash_one(std::process::id()));
+    let seed = *SEED.get_or_init(random);
     loop {
         // Relaxed: only has to differ.
         let count = COUNT.fetch_add(1, Ordering::Relaxed);

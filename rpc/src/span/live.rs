@@ -9,7 +9,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use super::id::{SpanId, TraceContext, TraceId};
 use super::record::{Annotation, Point, SpanKind, SpanRecord};
@@ -112,7 +112,7 @@ impl Span {
         let span_id = SpanId::new();
         let mut record = SpanRecord::new(trace_id, span_id, kind);
         record.parent_id = parent_id;
-        record.started_micros = store::micros(SystemTime::now()).saturating_sub(
+        record.started_micros = store::micros(bthread::clock::wall()).saturating_sub(
             u64::try_from(bthread::clock::now().saturating_duration_since(began).as_micros())
                 .unwrap_or(u64::MAX),
         );

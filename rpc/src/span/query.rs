@@ -106,7 +106,7 @@ impl Query {
                 "trace" => query.trace = value.parse().ok(),
                 "span" => query.span = value.parse().ok(),
                 "time" => {
-                    let read = time::parse(value, SystemTime::now());
+                    let read = time::parse(value, bthread::clock::wall());
                     query.time = Some(read.ok_or_else(|| QueryError { time: value.to_owned() })?);
                 }
                 "max_scan" => {

@@ -1,6 +1,6 @@
 //! What a connection knows of its streams: which they are, and how much they have on their way.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,14 +16,15 @@ pub const STREAMS_PER_CONNECTION_MAX: usize = 1 << 14;
 /// The streams of one connection.
 #[derive(Default)]
 pub(crate) struct ConnectionStreams {
-    ids: Mutex<HashSet<u64>>,
+    /// In order, as is `kept`: they end in an order that does not depend on chance.
+    ids: Mutex<BTreeSet<u64>>,
     /// Streams that have ended while the reply to their call was to come in a frame for them. As many as may live; the
     /// replies to more are not waited for.
     unanswered: Mutex<HashSet<u64>>,
     /// Bytes written and not consumed, of the streams whose windows depend on it.
     unconsumed: AtomicU64,
     /// What is kept for streams that were closed here, until their peers say so too.
-    kept: Mutex<HashMap<u64, (Kept, Option<TimerHandle>)>>,
+    kept: Mutex<BTreeMap<u64, (Kept, Option<TimerHandle>)>>,
 }
 
 impl ConnectionStreams {
@@ -35,6 +36,11 @@ impl ConnectionStreams {
         }
         ids.insert(id);
         Ok(())
+    }
+
+    /// Streams that have not ended.
+    pub(crate) fn count(&self) -> usize {
+        lock(&self.ids).len()
     }
 
     /// A stream has ended, with so many bytes unconsumed.

@@ -35,4 +35,5 @@ pub(crate) use accept::{OfferedStreams, wrap_refusal};
 pub(crate) use connection::ConnectionStreams;
 pub(crate) use offer::{CallStreams, Offer, refuse};
 pub(crate) use options::register_flags;
+pub(crate) use state::live_streams;
 pub(crate) use turn::StreamTurn;

@@ -19,6 +19,7 @@ use super::receiving::Receiving;
 use super::sending::{Link, Sending};
 use super::window::Window;
 use crate::error::{ELIMIT, RpcError};
+use crate::live::{self, Counted};
 use crate::protocol::StreamSettings;
 use crate::socket::{Socket, lock};
 use crate::starting;
@@ -27,6 +28,11 @@ use crate::starting;
 pub const STREAMS_MAX: usize = 1 << 20;
 
 static STREAMS: LazyLock<Slab<StreamState>> = LazyLock::new(|| Slab::new(STREAMS_MAX));
+
+/// Streams that have not ended.
+pub(crate) fn live_streams() -> usize {
+    STREAMS.len()
+}
 
 /// How long a connection that nobody needs any more waits for its peer to take what was written to its last stream.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -58,6 +64,7 @@ pub(crate) struct StreamState {
     pub(super) arrived: Butex,
     /// Bytes handed over and done with since the beginning.
     pub(super) consumed: AtomicU64,
+    _in_memory: Counted,
 }
 
 impl StreamState {
@@ -106,6 +113,7 @@ impl StreamState {
             receiving: Mutex::new(Receiving::new(options.receiver.clone(), awaits_reply)),
             arrived: Butex::new(0),
             consumed: AtomicU64::new(0),
+            _in_memory: live::STREAMS.count(),
         }
     }
 

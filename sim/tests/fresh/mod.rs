@@ -9,7 +9,7 @@ const SEED: &str = "SIM_TEST_SEED";
 
 /// What a child says of its run.
 #[derive(Debug, Default, PartialEq)]
-pub struct Report {
+pub(crate) struct Report {
     pub trace_hash: u64,
     pub virtual_time: Duration,
     pub steps: u64,
@@ -19,13 +19,13 @@ pub struct Report {
 
 impl Report {
     /// The trace as one text.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.trace.join("\n")
     }
 }
 
 /// Runs each seed in a process of its own. `test` is the name of the calling test; in the child this does not return.
-pub fn runs(
+pub(crate) fn runs(
     test: &str,
     seeds: impl IntoIterator<Item = u64>,
     run: impl FnOnce(u64) -> Outcome,

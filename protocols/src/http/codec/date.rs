@@ -1,7 +1,7 @@
 //! The `Date` line: made once a second by each thread that writes heads.
 
 use std::cell::Cell;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use httpdate::HttpDate;
 
@@ -16,7 +16,7 @@ thread_local! {
 /// The time now, as HTTP writes it (RFC 9110 §5.6.7).
 pub(super) fn now() -> [u8; DATE_LEN] {
     // A clock before 1970 says 1970.
-    let second = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let second = bthread::clock::wall().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     CACHED.with(|cached| {
         let (at, text) = cached.get();
         if at == second {
