@@ -23,6 +23,26 @@
 #![deny(unsafe_code)]
 #![cfg_attr(loom, allow(dead_code, unused_imports))]
 
+/// Whether this process has the planted bug of this name (`planted::Bug`); `false` where nothing is planted.
+#[cfg(bobbin_planted)]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! planted {
+    ($bug:ident) => {
+        $crate::planted::is($crate::planted::Bug::$bug)
+    };
+}
+
+/// Whether this process has the planted bug of this name: `RUSTFLAGS="--cfg bobbin_planted"` plants them.
+#[cfg(not(bobbin_planted))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! planted {
+    ($bug:ident) => {
+        false
+    };
+}
+
 #[cfg(not(loom))]
 mod accounting;
 mod atomic;
@@ -62,6 +82,8 @@ pub mod mpsc;
 pub mod net;
 mod parker;
 mod parking;
+#[cfg(bobbin_planted)]
+pub mod planted;
 #[cfg(not(loom))]
 pub mod poller;
 #[cfg(not(loom))]

@@ -175,6 +175,7 @@ impl Semaphore {
             };
             watched.get_or_insert_with(|| contention::begin(Lock::Semaphore));
             match self.permits.wait_as(seen, Manner { deadline, first: woken, ..Manner::default() }) {
+                WaitResult::Woken if planted!(EatenWakeUp) && crate::wait::is_over(deadline) => return None,
                 WaitResult::Woken => woken = true,
                 WaitResult::Mismatch => {}
                 WaitResult::TimedOut => {

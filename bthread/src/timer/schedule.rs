@@ -45,7 +45,12 @@ pub fn try_schedule(deadline: Instant, f: impl FnOnce() + Send + 'static) -> io:
 }
 
 fn set(deadline: Instant, action: Action, max: usize) -> io::Result<TimerHandle> {
-    match worker::add_timer(Time::of(deadline), &mut Some(action), max) {
+    let mut due = Time::of(deadline);
+    if planted!(EarlyTimer) {
+        let early = Time::from_nanos(due.as_nanos() / 1_000_000 * 1_000_000);
+        due = if early > Time::now() { early } else { due };
+    }
+    match worker::add_timer(due, &mut Some(action), max) {
         Some((worker, key)) => Ok(TimerHandle { worker, key }),
         None => Err(io::Error::new(io::ErrorKind::OutOfMemory, format!("a worker has {max} timers already"))),
     }

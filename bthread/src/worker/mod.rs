@@ -166,6 +166,9 @@ pub(crate) fn resume(task: TaskRef) {
         Some(local) if ptr::eq(local.worker, home) => local.ready.borrow_mut().push_back(task),
         _ => {
             home.inbox.push(task);
+            if planted!(LostWakeUp) && local.is_some_and(|local| local.delivering.get()) {
+                return;
+            }
             home.wake();
         }
     }

@@ -7,6 +7,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use bthread::planted;
+
 use super::outcome::PendingCall;
 use crate::socket::lock;
 
@@ -155,7 +157,9 @@ impl Slots {
         let slot = self.slots.get_mut(index as usize).filter(|slot| slot.version == version)?;
         match std::mem::replace(&mut slot.state, State::Free { next: self.free }) {
             State::Taken(call) => {
-                slot.version = slot.version.checked_add(1).unwrap_or(1);
+                if !planted!(ReusedCallId) {
+                    slot.version = slot.version.checked_add(1).unwrap_or(1);
+                }
                 self.free = Some(index);
                 self.taken -= 1;
                 Some(call)

@@ -4,6 +4,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
+use bthread::planted;
+
 use super::call_table::{CALLS_MAX, CallTable, Refused};
 use super::entry::Entry;
 use super::greeting::Greeting;
@@ -193,7 +195,8 @@ impl SocketOwner for ClientConnection {
         if let Some(entry) = self.entry.upgrade() {
             entry.ended(socket, self.generation);
         }
-        let failure = Failure { error: error.clone(), sent: socket.is_connected() };
+        let sent = socket.is_connected() && !(planted!(RetryAfterWrite) && error.code() == EEOF);
+        let failure = Failure { error: error.clone(), sent };
         for call in self.calls.close() {
             call.end(Outcome::Failed(failure.clone()));
         }

@@ -4,6 +4,8 @@
 //! it says. Each connection that it asks for has a number, so that what is heard of an old one changes nothing for its
 //! successor. `life_model` tries it in all orders of events.
 
+use bthread::planted;
+
 /// The number of a connection of an entry, never given twice.
 pub(super) type Generation = u64;
 
@@ -135,6 +137,7 @@ impl Life {
             (Phase::Up(it), _) if it == which => self.phase = Phase::Idle,
             (Phase::Connecting(it), End::Unreachable) if it == which => return Some(self.check()),
             (Phase::Connecting(it), _) if it == which => self.phase = Phase::Idle,
+            (Phase::Checking(Some(_)), _) if planted!(NeverRevived) && self.timeouts > 0 => {}
             // Whoever has made it does so no more, whatever the reason.
             (Phase::Checking(Some(it)), _) if it == which => return Some(self.check()),
             (Phase::Idle, End::Unreachable) if self.sharing == Sharing::Exclusive => {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bthread::planted;
 use iobuf::IoBuf;
 
 use super::backup::BackupRequestPolicy;
@@ -17,7 +18,7 @@ use super::report::CallReport;
 use super::retry::{self, Attempt, RetryPolicy};
 use crate::auth::{Authenticator, CREDENTIAL_BYTES_MAX};
 use crate::context::{self, CallContext};
-use crate::error::{ECANCELED, EFAILEDSOCKET, ERPCAUTH, ERPCTIMEDOUT, RpcError};
+use crate::error::{ECANCELED, EFAILEDSOCKET, EOVERCROWDED, ERPCAUTH, ERPCTIMEDOUT, RpcError};
 use crate::message::{self, Body, Encoding, ProtoMessage};
 use crate::protocol::{IncomingReply, OutgoingRequest};
 use crate::service::MethodDescriptor;
@@ -238,7 +239,10 @@ impl Request {
                 .and_then(|bytes| place.socket.write_traced(bytes, self.overcrowded(), self.span.clone())),
             Some(authenticator) => self.write_in_turn(channel, &**authenticator, place, body, attempt),
         };
-        written.map_err(|error| place.leave().then(|| Failure::unsent(error)))
+        written.map_err(|error| {
+            let stays = planted!(LeakedPendingCall) && error.code() == EOVERCROWDED;
+            (stays || place.leave()).then(|| Failure::unsent(error))
+        })
     }
 
     /// As [`write`](Self::write), where the first request of a connection says who calls.
@@ -333,7 +337,8 @@ impl Request {
     fn time_to_tell(&self, channel: &ChannelState, attempt: u32) -> Option<Duration> {
         let deadline = self.deadline.filter(|_| channel.delivers_timeout())?;
         // The first attempt follows the beginning at once: the clock is not worth a look.
-        let now = if attempt == 0 { self.started } else { bthread::clock::now() };
+        let now =
+            if attempt == 0 || planted!(DeadlineNotShrunk) { self.started } else { bthread::clock::now() };
         Some(deadline.saturating_duration_since(now))
     }
 

@@ -7,6 +7,8 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bthread::planted;
+
 use super::call::ServerCall;
 use super::cancellation::{CancelReason, Watch};
 use super::connection::ServerConnection;
@@ -95,7 +97,9 @@ impl ServerCall {
         let socket = self.socket().clone();
         socket.owner::<ServerConnection>().watches.add(&watch);
         // After it is there: either whoever fails the connection finds it, or we find the connection failed.
-        if let Some(error) = socket.error() {
+        if let Some(error) = socket.error()
+            && !planted!(UnheardCancel)
+        {
             watch.cancel(CancelReason::ConnectionFailed(error.clone()));
         }
         self.call_extras_mut().watches.push(watch);

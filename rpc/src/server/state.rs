@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use bthread::{Butex, WaitResult};
+use bthread::{Butex, WaitResult, planted};
 use bvar::Adder;
 
 use super::congestion::Congestion;
@@ -300,7 +300,7 @@ impl ServerState {
             if is_so() {
                 return true;
             }
-            if self.less_to_do.wait(seen, deadline) == WaitResult::TimedOut {
+            if self.less_to_do.wait(seen, deadline) == WaitResult::TimedOut || planted!(HastyStop) {
                 return is_so();
             }
         }

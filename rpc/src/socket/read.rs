@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use bthread::planted;
 use iobuf::IoPortal;
 
 use super::arrivals::Arrivals;
@@ -259,6 +260,9 @@ impl Socket {
             }
         }
         loop {
+            if planted!(LostLastBytes) && self.input.ends.load(Ordering::Acquire) {
+                return self.end_of_stream(stream, arrivals);
+            }
             let size = stream.read_size();
             let received = match self.transport.read(&mut stream.portal, size) {
                 Ok(received) if received.bytes == 0 => return self.end_of_stream(stream, arrivals),
@@ -282,7 +286,8 @@ impl Socket {
                 Err(turn) => return turn,
             }
             // Acquire pairs with the store in `readable_again`.
-            if received.drained && !self.input.ends.load(Ordering::Acquire) {
+            let drained = received.drained || planted!(ShortRead) && received.bytes < size;
+            if drained && !self.input.ends.load(Ordering::Acquire) {
                 break;
             }
             if bytes >= TURN_BYTES_MAX || messages >= TURN_MESSAGES_MAX {

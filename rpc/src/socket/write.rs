@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use bthread::mpsc::{Push, Queue};
-use bthread::{Butex, Deferred, WaitResult};
+use bthread::{Butex, Deferred, WaitResult, planted};
 use iobuf::IoBuf;
 
 use super::role::SenderRole;
@@ -318,6 +318,11 @@ impl Socket {
     /// The KeepWrite bthread: the sender that may wait.
     fn keep_writing(self: Arc<Self>) {
         let output = &self.output;
+        if planted!(LostWritable) {
+            output.blocked.store(true, Ordering::SeqCst);
+            let seen = output.writable.value().load(Ordering::Acquire);
+            let _ = output.writable.wait(seen, None);
+        }
         loop {
             // Acquire pairs with the bump in `wake_keep_write`.
             let seen = output.writable.value().load(Ordering::Acquire);
@@ -366,6 +371,9 @@ impl Socket {
                         turn += written;
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        if planted!(ShortWrite) && turn > 0 {
+                            uncounted += sending.bytes.pop_front(1);
+                        }
                         self.count_as_written(uncounted);
                         return Sent::KernelFull;
                     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use bthread::{Deferred, WaitResult};
+use bthread::{Deferred, WaitResult, planted};
 use iobuf::IoBuf;
 
 use super::frame::{StreamFrame, StreamFrameBody, StreamSide};
@@ -146,6 +146,9 @@ impl Sending {
 
     /// A stream that has ended keeps its connection no longer than it has something to say.
     fn forget_link(&mut self) {
+        if planted!(FrameAfterClose) && self.waiters > 0 {
+            return;
+        }
         if self.phase == Phase::Closed && self.collected.is_empty() && !self.is_flushing {
             self.link = None;
         }
@@ -185,6 +188,14 @@ impl Sending {
     /// Why no message is taken now.
     fn refusal(&self) -> Option<Refused> {
         match self.phase {
+            Phase::Closed
+                if planted!(FrameAfterClose)
+                    && self.link.is_some()
+                    && self.waiters == 0
+                    && self.collected.is_empty() =>
+            {
+                None
+            }
             Phase::Closed => Some(Refused::Closed),
             Phase::Unconnected => {
                 (self.window.is_full() || self.early_cost >= UNCONNECTED_BYTES_MAX).then_some(Refused::Full)
@@ -201,7 +212,9 @@ impl Sending {
     }
 
     fn take(&mut self, message: IoBuf, segment_size: usize) {
-        self.window.produce(message.len());
+        if !(planted!(WindowNotCounted) && self.phase == Phase::Unconnected) {
+            self.window.produce(message.len());
+        }
         if self.phase == Phase::Unconnected {
             self.early_cost += message.len() + MESSAGE_COST;
             self.early.push_back(message);
@@ -429,6 +442,10 @@ impl StreamState {
                 || consumed <= sending.fed_back
                 || sending.feedback_waits
             {
+                return;
+            }
+            if planted!(LostFeedback) && sending.window.is_full() {
+                sending.fed_back = consumed;
                 return;
             }
             if sending.link.as_ref().is_some_and(|link| link.socket.is_overcrowded()) {

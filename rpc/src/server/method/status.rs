@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bthread::planted;
 use bvar::{Adder, LatencyRecorder, LatencySnapshot, LatencyUnit};
 
 use super::Method;
@@ -34,7 +35,9 @@ impl Limit {
             Ok(Err(exceeded)) => Some(exceeded),
             Err(_) => None,
         };
-        self.running.fetch_sub(1, Ordering::Relaxed);
+        if !planted!(LeakedAdmission) {
+            self.running.fetch_sub(1, Ordering::Relaxed);
+        }
         Err((running, exceeded))
     }
 
