@@ -24,7 +24,8 @@ mod world;
 
 pub use conductor::HOLD_MAX;
 pub use explore::{
-    Examined, ExploreError, Explorer, Failure, InvalidOmit, InvalidSeeds, Kind, Omit, Replay, Report, Seeds, explore,
+    Examined, ExploreError, Explorer, Failure, InvalidOmit, InvalidSeeds, Kind, Omit, Replay, Report, Seeds,
+    explore,
 };
 pub use network::*;
 pub use node::{DRIFT_MAX, NODES_MAX, Node};

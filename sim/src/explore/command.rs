@@ -47,10 +47,12 @@ pub struct Replay {
     pub omit: Omit,
 }
 
+type WriteCommand = dyn Fn(&Replay) -> String;
+
 /// How the command is written that replays a run.
 #[derive(Default)]
 pub(super) struct ReplayCommand {
-    own: Option<Box<dyn Fn(&Replay) -> String>>,
+    own: Option<Box<WriteCommand>>,
 }
 
 impl ReplayCommand {
@@ -108,7 +110,11 @@ fn default_command(replay: &Replay, place: &Place, words: &[String]) -> String {
 /// As a shell takes it for one word.
 fn quoted(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./:=,+%@".contains(&byte);
-    if !word.is_empty() && word.bytes().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 #[cfg(test)]

@@ -62,7 +62,10 @@ impl Explorer {
                 None => format!(
                     "{}{}With its trace it ran {TRACES_MAX} times alike, but not as before:\n{}",
                     described("one run: ", &failed.ended),
-                    failed.differently.as_ref().map_or_else(String::new, |ended| described("another: ", ended)),
+                    failed
+                        .differently
+                        .as_ref()
+                        .map_or_else(String::new, |ended| described("another: ", ended)),
                     described("with its trace: ", &traces[0])
                 ),
             };
@@ -73,14 +76,14 @@ impl Explorer {
             return self.examined(place, seed, unshortened(&self.omit), Reply::default(), None);
         };
         let effort = Effort { jobs: self.jobs, tries: self.shorten_tries, time: self.shorten_time };
-        let shortened =
-            shorten(launcher, seed, &self.omit, &first, effort).map_err(ExploreError::Start)?;
+        let shortened = shorten(launcher, seed, &self.omit, &first, effort).map_err(ExploreError::Start)?;
         if shortened.omit == self.omit {
             return self.examined(place, seed, shortened, first, None);
         }
         let shortest = trace_of(&shortened.omit)?;
-        let difference = (!fails_alike(&first, &shortest))
-            .then(|| format!("with {} left out it failed, and then\n{}", shortened.omit, described("", &shortest)));
+        let difference = (!fails_alike(&first, &shortest)).then(|| {
+            format!("with {} left out it failed, and then\n{}", shortened.omit, described("", &shortest))
+        });
         self.examined(place, seed, shortened, reply_of(shortest), difference)
     }
 
@@ -168,7 +171,9 @@ fn reply_of(ended: Ended) -> Reply {
 fn is_same(one: &Ended, other: &Ended) -> bool {
     match (one, other) {
         (Ended::Reported(one), Ended::Reported(other)) => {
-            one.trace_hash == other.trace_hash && one.violations == other.violations && one.steps == other.steps
+            one.trace_hash == other.trace_hash
+                && one.violations == other.violations
+                && one.steps == other.steps
         }
         (Ended::Died { how: one, .. }, Ended::Died { how: other, .. }) => one == other,
         (Ended::Hung { .. }, Ended::Hung { .. }) => true,
@@ -189,7 +194,8 @@ fn difference(one: &Ended, other: &Ended) -> String {
             first.trace_hash, second.trace_hash
         );
     }
-    let before = same.checked_sub(1).map_or_else(String::new, |last| format!("after: {}\n", first.trace[last]));
+    let before =
+        same.checked_sub(1).map_or_else(String::new, |last| format!("after: {}\n", first.trace[last]));
     let (one, other) = (line(&first.trace), line(&second.trace));
     format!("Line {} is the first that differs:\n{before}one:   {one}\nother: {other}", same + 1)
 }

@@ -87,7 +87,8 @@ impl Reply {
                 steps: fields.number()?,
                 virtual_time: Duration::from_nanos(fields.number()?),
                 violations: fields.list(Reader::text)?,
-                plans: fields.list(|fields| Some((fields.text()?, usize::try_from(fields.number()?).ok()?)))?,
+                plans: fields
+                    .list(|fields| Some((fields.text()?, usize::try_from(fields.number()?).ok()?)))?,
                 trace: fields.list(Reader::text)?,
             })
         })

@@ -95,7 +95,9 @@ impl Launcher {
 
 fn how_it_died(error: &io::Error, status: ExitStatus) -> String {
     match error.kind() {
-        io::ErrorKind::UnexpectedEof if status.success() => "it exited without having run the seed".to_owned(),
+        io::ErrorKind::UnexpectedEof if status.success() => {
+            "it exited without having run the seed".to_owned()
+        }
         io::ErrorKind::UnexpectedEof => status.to_string(),
         _ => format!("{error} ({status})"),
     }
@@ -132,7 +134,9 @@ fn ask(reports: &mut Until, request: &Request) -> io::Result<Reply> {
         result => result?,
     }
     match Reply::read(&mut *reports) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Err(io::ErrorKind::UnexpectedEof.into()),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        }
         result => result,
     }
 }

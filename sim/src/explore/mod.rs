@@ -381,7 +381,9 @@ impl fmt::Display for ExploreError {
         match self {
             Self::Environment(what) => f.write_str(what),
             Self::Start(error) => write!(f, "no process can be started for a simulated run: {error}"),
-            Self::TraceFile(file, error) => write!(f, "the trace cannot be written to {}: {error}", file.display()),
+            Self::TraceFile(file, error) => {
+                write!(f, "the trace cannot be written to {}: {error}", file.display())
+            }
         }
     }
 }

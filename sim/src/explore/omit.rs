@@ -48,7 +48,9 @@ impl Omit {
 
     /// Each element that is left out, by plan and number.
     pub fn iter(&self) -> impl Iterator<Item = (&str, usize)> {
-        self.plans.iter().flat_map(|(plan, elements)| elements.iter().map(|&element| (plan.as_str(), element)))
+        self.plans
+            .iter()
+            .flat_map(|(plan, elements)| elements.iter().map(|&element| (plan.as_str(), element)))
     }
 
     /// How many are left out.
@@ -95,7 +97,9 @@ impl fmt::Display for Omit {
 
 fn write_name(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
     name.bytes().try_for_each(|byte| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'.' | b'/' => write!(f, "{}", char::from(byte)),
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'.' | b'/' => {
+            write!(f, "{}", char::from(byte))
+        }
         _ => write!(f, "%{byte:02X}"),
     })
 }
@@ -149,7 +153,8 @@ impl FromStr for Omit {
                 let (first, last) = range.split_once('-').unwrap_or((range, range));
                 let first: usize = first.parse().map_err(|_| invalid())?;
                 let last: usize = last.parse().map_err(|_| invalid())?;
-                let count = last.checked_sub(first).and_then(|count| count.checked_add(1)).ok_or_else(invalid)?;
+                let count =
+                    last.checked_sub(first).and_then(|count| count.checked_add(1)).ok_or_else(invalid)?;
                 room = room.checked_sub(count).ok_or_else(invalid)?;
                 (first..=last).for_each(|element| omit.insert(&name, element));
             }
@@ -195,7 +200,20 @@ mod tests {
     #[test]
     fn what_names_no_elements_is_refused() {
         let huge = format!("a:0-{}", usize::MAX);
-        for text in ["x", "a:", "a:1+", "a:2-1", "a:-1", "a:1-", "%:1", "%4:1", "%+f:1", "a:1;b:2", "a:0-99999999", &huge] {
+        for text in [
+            "x",
+            "a:",
+            "a:1+",
+            "a:2-1",
+            "a:-1",
+            "a:1-",
+            "%:1",
+            "%4:1",
+            "%+f:1",
+            "a:1;b:2",
+            "a:0-99999999",
+            &huge,
+        ] {
             assert!(text.parse::<Omit>().is_err(), "{text:?}");
         }
     }

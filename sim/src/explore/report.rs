@@ -245,14 +245,21 @@ impl fmt::Display for Examined {
         if let Some(difference) = &self.difference {
             writeln!(f, "THE SCENARIO IS NOT DETERMINISTIC: two runs of this seed differ.")?;
             writeln!(f, "{difference}")?;
-            writeln!(f, "It reads something that does not follow from the seed, such as the real time, the order of a")?;
-            writeln!(f, "std HashMap, an address, a thread of its own, a file or a socket of the system.")?;
+            writeln!(
+                f,
+                "Something in it does not follow from the seed: an address in memory, the id of the process, a"
+            )?;
+            writeln!(f, "thread of its own, a file or a socket of the system, the environment.")?;
         }
         let (left, all) = self.elements();
         if all > 0 {
             let tries = count(self.tries, "try");
             let end = if self.given_up { ", then given up" } else { "" };
-            writeln!(f, "what is left of its plans: {left} of {} ({tries}{end})", count(all as u64, "element"))?;
+            writeln!(
+                f,
+                "what is left of its plans: {left} of {} ({tries}{end})",
+                count(all as u64, "element")
+            )?;
             for (plan, count) in &self.plans {
                 let kept: Vec<usize> = self.kept(plan, *count).collect();
                 write!(f, "  {plan}: {} of {count}", kept.len())?;
@@ -340,7 +347,8 @@ mod tests {
             replay: "again 7".to_owned(),
         };
         assert_eq!(examined.elements(), (2, 5));
-        let failure = Failure { seed: 7, kind: Kind::Violations(vec!["twice".to_owned()]), examined: Some(examined) };
+        let failure =
+            Failure { seed: 7, kind: Kind::Violations(vec!["twice".to_owned()]), examined: Some(examined) };
         let report = Report {
             seeds: Seeds::from(200),
             runs: 8,

@@ -75,7 +75,11 @@ pub struct InvalidSeeds {
 
 impl fmt::Display for InvalidSeeds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is no range of seeds: 200 are those from 0 to 199, 40-59 and 40..60 are twenty", self.text)
+        write!(
+            f,
+            "{:?} is no range of seeds: 200 are those from 0 to 199, 40-59 and 40..60 are twenty",
+            self.text
+        )
     }
 }
 

@@ -104,7 +104,8 @@ pub(super) fn fails_alike(first: &Reply, ended: &Ended) -> bool {
 
 fn alike(one: &str, other: &str) -> bool {
     let (one, other) = (without_numbers(one), without_numbers(other));
-    let beginning = |text: &str| -> Vec<String> { text.split_whitespace().take(WORDS).map(str::to_owned).collect() };
+    let beginning =
+        |text: &str| -> Vec<String> { text.split_whitespace().take(WORDS).map(str::to_owned).collect() };
     one == other || (beginning(&one).len() == WORDS && beginning(&one) == beginning(&other))
 }
 
@@ -145,6 +146,9 @@ mod tests {
         assert!(fails_alike(&first, &Ended::Reported(with(&["leak", "call 2 ended twice"]))));
         assert!(!fails_alike(&first, &Ended::Reported(with(&["leak"]))));
         assert!(!fails_alike(&first, &Ended::Reported(with(&[]))));
-        assert!(!fails_alike(&first, &Ended::Died { how: String::new(), stderr: "call 1 ended twice".to_owned() }));
+        assert!(!fails_alike(
+            &first,
+            &Ended::Died { how: String::new(), stderr: "call 1 ended twice".to_owned() }
+        ));
     }
 }
