@@ -1,16 +1,55 @@
 //! What is left when all servers and channels of a run are gone: nothing.
 
+use std::time::Duration;
+
+use bobbin::rpc::live::{self, Counts};
+use bobbin::{bthread, iobuf};
 use sim::World;
 
-/// What there was before the run.
-pub(crate) struct Before;
+use crate::bounds::SETTLING;
 
-impl Before {
+/// How often it is looked whether things have settled.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Bthreads that are listed, where too many are left.
+const LISTED: usize = 5;
+
+/// What there is of everything.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Left {
+    counts: Counts,
+    bthreads: usize,
+    bytes: usize,
+}
+
+impl Left {
     pub(crate) fn now() -> Self {
-        Before
+        Left {
+            counts: live::counts(),
+            bthreads: bthread::bthreads().len(),
+            bytes: iobuf::stats().referenced_bytes,
+        }
     }
 
-    pub(crate) fn check(self, world: &World) {
-        let _ = world;
+    /// Waits until there is no more than there was, which this is. What a node holds whose power was cut is held for ever;
+    /// runs with such a node are not looked at.
+    pub(crate) fn check(&self, world: &World) {
+        if world.nodes().iter().any(|node| node.incarnation() > 0 || !node.is_up()) {
+            return;
+        }
+        let deadline = world.now() + SETTLING;
+        let mut left = Left::now();
+        while left != *self && world.now() < deadline {
+            bthread::sleep(LOOK);
+            left = Left::now();
+        }
+        if left == *self {
+            return;
+        }
+        world.violation(format_args!("{SETTLING:?} after the end there is {left:?}, expected {self:?}"));
+        live::connections().iter().for_each(|connection| world.note(format_args!("is left: {connection}")));
+        for info in bthread::bthreads().iter().take(LISTED) {
+            world.note(format_args!("is left: bthread {:?} {:?}", info.name, info.state));
+        }
     }
 }

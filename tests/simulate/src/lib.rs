@@ -127,7 +127,7 @@ pub fn scenario(world: &World, only: Option<Workload>) {
     let first = *random.pick(&Workload::ALL);
     let second = *random.pick(&Workload::ALL);
     let is_paired = random.chance(PAIRED) && first != second;
-    let before = leaks::Before::now();
+    let before = leaks::Left::now();
     match only {
         Some(only) => only.run(world, &links),
         None if is_paired => {
@@ -139,6 +139,20 @@ pub fn scenario(world: &World, only: Option<Workload>) {
         None => first.run(world, &links),
     }
     before.check(world);
+}
+
+/// Has this process have the planted bug of this name. To be called first of all.
+///
+/// # Errors
+/// A text, if there is no such bug, or this is a build without planted bugs.
+pub fn plant(bug: &str) -> Result<(), String> {
+    #[cfg(bobbin_planted)]
+    {
+        bthread::planted::choose(bug.parse().map_err(|error: bthread::planted::UnknownBug| error.to_string())?);
+        Ok(())
+    }
+    #[cfg(not(bobbin_planted))]
+    Err(format!("{bug}: bugs are planted in a build with RUSTFLAGS=\"--cfg bobbin_planted\" alone"))
 }
 
 /// Has the clocks of some nodes run fast or slow.

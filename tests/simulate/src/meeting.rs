@@ -52,7 +52,8 @@ impl Step {
             0..=2 => Step::Permit { patience: patience(random), keeps: time(random) },
             3 | 4 => Step::Lock { patience: patience(random), keeps: time(random) },
             5 | 6 => Step::Send,
-            7 => *random.pick(&[Step::Sleep(time(random)), Step::Yield]),
+            7 if random.chance(0.5) => Step::Yield,
+            7 => Step::Sleep(time(random)),
             8 => Step::Timer(time(random)),
             _ => Step::Signal { after: time(random), patience: time(random) },
         }

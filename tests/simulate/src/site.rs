@@ -110,10 +110,6 @@ impl Site {
         Ok(channel)
     }
 
-    pub(crate) fn is_well(&self) -> bool {
-        self.ailment().is_none()
-    }
-
     fn ailment(&self) -> Option<Ailment> {
         lock(&self.troubles).last().filter(|trouble| trouble.end.is_none()).map(|trouble| trouble.ailment)
     }

@@ -9,7 +9,7 @@ use sim::{Random, World};
 
 use crate::ledger::{ASKED_TO_FAIL, End, Ledger, Terms};
 use crate::payload;
-use crate::proto::{WorkRequest, WorkResponse, WorkStub};
+use crate::proto::{WorkRequest, WorkResponse, WorkServer, WorkStub};
 use crate::site::Site;
 use crate::way::Way;
 
@@ -157,9 +157,9 @@ impl WorkCall {
                 bthread::block_on(call.into_reply())
             }
             Form::Callback => {
-                let handle =
-                    stub.work_then_with(options, &request, move |result| book.end(name, End::new(result, check)));
-                cancel(Handle::Call(handle));
+                let done = move |result| book.end(name, End::new(result, check));
+                let work = &WorkServer::DESCRIPTOR.methods[0];
+                cancel(Handle::Call(channel.call_then(work, options, &request, done)));
                 return Ok(());
             }
         };
