@@ -1,5 +1,5 @@
-//! Generates `example.rs` in `OUT_DIR`.
+//! Generates `example.rs` and `account.rs` in `OUT_DIR`.
 
 fn main() -> std::io::Result<()> {
-    bobbin_build::compile_protos(&["proto/echo.proto"], &["proto"])
+    bobbin_build::compile_protos(&["proto/echo.proto", "proto/account.proto"], &["proto"])
 }

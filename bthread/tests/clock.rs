@@ -31,6 +31,8 @@ fn deadlines_pass_when_the_clock_is_moved_and_not_before() {
     let begin = Instant::now();
     clock::replace(Moved { begin, seconds: seconds.clone() }).unwrap();
     assert!(clock::replace(Moved { begin, seconds: seconds.clone() }).is_err());
+    let (origin, date) = (clock::origin(), clock::wall());
+    assert!(origin < begin, "a clock that is behind this one is not behind it");
     let (tell, told) = mpsc::channel();
     let wakers: [(&str, fn()); 3] = [
         ("sleep", || assert_eq!(bthread::sleep(HOUR), bthread::Slept::Full)),
@@ -63,7 +65,9 @@ fn deadlines_pass_when_the_clock_is_moved_and_not_before() {
     });
     // All of them look at a clock that stands still.
     assert!(told.recv_timeout(Duration::from_millis(100)).is_err());
+    assert_eq!((clock::origin(), clock::wall()), (origin, date));
     seconds.store(3599, Ordering::SeqCst);
+    assert_eq!((clock::origin(), clock::wall()), (origin, date + Duration::from_secs(3599)));
     assert!(told.recv_timeout(Duration::from_millis(100)).is_err(), "an hour has not passed");
     // Those that began to wait only now, if any, have another hour.
     seconds.store(2 * 3600, Ordering::SeqCst);

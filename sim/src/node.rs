@@ -4,13 +4,16 @@
 
 use std::fmt;
 use std::io;
+use std::mem;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bthread::{JoinHandle, Runtime};
+use rpc::transport::{Connector, SocketOptions};
 
 use crate::clock::{self, NodeClock};
+use crate::network::SimListener;
 use crate::trace;
 use crate::world::World;
 
@@ -39,6 +42,8 @@ pub(crate) struct NodeState {
     ip: Ipv4Addr,
     /// The runtimes of its incarnations.
     runtimes: Vec<Runtime>,
+    /// The present incarnation's.
+    connector: Option<Arc<dyn Connector>>,
     pub(crate) is_up: bool,
     pub(crate) is_paused: bool,
     pub(crate) per_step: Duration,
@@ -51,6 +56,7 @@ impl NodeState {
             name: Arc::from(name),
             ip,
             runtimes: Vec::new(),
+            connector: None,
             is_up: false,
             is_paused: false,
             per_step: Duration::ZERO,
@@ -83,6 +89,7 @@ impl Node {
     }
 
     /// Brings a new node up.
+    #[track_caller]
     pub(crate) fn start(world: World, number: usize) -> Node {
         let node = Node::known(world, number);
         node.boot();
@@ -91,11 +98,15 @@ impl Node {
         node
     }
 
+    #[track_caller]
     fn boot(&self) {
-        let started = Runtime::builder().workers(self.world.options().workers).stacks_max(STACKS_MAX).start();
-        let runtime = started.unwrap_or_else(|error| {
-            panic!("node {} cannot start: {error} (nodes and restarts: {NODES_MAX} at most)", self.name)
-        });
+        let options = Runtime::builder().workers(self.world.options().workers).stacks_max(STACKS_MAX);
+        let runtime = match options.start() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                panic!("node {} cannot start: {error} (nodes and restarts: {NODES_MAX} at most)", self.name)
+            }
+        };
         self.with(|state| {
             state.runtimes.push(runtime);
             state.is_up = true;
@@ -127,8 +138,12 @@ impl Node {
     ///
     /// # Panics
     /// When the node is down, or bthreads have run out; see [`try_spawn`](Self::try_spawn).
+    #[track_caller]
     pub fn spawn<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-        self.try_spawn(f).unwrap_or_else(|error| panic!("a bthread on {}: {error}", self.name))
+        match self.try_spawn(f) {
+            Ok(handle) => handle,
+            Err(error) => panic!("no bthread on {}: {error}", self.name),
+        }
     }
 
     /// As [`spawn`](Self::spawn).
@@ -144,13 +159,49 @@ impl Node {
         bthread::Builder::new().runtime(runtime.ok_or_else(down)?).spawn(f)
     }
 
+    /// Listens at a port of this node, for [`ServerBuilder::start_on`](rpc::ServerBuilder::start_on); 0: one that is free.
+    /// To be called, and the server started, on this node ([`spawn`](Self::spawn)): what comes in is handled by the workers
+    /// of whoever starts the server.
+    ///
+    /// # Errors
+    /// `InvalidInput` elsewhere than on this node; `AddrInUse`; `NetworkDown` when the node is down.
+    pub fn listen(&self, port: u16) -> io::Result<SimListener> {
+        self.listen_with(port, SocketOptions::default())
+    }
+
+    /// As [`listen`](Self::listen), with the options that accepted connections have.
+    ///
+    /// # Errors
+    /// As [`listen`](Self::listen).
+    pub fn listen_with(&self, port: u16, options: SocketOptions) -> io::Result<SimListener> {
+        if self.world.current_node().as_ref() != Some(self) {
+            let message = format!("{} listens on itself only: use Node::spawn", self.name);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        self.world.network().listen(self.ip, port, options)
+    }
+
+    /// What channels of this node connect with ([`ChannelBuilder::connector`](rpc::ChannelBuilder::connector)): the same one
+    /// until the node crashes, so that they share connections. Resolves `ip:port`, and `name:port` of other nodes. For
+    /// channels that are made and used on this node.
+    pub fn connector(&self) -> Arc<dyn Connector> {
+        let made = self.with(|state| state.connector.clone());
+        made.unwrap_or_else(|| {
+            let connector = self.world.network().connector(self.ip);
+            self.with(|state| state.connector = Some(connector.clone()));
+            connector
+        })
+    }
+
     /// Takes its power: its workers are never stepped again, nothing it would send leaves, and what it knew is lost. Peers
     /// learn of it by time, or by a reset once it is back. Nothing happens to one that is down.
     ///
     /// A bthread of the node that calls this goes on until it waits. What the dead workers hold stays held: a lock in a
     /// static that other nodes use too is lost to them.
     pub fn crash(&self) {
-        if self.with(|state| std::mem::replace(&mut state.is_up, false)) {
+        let (was_up, _connector) =
+            self.with(|state| (mem::replace(&mut state.is_up, false), state.connector.take()));
+        if was_up {
             self.world.network().crash(self.ip);
             trace::line(&self.name, "crashes");
         }
@@ -161,6 +212,7 @@ impl Node {
     ///
     /// # Panics
     /// Beyond [`NODES_MAX`] nodes and restarts; when the system gives no memory.
+    #[track_caller]
     pub fn restart(&self) {
         self.crash();
         self.boot();
@@ -170,14 +222,14 @@ impl Node {
 
     /// Stops it as SIGSTOP does: its workers stand still, its clock goes on, the network buffers.
     pub fn pause(&self) {
-        if !self.with(|state| std::mem::replace(&mut state.is_paused, true)) {
+        if !self.with(|state| mem::replace(&mut state.is_paused, true)) {
             trace::line(&self.name, "pauses");
         }
     }
 
     /// Lets it go on.
     pub fn resume(&self) {
-        if self.with(|state| std::mem::replace(&mut state.is_paused, false)) {
+        if self.with(|state| mem::replace(&mut state.is_paused, false)) {
             trace::line(&self.name, "resumes");
         }
     }

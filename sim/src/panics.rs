@@ -19,7 +19,9 @@ pub(crate) fn watch() {
 /// Whether it was expected.
 fn record(info: &PanicHookInfo<'_>) -> bool {
     let Some(world) = World::find() else { return false };
-    let message = info.payload_as_str().unwrap_or("of a value that is no text");
+    let payload = info.payload();
+    let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref().map(String::as_str));
+    let message = text.unwrap_or("of a value that is no text");
     // The folders that a file lies in differ by machine.
     let place = info.location().map_or_else(String::new, |location| {
         let file = location.file().rsplit('/').next().unwrap_or_default();

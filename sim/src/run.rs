@@ -28,6 +28,12 @@ pub struct Options {
     pub workers: usize,
     /// Whether the lines of the trace are kept; they count for [`Outcome::trace_hash`] anyway. Default: no.
     pub trace: bool,
+    /// Whether the trace also says of each step who makes it, where lines are kept: to see where two runs part that should
+    /// be one. Default: no.
+    pub trace_steps: bool,
+    /// Whether [`bvar`](bvar::background)'s windows and histories go on, which is some work in each virtual second. Default:
+    /// no, they stand still.
+    pub sample_variables: bool,
     /// Whether a panic that was not announced ([`World::expect_panics`]) is a violation. Default: yes.
     pub panics_are_violations: bool,
     /// Elements of plans ([`World::plan`]) to leave out, by the name of the plan. Default: none.
@@ -42,6 +48,8 @@ impl Default for Options {
             steps_max: 50_000_000,
             workers: 2,
             trace: false,
+            trace_steps: false,
+            sample_variables: false,
             panics_are_violations: true,
             omit: BTreeMap::new(),
         }

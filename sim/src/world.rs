@@ -97,6 +97,7 @@ impl World {
     ///
     /// # Panics
     /// Beyond [`NODES_MAX`] nodes and restarts; when two nodes would have one name; when the system gives no memory.
+    #[track_caller]
     pub fn node(&self, name: &str) -> Node {
         let number = {
             let mut nodes = lock(&self.0.nodes);

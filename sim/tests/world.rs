@@ -21,8 +21,11 @@ const S: fn(u64) -> Duration = Duration::from_secs;
 /// Several bthreads on each of two nodes that sleep, yield and note what they do.
 #[test]
 fn a_seed_gives_the_same_trace_again_and_another_seed_another() {
-    let reports = runs("a_seed_gives_the_same_trace_again_and_another_seed_another", [7, 7, 8], |seed| {
-        run(seed, &traced(), |world| {
+    // 1007 and 2007 are 7 with another trace.
+    let seeds = [7, 7, 8, 1007, 2007];
+    let reports = runs("a_seed_gives_the_same_trace_again_and_another_seed_another", seeds, |seed| {
+        let options = Options { trace: seed < 2000, trace_steps: seed > 1000, ..Options::default() };
+        run(seed % 1000, &options, |world| {
             let mut all = Vec::new();
             for name in ["a", "b"] {
                 let node = world.node(name);
@@ -46,6 +49,9 @@ fn a_seed_gives_the_same_trace_again_and_another_seed_another() {
     assert!(reports[0].trace.len() > 200);
     assert_ne!(reports[0].trace_hash, reports[2].trace_hash);
     assert_ne!(reports[0].trace, reports[2].trace);
+    assert_eq!(reports[3].trace_hash, reports[0].trace_hash);
+    assert!(reports[3].trace.iter().any(|line| line.contains("a worker 1 makes step")));
+    assert_eq!((reports[4].trace_hash, reports[4].trace.len()), (reports[0].trace_hash, 0));
 }
 
 #[test]
@@ -298,6 +304,72 @@ fn bounds_and_panics_are_violations() {
     assert!(reports[3].violations.is_empty() && reports[3].text().contains("a panic at world.rs:"));
     assert!(only(4).starts_with("panic on world at world.rs:"), "{}", only(4));
     assert!(only(5).contains("node a cannot start") && only(5).contains("63 at most"), "{}", only(5));
+}
+
+/// One node spins while the other could go on all the time: chances that are the same for both would never keep it waiting
+/// for so long.
+#[test]
+fn some_seeds_starve_a_worker_that_could_go_on() {
+    let reports = runs("some_seeds_starve_a_worker_that_could_go_on", 0..40, |seed| {
+        run(seed, &Options { workers: 1, trace: true, ..Options::default() }, |world| {
+            let turns = Arc::new(AtomicU64::new(0));
+            let ends = Arc::new(AtomicU64::new(0));
+            let (count, until) = (turns.clone(), ends.clone());
+            let starved = world.node("starved").spawn(move || {
+                while until.load(Ordering::Relaxed) == 0 {
+                    count.fetch_add(1, Ordering::Relaxed);
+                    bthread::yield_now();
+                }
+            });
+            let world_of_spinner = world.clone();
+            let spinner = world.node("spinner").spawn(move || {
+                while turns.load(Ordering::Relaxed) == 0 {
+                    bthread::yield_now();
+                }
+                let mut longest = 0;
+                let (mut seen, mut since) = (0, 0);
+                for _ in 0..5_000 {
+                    bthread::yield_now();
+                    let now = turns.load(Ordering::Relaxed);
+                    since = if now == seen { since + 1 } else { 0 };
+                    seen = now;
+                    longest = longest.max(since);
+                }
+                world_of_spinner.note(format_args!("longest {longest}"));
+            });
+            spinner.join().unwrap();
+            ends.store(1, Ordering::Relaxed);
+            starved.join().unwrap();
+        })
+    });
+    let longest = |report: &fresh::Report| -> u64 {
+        assert!(report.violations.is_empty(), "{:?}", report.violations);
+        let line = report.trace.iter().find_map(|line| line.split_once("longest "));
+        line.unwrap().1.parse().unwrap()
+    };
+    let all: Vec<u64> = reports.iter().map(longest).collect();
+    assert!(all.iter().any(|longest| *longest >= 200), "{all:?}");
+    assert!(all.iter().any(|longest| *longest < 100), "{all:?}");
+}
+
+/// What variables keep of the past goes on in virtual time, where it is asked for.
+#[test]
+fn variables_are_sampled_in_virtual_time_if_asked_for() {
+    let reports = runs("variables_are_sampled_in_virtual_time_if_asked_for", [0, 1], |seed| {
+        run(seed, &Options { sample_variables: seed == 1, trace: true, ..Options::default() }, |world| {
+            let count = Arc::new(bvar::Adder::<u64>::new());
+            let window = bvar::Window::new(count.clone(), 10);
+            for _ in 0..100 {
+                bthread::sleep(S(1));
+                count.add(1);
+            }
+            world.note(format_args!("window {}", window.get()));
+        })
+    });
+    assert!(reports[0].text().contains("window 0"), "{}", reports[0].text());
+    let line = reports[1].trace.iter().find_map(|line| line.split_once("window ")).unwrap();
+    let counted: u64 = line.1.parse().unwrap();
+    assert!((9..=11).contains(&counted), "{counted}");
 }
 
 /// Two workers, several senders and receivers, a lock and a counter: what holds on threads holds here, in any order.

@@ -175,6 +175,18 @@ mod tests {
     }
 
     #[test]
+    fn watches_are_cancelled_in_the_order_in_which_they_came() {
+        let all: Vec<_> = (0..100).map(|_| watch(None).0).collect();
+        let watches = Watches::default();
+        all.iter().for_each(|watch| watches.add(watch));
+        watches.remove(&all[50]);
+        watches.remove(&watch(None).0); // was never there
+        let added = lock(&watches.0).take().unwrap();
+        let expected = all.iter().enumerate().filter(|(index, _)| *index != 50).map(|(_, watch)| watch);
+        assert!(added.by_number.values().map(Arc::as_ptr).eq(expected.map(Arc::as_ptr)));
+    }
+
+    #[test]
     fn what_was_removed_is_not_told_of_the_connection() {
         let (watch, told) = watch(None);
         let watches = Watches::default();

@@ -13,7 +13,7 @@ use crate::random::Random;
 
 /// For how long at most a worker that could go on is kept from it before it makes its next step. What a bthread does late
 /// on a node that is neither slow nor paused is late by about as much.
-pub const HOLD_MAX: Duration = Duration::from_millis(5);
+pub const HOLD_MAX: Duration = Duration::from_millis(2);
 
 /// Choices for others after which a worker gets its turn whatever its rank.
 const PASSED_MAX: u32 = 1_000;

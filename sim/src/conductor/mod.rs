@@ -14,6 +14,7 @@ use bthread::{JoinHandle, Runtime};
 
 use crate::clock::{self, VirtualClock};
 use crate::node::NodeState;
+use crate::random::Random;
 use crate::run::{Options, Outcome};
 use crate::world::{NO_NODE, WORLD_NAME, World};
 use crate::{panics, system, trace};
@@ -29,6 +30,8 @@ const CROWD: u32 = 1_000;
 const CROWD_COSTS: u64 = 1_000;
 /// Turns without a step, at one moment: the network says each time that something happens now.
 const IDLE_TURNS_MAX: u32 = 100_000;
+/// Nanoseconds from one sampling of variables to the next.
+const SAMPLE_EVERY: u64 = 1_000_000_000;
 
 /// One run, on the thread that was made for it.
 pub(crate) fn conduct(
@@ -41,6 +44,8 @@ pub(crate) fn conduct(
         trace::keep();
     }
     bthread::clock::replace(VirtualClock::new()).expect("nobody else replaces the clock");
+    bthread::random::replace(Random::stream(seed, "bthread", 0).u64()).expect("nobody else replaces chance");
+    bvar::background::by_hand().expect("the run comes first in its process");
     let simulation = simulation::begin().expect("the run comes first in its process");
     let world = World::begin(seed, options);
     panics::watch();
@@ -50,7 +55,7 @@ pub(crate) fn conduct(
         let world = world.clone();
         move || scenario(&world)
     });
-    let mut conductor = Conductor::new(seed, simulation, world.clone());
+    let mut conductor = Conductor::new(seed, simulation, world.clone(), runtime);
     let ended = conductor.run(&script);
     trace::line(WORLD_NAME, format_args!("ends after {} steps: {ended}", conductor.steps));
     let panicked = script.is_finished() && script.join().is_err();
@@ -73,6 +78,8 @@ pub(crate) fn conduct(
 struct Conductor {
     simulation: Simulation,
     world: World,
+    /// The scenario's.
+    runtime: Runtime,
     chooser: Chooser,
     workers: Vec<Worker>,
     /// Whose runtimes those are that no node was started with.
@@ -83,6 +90,9 @@ struct Conductor {
     steps_here: u32,
     idle_turns: u32,
     candidates: Vec<usize>,
+    /// When variables are sampled next.
+    next_sample: u64,
+    traces_steps: bool,
 }
 
 /// Who a worker works for.
@@ -103,9 +113,12 @@ struct Worker {
 }
 
 impl Conductor {
-    fn new(seed: u64, simulation: Simulation, world: World) -> Self {
+    fn new(seed: u64, simulation: Simulation, world: World, runtime: Runtime) -> Self {
         Conductor {
+            next_sample: if world.options().sample_variables { SAMPLE_EVERY } else { u64::MAX },
+            traces_steps: world.options().trace && world.options().trace_steps,
             simulation,
+            runtime,
             world,
             chooser: Chooser::new(seed),
             workers: Vec::new(),
@@ -136,6 +149,7 @@ impl Conductor {
             }
             if now > limit {
                 if !returned {
+                    stuck::all(&self.world).iter().for_each(|line| trace::line(WORLD_NAME, line));
                     self.world.violation(format_args!("the scenario has not returned within {time_limit:?}"));
                 }
                 return "the time is up";
@@ -237,6 +251,11 @@ impl Conductor {
         };
         let pace = self.chooser.pace();
         trace::choice((number as u64) << 2 | u64::from(pace == simulation::Pace::Free));
+        if self.traces_steps {
+            let name = self.world.with_nodes(|nodes| nodes.get(node).map(|node| node.name().clone()));
+            let what = format_args!("worker {number} makes step {} ({pace:?})", self.steps);
+            trace::aside(name.as_deref().unwrap_or(WORLD_NAME), what);
+        }
         clock::enter(reading, wall_ahead);
         self.world.set_running(node);
         self.simulation.step(number, pace);
@@ -268,7 +287,14 @@ impl Conductor {
         if moment > now {
             self.steps_here = 0;
             self.idle_turns = 0;
-            return clock::advance(moment);
+            clock::advance(moment.min(self.next_sample.max(now)));
+            if moment >= self.next_sample {
+                self.next_sample += SAMPLE_EVERY;
+                let at = clock::world();
+                // It runs code of others, which may wait.
+                drop(self.runtime.spawn(move || bvar::background::tick(at)));
+            }
+            return;
         }
         self.idle_turns += 1;
         assert!(self.idle_turns < IDLE_TURNS_MAX, "the network is not done with this moment");

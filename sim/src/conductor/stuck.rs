@@ -1,7 +1,5 @@
 //! What a deadlock is reported with: who waits, and for what.
 
-use std::fmt::Write;
-
 use bthread::{BthreadInfo, BthreadState, WaitsFor};
 
 use crate::clock;
@@ -10,21 +8,28 @@ use crate::world::{WORLD_NAME, World};
 /// Bthreads that a report lists.
 const LISTED_MAX: usize = 40;
 
-/// The violation. Without addresses, which differ from run to run.
+/// The violation.
 pub(super) fn report(world: &World) -> String {
     let mut text = format!(
         "deadlock at {:?}: the scenario has not returned, nobody can run, and nothing is on its way",
         clock::world()
     );
-    let all = bthread::bthreads();
-    for info in all.iter().take(LISTED_MAX) {
-        // Writing to a string does not fail.
-        let _ = write!(text, "; {} on {} {}", name(info), place(world, info), state(info.state));
-    }
-    if let Some(more @ 1..) = all.len().checked_sub(LISTED_MAX) {
-        let _ = write!(text, "; {more} more");
+    for line in all(world) {
+        text += "; ";
+        text += &line;
     }
     text
+}
+
+/// What each bthread does. Without addresses, which differ from run to run.
+pub(super) fn all(world: &World) -> Vec<String> {
+    let all = bthread::bthreads();
+    let line = |info: &BthreadInfo| format!("{} on {} {}", name(info), place(world, info), state(info.state));
+    let mut lines: Vec<String> = all.iter().take(LISTED_MAX).map(line).collect();
+    if let Some(more @ 1..) = all.len().checked_sub(LISTED_MAX) {
+        lines.push(format!("{more} more"));
+    }
+    lines
 }
 
 fn name(info: &BthreadInfo) -> String {

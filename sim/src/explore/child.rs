@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::process;
 
 use super::Omit;
-use super::frame::{Reply, Request};
+use super::frame::{Reply, Request, Trace};
 use crate::{Options, World, run};
 
 /// The exit status of a child that could not do what it is there for; why is on its standard error.
@@ -29,7 +29,8 @@ fn answer(mut options: Options, scenario: impl FnOnce(&World) + Send + 'static) 
     let request = Request::read(&parent)?;
     let omit: Omit = request.omit.parse().map_err(io::Error::other)?;
     options.omit = omit.into_plans();
-    options.trace = request.trace;
+    options.trace = request.trace != Trace::Hash;
+    options.trace_steps = request.trace == Trace::Steps;
     let outcome = run(request.seed, &options, scenario);
     let reply = Reply {
         trace_hash: outcome.trace_hash,

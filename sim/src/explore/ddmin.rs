@@ -68,8 +68,8 @@ mod tests {
 
     #[test]
     fn what_needs_no_element_keeps_none() {
-        assert_eq!(minimize((0..100).collect(), |c| first_of(c, |_| true)), []);
-        assert_eq!(minimize(Vec::<u32>::new(), |_| unreachable!("there is nothing to try")), []);
+        assert!(minimize((0..100).collect(), |c| first_of(c, |_| true)).is_empty());
+        assert!(minimize(Vec::<u32>::new(), |_| unreachable!("there is nothing to try")).is_empty());
     }
 
     #[test]

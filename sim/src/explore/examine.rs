@@ -6,15 +6,15 @@ use std::io::{self, Write};
 use std::time::Instant;
 
 use super::command::{Place, Replay};
-use super::frame::{Reply, Request};
+use super::frame::{Reply, Request, Trace};
 use super::launch::{Ended, Launcher, Output};
 use super::report::{Examined, Failure, Kind, Report};
 use super::shorten::{Effort, Shortened, fails_alike, shorten};
 use super::sweep::{Failed, fails};
 use super::{ExploreError, Explorer, Omit};
 
-/// How many traces are taken of a seed that does not run the same way twice, to find two that differ.
-const TRACES_MAX: usize = 6;
+/// How many traces of each kind are taken of a seed that does not run the same way twice, to find two that differ.
+const TRACES_MAX: usize = 5;
 
 impl Failed {
     /// What is wrong with it.
@@ -42,8 +42,8 @@ impl Explorer {
         failed: &Failed,
     ) -> Result<Examined, ExploreError> {
         let seed = failed.seed;
-        let trace_of = |omit: &Omit| {
-            let request = Request { seed, omit: omit.to_string(), trace: true };
+        let traced = |omit: &Omit, trace: Trace| {
+            let request = Request { seed, omit: omit.to_string(), trace };
             launcher.run(&request, Output::Kept).map_err(ExploreError::Start)
         };
         let unshortened = |omit: &Omit| Shortened { omit: omit.clone(), tries: 0, given_up: false };
@@ -51,26 +51,10 @@ impl Explorer {
         if matches!(failed.ended, Ended::Hung { .. }) {
             return self.examined(place, seed, unshortened(&self.omit), Reply::default(), None);
         }
-        let again = trace_of(&self.omit)?;
+        let again = traced(&self.omit, Trace::Lines)?;
         if failed.differently.is_some() || !is_same(&failed.ended, &again) {
-            let mut traces = vec![again];
-            while traces.len() < TRACES_MAX && traces.iter().all(|trace| *trace == traces[0]) {
-                traces.push(trace_of(&self.omit)?);
-            }
-            let difference = match traces.iter().find(|trace| **trace != traces[0]) {
-                Some(other) => difference(&traces[0], other),
-                None => format!(
-                    "{}{}With its trace it ran {TRACES_MAX} times alike, but not as before:\n{}",
-                    described("one run: ", &failed.ended),
-                    failed
-                        .differently
-                        .as_ref()
-                        .map_or_else(String::new, |ended| described("another: ", ended)),
-                    described("with its trace: ", &traces[0])
-                ),
-            };
-            let reply = reply_of(traces.swap_remove(0));
-            return self.examined(place, seed, unshortened(&self.omit), reply, Some(difference));
+            let difference = self.look_for_difference(failed, &again, |trace| traced(&self.omit, trace))?;
+            return self.examined(place, seed, unshortened(&self.omit), reply_of(again), Some(difference));
         }
         let Ended::Reported(first) = again else {
             return self.examined(place, seed, unshortened(&self.omit), Reply::default(), None);
@@ -80,11 +64,40 @@ impl Explorer {
         if shortened.omit == self.omit {
             return self.examined(place, seed, shortened, first, None);
         }
-        let shortest = trace_of(&shortened.omit)?;
+        let shortest = traced(&shortened.omit, Trace::Lines)?;
         let difference = (!fails_alike(&first, &shortest)).then(|| {
             format!("with {} left out it failed, and then\n{}", shortened.omit, described("", &shortest))
         });
         self.examined(place, seed, shortened, reply_of(shortest), difference)
+    }
+
+    /// How two runs of a seed differ that does not run the same way twice; `again` is one with its trace.
+    fn look_for_difference(
+        &self,
+        failed: &Failed,
+        again: &Ended,
+        traced: impl Fn(Trace) -> Result<Ended, ExploreError>,
+    ) -> Result<String, ExploreError> {
+        for _ in 1..TRACES_MAX {
+            let other = traced(Trace::Lines)?;
+            if lines_differ(again, &other) {
+                return Ok(difference(again, &other));
+            }
+        }
+        // What differs has no line of its own: perhaps a step.
+        let first = traced(Trace::Steps)?;
+        for _ in 1..TRACES_MAX {
+            let other = traced(Trace::Steps)?;
+            if first != other {
+                return Ok(difference(&first, &other));
+            }
+        }
+        Ok(format!(
+            "{}{}With its trace it ran many times alike, but not as before:\n{}",
+            described("one run: ", &failed.ended),
+            failed.differently.as_ref().map_or_else(String::new, |ended| described("another: ", ended)),
+            described("with its trace: ", again)
+        ))
     }
 
     /// Runs one seed and shows all of it.
@@ -95,7 +108,7 @@ impl Explorer {
         place: &Place,
     ) -> Result<Report, ExploreError> {
         let begin = Instant::now();
-        let request = Request { seed, omit: self.omit.to_string(), trace: true };
+        let request = Request { seed, omit: self.omit.to_string(), trace: Trace::Lines };
         let ended = launcher.run(&request, Output::Shown).map_err(ExploreError::Start)?;
         let wall_time = begin.elapsed();
         let kind = kind_of(&ended);
@@ -178,6 +191,14 @@ fn is_same(one: &Ended, other: &Ended) -> bool {
         (Ended::Died { how: one, .. }, Ended::Died { how: other, .. }) => one == other,
         (Ended::Hung { .. }, Ended::Hung { .. }) => true,
         _ => false,
+    }
+}
+
+/// Whether two runs with their traces can be told apart by them, or by how they ended.
+fn lines_differ(one: &Ended, other: &Ended) -> bool {
+    match (one, other) {
+        (Ended::Reported(one), Ended::Reported(other)) => one.trace != other.trace,
+        _ => !is_same(one, other),
     }
 }
 

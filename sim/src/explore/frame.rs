@@ -22,7 +22,17 @@ pub(super) struct Request {
     pub(super) seed: u64,
     /// As [`Omit`](super::Omit) is written.
     pub(super) omit: String,
-    pub(super) trace: bool,
+    pub(super) trace: Trace,
+}
+
+/// How much of the trace is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trace {
+    /// None of it.
+    Hash,
+    Lines,
+    /// Also who makes each step.
+    Steps,
 }
 
 /// How a run has ended, as its child tells it.
@@ -43,13 +53,22 @@ impl Request {
         let mut fields = Writer::default();
         fields.number(self.seed);
         fields.text(&self.omit);
-        fields.number(u64::from(self.trace));
+        fields.number(self.trace as u64);
         fields.send(to)
     }
 
     pub(super) fn read(from: impl Read) -> io::Result<Self> {
         receive(from, |fields| {
-            Some(Self { seed: fields.number()?, omit: fields.text()?, trace: fields.number()? != 0 })
+            Some(Self {
+                seed: fields.number()?,
+                omit: fields.text()?,
+                trace: match fields.number()? {
+                    0 => Trace::Hash,
+                    1 => Trace::Lines,
+                    2 => Trace::Steps,
+                    _ => return None,
+                },
+            })
         })
     }
 }
@@ -214,7 +233,7 @@ mod tests {
         reply().write(&mut bytes).unwrap();
         assert_eq!(Reply::read(&bytes[..]).unwrap(), reply());
 
-        let request = Request { seed: 7, omit: "adds:1-3".to_owned(), trace: true };
+        let request = Request { seed: 7, omit: "adds:1-3".to_owned(), trace: Trace::Steps };
         let mut bytes = Vec::new();
         request.write(&mut bytes).unwrap();
         assert_eq!(Request::read(&bytes[..]).unwrap(), request);

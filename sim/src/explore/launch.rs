@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,12 @@ const EXIT_LIMIT: Duration = Duration::from_secs(5);
 /// How long the reader of a child's standard error waits before it looks whether the child is gone.
 const STDERR_WAIT: Duration = Duration::from_millis(50);
 
+/// Children that run now, of all explorations of this process: a test binary has several at a time.
+static RUNNING: Mutex<usize> = Mutex::new(0);
+
+/// Told when there is one less.
+static ENDED: Condvar = Condvar::new();
+
 /// How children are started.
 #[derive(Clone, Debug)]
 pub(super) struct Launcher {
@@ -32,6 +39,8 @@ pub(super) struct Launcher {
     pub(super) exploration: usize,
     /// How long one run may take.
     pub(super) run_limit: Duration,
+    /// None is started while so many run, whoever has started them.
+    pub(super) jobs: usize,
 }
 
 /// What becomes of what a child prints.
@@ -55,11 +64,12 @@ pub(super) enum Ended {
 }
 
 impl Launcher {
-    /// Runs one seed in a process of its own. *Blocking*: blocks the thread until that has ended.
+    /// Runs one seed in a process of its own. *Blocking*: blocks the thread until there is room for it and it has ended.
     ///
     /// # Errors
     /// The system's, if no process can be started.
     pub(super) fn run(&self, request: &Request, output: Output) -> io::Result<Ended> {
+        let _slot = Slot::wait_for(self.jobs);
         let deadline = Instant::now() + self.run_limit;
         let (reports, childs_reports) = UnixStream::pair()?;
         let mut command = Command::new(&self.executable);
@@ -93,10 +103,30 @@ impl Launcher {
     }
 }
 
+/// One child's place among those that run.
+struct Slot;
+
+impl Slot {
+    fn wait_for(jobs: usize) -> Self {
+        let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = ENDED.wait_while(running, |running| *running >= jobs.max(1));
+        *waited.unwrap_or_else(PoisonError::into_inner) += 1;
+        Self
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        // Those who wait have bounds of their own, so that the first to wake up may have to wait on.
+        ENDED.notify_all();
+    }
+}
+
 fn how_it_died(error: &io::Error, status: ExitStatus) -> String {
     match error.kind() {
         io::ErrorKind::UnexpectedEof if status.success() => {
-            "it exited without having run the seed".to_owned()
+            "it exited without having come to the exploration that it was started for".to_owned()
         }
         io::ErrorKind::UnexpectedEof => status.to_string(),
         _ => format!("{error} ({status})"),
@@ -193,13 +223,15 @@ fn read_tail(mut stream: UnixStream, gone: &AtomicBool) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::frame::Trace;
     use super::*;
 
-    const REQUEST: Request = Request { seed: 1, omit: String::new(), trace: false };
+    const REQUEST: Request = Request { seed: 1, omit: String::new(), trace: Trace::Hash };
 
     fn shell(script: &str, run_limit: Duration) -> Ended {
         let arguments = ["-c", script].map(OsString::from).to_vec();
-        let launcher = Launcher { executable: "/bin/sh".into(), arguments, exploration: 0, run_limit };
+        let launcher =
+            Launcher { executable: "/bin/sh".into(), arguments, exploration: 0, run_limit, jobs: 8 };
         launcher.run(&REQUEST, Output::Kept).unwrap()
     }
 
@@ -212,7 +244,10 @@ mod tests {
         let ended = shell("exit 3", Duration::from_secs(60));
         assert_eq!(ended, Ended::Died { how: "exit status: 3".to_owned(), stderr: String::new() });
         let ended = shell("exit 0", Duration::from_secs(60));
-        assert!(matches!(&ended, Ended::Died { how, .. } if how.contains("without having run")), "{ended:?}");
+        assert!(
+            matches!(&ended, Ended::Died { how, .. } if how.contains("without having come")),
+            "{ended:?}"
+        );
     }
 
     #[test]

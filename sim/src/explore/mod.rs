@@ -56,6 +56,11 @@ const VERIFY_EVERY: u64 = 64;
 /// How many processes run at a time at most.
 const JOBS_MAX: usize = 1024;
 
+/// The guide's example compiles, and finds nothing.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/simulation.md")]
+struct Guide;
+
 thread_local! {
     /// Explorations that this thread has begun.
     static EXPLORATIONS: Cell<usize> = const { Cell::new(0) };
@@ -76,10 +81,9 @@ pub fn explore(seeds: impl Into<Seeds>, scenario: impl FnOnce(&World) + Send + '
 ///
 /// The processes are this executable, started anew: a test is run alone by its name, which is the name of the thread;
 /// a program is given its own arguments. When such a child comes to the same exploration, it runs the one seed it is asked
-/// for and exits there: neither of [`check`](Self::check), [`find`](Self::find) and [`main`](Self::main) returns in it. What the program does
-/// before happens in each child, and should be little. In a child, explorations before that one return an empty report.
-///
-/// In the parent the scenario is never called, but for its being dropped.
+/// for and exits there: none of [`check`](Self::check), [`find`](Self::find) and [`main`](Self::main) returns in it. What
+/// the program does before happens in each child, and should be little. In a child, explorations before that one return
+/// an empty report. In the parent the scenario is never called.
 ///
 /// # Environment
 ///
@@ -166,7 +170,8 @@ impl Explorer {
         self
     }
 
-    /// How many processes run at a time, from 1 to 1024. Default: one for each processor.
+    /// How many processes run at a time, from 1 to 1024, counting those that other tests of the same program have started:
+    /// none is started while so many run. Default: one for each processor.
     pub fn jobs(mut self, jobs: usize) -> Self {
         self.jobs = jobs.clamp(1, JOBS_MAX);
         self
@@ -263,8 +268,13 @@ impl Explorer {
         }
         let place = self.place.take().unwrap_or_else(Place::of_this_thread);
         let executable = env::current_exe().map_err(ExploreError::Start)?;
-        let launcher =
-            Launcher { executable, arguments: place.arguments(), exploration, run_limit: self.run_limit };
+        let launcher = Launcher {
+            executable,
+            arguments: place.arguments(),
+            exploration,
+            run_limit: self.run_limit,
+            jobs: self.jobs,
+        };
         match self.only {
             Some(seed) => self.replay(seed, &launcher, &place),
             None => self.sweep(&launcher, &place),

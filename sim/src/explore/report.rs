@@ -15,6 +15,9 @@ const TAIL_LINES: usize = 120;
 /// How much of a line is printed of a trace that is not wanted whole.
 const LINE_CHARS: usize = 300;
 
+/// How many violations of a run are printed.
+const VIOLATIONS_SHOWN: usize = 5;
+
 /// How many failing seeds are listed beyond the one that is shown.
 const OTHERS_MAX: usize = 20;
 
@@ -129,7 +132,7 @@ pub enum Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Violations(violations) => f.write_str(&violations.join("\n  also: ")),
+            Self::Violations(violations) => write_violations(f, violations),
             Self::Died { how, stderr } => {
                 write!(f, "its process has died: {how}")?;
                 write_stderr(f, stderr)
@@ -140,6 +143,16 @@ impl fmt::Display for Kind {
             }
             Self::Nondeterministic => f.write_str("it does not run the same way twice"),
         }
+    }
+}
+
+fn write_violations(f: &mut fmt::Formatter<'_>, violations: &[String]) -> fmt::Result {
+    for (number, violation) in violations.iter().take(VIOLATIONS_SHOWN).enumerate() {
+        write!(f, "{}{violation}", if number == 0 { "" } else { "\n  also: " })?;
+    }
+    match violations.len().saturating_sub(VIOLATIONS_SHOWN) {
+        0 => Ok(()),
+        more => write!(f, "\n  and {} more", count(more as u64, "violation")),
     }
 }
 
@@ -269,7 +282,9 @@ impl fmt::Display for Examined {
             }
         }
         if !self.violations.is_empty() && self.tries > 0 {
-            writeln!(f, "it fails then: {}", self.violations.join("\n  also: "))?;
+            f.write_str("it fails then: ")?;
+            write_violations(f, &self.violations)?;
+            writeln!(f)?;
         }
         let lines = count(self.trace.len() as u64, "line");
         writeln!(f, "trace, {lines}, hash {:016x}:", self.trace_hash)?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Omit;
 use super::ddmin::{Tried, minimize};
-use super::frame::{Reply, Request};
+use super::frame::{Reply, Request, Trace};
 use super::launch::{Ended, Launcher};
 use super::sweep::first_that;
 
@@ -69,7 +69,7 @@ pub(super) fn shorten(
         for (number, candidate) in candidates.iter().enumerate() {
             let omit = without(candidate).to_string();
             if !in_vain.contains(&omit) {
-                new.push((number, Request { seed, omit, trace: false }));
+                new.push((number, Request { seed, omit, trace: Trace::Hash }));
             }
         }
         // In pieces, so that the bounds are looked at in between.

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::frame::Request;
+use super::frame::{Request, Trace};
 use super::launch::{Ended, Launcher, Output};
 use super::{Omit, Seeds};
 
@@ -83,7 +83,7 @@ impl Sweep<'_> {
     }
 
     fn one(&self, seed: u64) -> io::Result<(Ended, Option<Ended>)> {
-        let request = Request { seed, omit: self.omit.to_string(), trace: false };
+        let request = Request { seed, omit: self.omit.to_string(), trace: Trace::Hash };
         let ended = self.launcher.run(&request, Output::Kept)?;
         let verified = self.verify_every != 0 && seed.is_multiple_of(self.verify_every);
         if !verified || fails(&ended) {

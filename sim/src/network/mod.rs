@@ -9,6 +9,7 @@
 //! All of it is behind one lock. Under it events are raised and trace lines written, but nothing of a user is called and
 //! nothing of a user's is dropped.
 
+mod chaos;
 mod connector;
 mod endpoint;
 mod fault;
@@ -20,6 +21,8 @@ mod receiver;
 mod sender;
 mod signal;
 mod state;
+#[cfg(test)]
+mod tests;
 mod traffic;
 mod transport;
 mod wire;
@@ -32,6 +35,7 @@ use std::time::Duration;
 
 use rpc::transport::{Connector, SocketOptions};
 
+pub use chaos::{Chaos, Trouble};
 pub use endpoint::{BUFFER_DEFAULT, BUFFER_MAX, BUFFER_MIN};
 pub use fault::{FAULTS_MAX, Fault};
 pub use link::{HEADER_BYTES, LINK_QUEUE_MAX, LinkOptions};
