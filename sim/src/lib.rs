@@ -45,7 +45,6 @@ mod conductor;
 mod explore;
 mod network;
 mod node;
-mod node_network;
 mod panics;
 mod random;
 mod run;

@@ -84,7 +84,7 @@ pub(crate) fn run(world: &World, links: &Links) {
     }
     world.network().heal();
     world.note("the faults have ended");
-    recover(world, &clients, &servers, &ways, &ledger);
+    recover(world, links, &clients, &servers, &ways, &ledger);
     ledger.close(LONGEST);
     clients.iter().chain(&servers).for_each(|site| site.retire());
     ledger.audit();
@@ -121,7 +121,14 @@ fn make(
 }
 
 /// Everybody reaches everybody again.
-fn recover(world: &World, clients: &[Arc<Site>], servers: &[Arc<Site>], ways: &[Way], ledger: &Arc<Ledger>) {
+fn recover(
+    world: &World,
+    links: &Links,
+    clients: &[Arc<Site>],
+    servers: &[Arc<Site>],
+    ways: &[Way],
+    ledger: &Arc<Ledger>,
+) {
     let mut tries = Vec::new();
     for client in clients {
         for server in servers {
@@ -132,10 +139,10 @@ fn recover(world: &World, clients: &[Arc<Site>], servers: &[Arc<Site>], ways: &[
     }
     let done = Arc::new(CountdownEvent::new(tries.len() as u32));
     for (n, (client, address, way)) in tries.into_iter().enumerate() {
-        let (world, ledger, done) = (world.clone(), ledger.clone(), done.clone());
+        let (world, links, ledger, done) = (world.clone(), links.clone(), ledger.clone(), done.clone());
         let caller = client.clone();
         let _probes = client.node.spawn(move || {
-            probe(&world, &caller, &address, way, &ledger, n as u64 * PROBES_MAX, RECOVERY);
+            probe(&world, &links, &caller, &address, way, &ledger, n as u64 * PROBES_MAX, RECOVERY);
             done.signal(1);
         });
     }

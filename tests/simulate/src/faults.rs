@@ -196,10 +196,12 @@ impl Links {
         Links { latency_max, bandwidth, is_lossy: loss > 0.0 }
     }
 
-    /// How long so many bytes and their answer of so many are on the way, alone on the link.
+    /// How long so many bytes and their answer of so many are on the way, alone on the link: no more of them at a time
+    /// than a socket keeps.
     pub(crate) fn round_trip(&self, there: usize, back: usize) -> Duration {
         let bytes = (there + back) as f64;
         let sending = self.bandwidth.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(bytes / rate as f64));
-        2 * self.latency_max + sending
+        let windows = 1 + (there + back) / (sim::BUFFER_DEFAULT / 2);
+        2 * self.latency_max * u32::try_from(windows).unwrap_or(u32::MAX) + sending
     }
 }

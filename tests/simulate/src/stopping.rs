@@ -99,18 +99,21 @@ pub(crate) fn run(world: &World, _links: &Links) {
         }
     });
     let addresses: Vec<_> = servers.iter().map(|server| server.address()).collect();
+    let mut calls = Vec::new();
     for (name, planned) in planned {
         sleep_until(world, begin + planned.at);
         let (world, caller, ledger) = (world.clone(), client.clone(), ledger.clone());
         let mut addresses = addresses.clone();
         addresses.rotate_left(planned.first);
-        let _calls = client.node.spawn(move || call(&world, &caller, way, &addresses, name, &planned, &ledger));
+        calls.push(client.node.spawn(move || call(&world, &caller, way, &addresses, name, &planned, &ledger)));
     }
     let _ = faulting.join();
     let _ = stopping.join();
     all.iter().for_each(Site::recover);
+    for call in calls {
+        let _ = call.join();
+    }
     ledger.close(TIMEOUT);
-    let _idle = client.node.spawn(|| ()).join();
     client.retire();
     servers.iter().for_each(|site| site.retire());
     ledger.audit();
@@ -166,4 +169,6 @@ const REFUSALS: &[bobbin::ErrorCode] = &[
     error::ECONNRESET,
     error::EPIPE,
     error::EFAILEDSOCKET,
+    error::ETIMEDOUT,   // it, or its caller, stood still
+    error::ENETUNREACH, // the same, several times
 ];

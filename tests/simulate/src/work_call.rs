@@ -7,6 +7,7 @@ use bobbin::error::ERPCTIMEDOUT;
 use bobbin::{Backoff, CallHandle, CallOptions, CancelToken, IoBuf, NeverSent, Reply, RpcError, bthread};
 use sim::{Random, World};
 
+use crate::faults::Links;
 use crate::ledger::{ASKED_TO_FAIL, End, Ledger, Terms};
 use crate::payload;
 use crate::proto::{WorkRequest, WorkResponse, WorkServer, WorkStub};
@@ -231,6 +232,7 @@ fn check_reply(reply: &Reply<WorkResponse>, name: u64, size: usize) -> Result<()
 /// `first`: the numbers of the calls begin there.
 pub(crate) fn probe(
     world: &World,
+    links: &Links,
     caller: &Arc<Site>,
     address: &str,
     way: Way,
@@ -258,7 +260,7 @@ pub(crate) fn probe(
     }
     for number in 0..2 {
         let name = WorkCall::checkers_name(first + PROBES_MAX - 1 - number);
-        let _told = WorkCall::plain(name, TIMEOUT).make(caller, address, way, ledger, true);
+        let _told = WorkCall::plain(name, TIMEOUT).make(caller, address, way, ledger, !links.is_lossy);
     }
 }
 

@@ -121,15 +121,15 @@ impl Book {
         }
     }
 
-    /// Its handler is about to return.
-    pub(super) fn end(&self, name: RunName) {
+    /// Its handler is about to return. For `blind` it did not look whether anybody waits.
+    pub(super) fn end(&self, name: RunName, blind: Duration) {
         let (call, hop, _) = name;
         let (now, now_there) = (self.world.now(), bthread::clock::now());
         let late = self.change(name, |run| {
             run.ended = Some(now);
             let ill = run.site.ill_for(run.begun, now);
             let late = run.deadline.map(|deadline| now_there.saturating_duration_since(deadline))?;
-            (late > SLACK + ill).then_some(late)
+            (late > SLACK + blind + ill).then_some(late)
         });
         if let Some(Some(late)) = late {
             self.world.violation(format_args!("the handler of hop {hop} of call {call:x} outlives its deadline by {late:?}"));

@@ -107,7 +107,7 @@ impl HopService for Hop {
             }
             _ => self.go_on(cntl, &token, &request, plan),
         };
-        self.book.end(run);
+        self.book.end(run, plan.late[hop] + LOOK);
         result.map(|()| HopResponse { call: name })
     }
 }

@@ -79,9 +79,13 @@ impl Ends {
         options
     }
 
+    /// Gets to know the streams, before the first message can come.
+    pub(crate) fn meet(&self, streams: &[Stream]) {
+        *lock(&self.ids) = streams.iter().map(|stream| stream.id()).collect();
+    }
+
     /// Begins to write and read, in bthreads of their own.
     pub(crate) fn begin(self: &Arc<Self>, streams: Vec<Stream>, deadline: Instant) {
-        *lock(&self.ids) = streams.iter().map(|stream| stream.id()).collect();
         for (flows, stream) in self.flows.iter().zip(streams) {
             let (ends, flows) = (self.clone(), flows.clone());
             let (reader, writer) = stream.split();

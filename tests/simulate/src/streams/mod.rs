@@ -144,6 +144,7 @@ impl Sides {
         let channel = caller.channel(address, Way::SINGLE)?;
         let options = CallOptions::default().timeout(OPENING);
         let (options, streams) = options.open_streams(self.planned.streams, self.caller.options())?;
+        self.caller.meet(&streams);
         let deadline = bthread::clock::now() + LONGEST;
         let request = OpenRequest { call: self.planned.name };
         let stub = OpenStub::new(&channel);
@@ -197,6 +198,7 @@ impl OpenService for Opening {
         let sides = self.0.get(&request.call).ok_or_else(|| RpcError::internal("No such plan"))?;
         let streams = cntl.accept_streams(sides.server.options())?;
         *lock(&sides.is_accepted) = true;
+        sides.server.meet(&streams);
         sides.server.begin(streams, bthread::clock::now() + LONGEST);
         Ok(OpenResponse { call: request.call })
     }
