@@ -31,12 +31,14 @@ pub(super) type RunName = (u64, usize, usize);
 /// The runs of all calls of a workload.
 pub(super) struct Book {
     world: World,
+    /// Nothing fails but what is asked to, so that attempts arrive in their order.
+    is_calm: bool,
     runs: Mutex<BTreeMap<(u64, usize), Vec<Run>>>,
 }
 
 impl Book {
-    pub(super) fn new(world: &World) -> Arc<Self> {
-        Arc::new(Book { world: world.clone(), runs: Mutex::default() })
+    pub(super) fn new(world: &World, is_calm: bool) -> Arc<Self> {
+        Arc::new(Book { world: world.clone(), is_calm, runs: Mutex::default() })
     }
 
     /// A hop begins to run. `slept`: for how long the hop before sleeps at least before it calls this one; `all`: what the
@@ -63,7 +65,7 @@ impl Book {
             let took = run.ended?.saturating_sub(run.begun);
             Some(run.left?.saturating_sub(took))
         });
-        let behind = behind.min();
+        let behind = behind.min().filter(|_| self.is_calm);
         let number = of_hop.len();
         let incarnation = site.node.incarnation();
         let site = site.clone();

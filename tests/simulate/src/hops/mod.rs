@@ -162,7 +162,11 @@ pub(crate) fn run(world: &World, links: &Links) {
     let mut planned = world.plan("hop calls", CALLS, Planned::draw);
     planned.sort_by_key(|planned| planned.at);
     let plans: HashMap<_, _> = planned.iter().map(|planned| (planned.name, planned.clone())).collect();
-    let (ledger, book, plans) = (Ledger::new(world), Book::new(world), Arc::new(plans));
+    let kinds = Kinds { crashes: random.chance(0.3), ..Kinds::ALL };
+    let faults = if is_calm { 0 } else { FAULTS };
+    let faults = Faults::draw(world, "hop faults", faults, SPAN, &all, kinds);
+    let is_calm = is_calm && faults.are_none() && !links.is_lossy;
+    let (ledger, book, plans) = (Ledger::new(world), Book::new(world, is_calm), Arc::new(plans));
     for server in &servers {
         let (world, ledger, book, plans) = (world.clone(), ledger.clone(), book.clone(), plans.clone());
         server.play(move |site| {
@@ -172,11 +176,6 @@ pub(crate) fn run(world: &World, links: &Links) {
             site.serve(move |builder| builder.add(HopServer::new(hop)));
         });
     }
-    let kinds = Kinds { crashes: random.chance(0.3), ..Kinds::ALL };
-    let faults = if is_calm { 0 } else { FAULTS };
-    let faults = Faults::draw(world, "hop faults", faults, SPAN, &all, kinds);
-    let is_calm = is_calm && faults.are_none() && !links.is_lossy;
-
     let start = world.now();
     let faulting = bthread::spawn(move || faults.run(start));
     let addresses: Vec<_> = servers.iter().map(|server| server.address()).collect();

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use bobbin::bthread::sync::CountdownEvent;
 use bobbin::error::{EAGAIN, ETIMEDOUT};
 use bobbin::{IoBuf, RpcError, Stream, StreamHandler, StreamOptions, StreamReader, StreamWriter, bthread};
 
@@ -49,6 +50,8 @@ pub(crate) struct Ends {
     flows: Vec<Flows>,
     /// The streams' ids, in the order of the flows.
     ids: Mutex<Vec<u64>>,
+    /// The call has been answered, or has failed. A stream that its caller closes before is one that the call has none of.
+    answered: CountdownEvent,
 }
 
 /// What goes through one stream.
@@ -60,7 +63,7 @@ pub(crate) struct Flows {
 
 impl Ends {
     pub(crate) fn new(part: Part, flows: Vec<Flows>) -> Arc<Self> {
-        Arc::new(Ends { part, flows, ids: Mutex::default() })
+        Arc::new(Ends { part, flows, ids: Mutex::default(), answered: CountdownEvent::new(1) })
     }
 
     pub(crate) fn options(self: &Arc<Self>) -> StreamOptions {
@@ -84,6 +87,11 @@ impl Ends {
         *lock(&self.ids) = streams.iter().map(|stream| stream.id()).collect();
     }
 
+    /// Lets the ends close their streams.
+    pub(crate) fn answered(&self) {
+        self.answered.signal(1);
+    }
+
     /// Begins to write and read, in bthreads of their own.
     pub(crate) fn begin(self: &Arc<Self>, streams: Vec<Stream>, deadline: Instant) {
         for (flows, stream) in self.flows.iter().zip(streams) {
@@ -104,6 +112,7 @@ impl Ends {
             }
             flows.outgoing.wrote();
         }
+        self.answered.wait();
         if self.part.ending == Ending::ClosesLast {
             let is_there = || {
                 let (received, has_ended) = flows.incoming.progress();

@@ -157,6 +157,7 @@ impl Sides {
             self.caller.begin(streams, deadline);
             result
         };
+        self.caller.answered();
         *lock(&self.is_open) = Some(result.is_ok());
         world.note(format_args!("the streams of {:x} are open: {:?}", self.planned.name, result.as_ref().err()));
         if let (Err(error), true) = (&result, is_calm) {
@@ -199,6 +200,7 @@ impl OpenService for Opening {
         let streams = cntl.accept_streams(sides.server.options())?;
         *lock(&sides.is_accepted) = true;
         sides.server.meet(&streams);
+        sides.server.answered();
         sides.server.begin(streams, bthread::clock::now() + LONGEST);
         Ok(OpenResponse { call: request.call })
     }
