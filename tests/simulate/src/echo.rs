@@ -19,13 +19,16 @@ use crate::work_call::{PROBES_MAX, WorkCall, probe};
 use crate::work_service::Work;
 
 /// Calls of a run, at most.
-const CALLS: usize = 60;
+const CALLS: usize = 45;
 
 /// Faults of a run, at most.
 const FAULTS: usize = 8;
 
 /// When the last call and the last fault begin.
 const SPAN: Duration = Duration::from_secs(8);
+
+/// Calls that begin within this time of each other may wait for each other.
+const CROWD: Duration = Duration::from_secs(1);
 
 /// How long a call may last, and a server's sleeps behind it.
 const LONGEST: Duration = Duration::from_secs(6);
@@ -102,14 +105,21 @@ fn make(
 ) {
     let start = world.now();
     planned.sort_by_key(|call| call.at);
+    // What may be in front of a call, on one connection perhaps.
+    let bytes: Vec<_> = planned.iter().map(|other| (other.at, other.call.size * other.call.attempts_max())).collect();
+    let crowd = |at: Duration| -> usize {
+        bytes.iter().filter(|(other, _)| other.abs_diff(at) < CROWD).map(|(_, bytes)| bytes).sum()
+    };
     for Planned { at, client, server, way, call } in planned {
         sleep_until(world, start + at);
         let (client, address) = (clients[client].clone(), servers[server].address());
         if !client.node.is_up() {
             continue;
         }
+        let crowd = crowd(at);
         let way_takes = links.round_trip(call.size, call.size) * (2 + call.fail_first);
-        let has_time = call.timeout >= 4 * (call.needs() + way_takes) + Duration::from_secs(1);
+        let has_time =
+            call.timeout >= 4 * (call.needs() + way_takes) + links.round_trip(crowd, crowd) + Duration::from_secs(1);
         let must_succeed = is_calm && has_time && !call.is_to_fail && call.retries_enough();
         let ledger = ledger.clone();
         let caller = client.clone();

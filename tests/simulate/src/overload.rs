@@ -19,7 +19,7 @@ use crate::work_call::WorkCall;
 use crate::work_service::Work;
 
 /// Calls of a run, at most.
-const CALLS: usize = 120;
+const CALLS: usize = 90;
 
 /// When the last call begins.
 const SPAN: Duration = Duration::from_millis(500);

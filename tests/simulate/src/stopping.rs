@@ -17,7 +17,7 @@ use crate::work_call::WorkCall;
 use crate::work_service::Work;
 
 /// Calls of a run, at most.
-const CALLS: usize = 80;
+const CALLS: usize = 60;
 
 /// When the last call begins.
 const SPAN: Duration = Duration::from_secs(4);

@@ -100,6 +100,11 @@ impl WorkCall {
         }
     }
 
+    /// How often it is sent at most.
+    pub(crate) fn attempts_max(&self) -> usize {
+        1 + self.max_retry as usize
+    }
+
     /// How long it takes if all is well, but for the ways.
     pub(crate) fn needs(&self) -> Duration {
         self.sleep * (1 + self.fail_first)

@@ -20,7 +20,7 @@ use end::{Ending, Ends, Flows, Part};
 use flow::Flow;
 
 /// Calls with streams in a run, at most.
-const CALLS: usize = 8;
+const CALLS: usize = 6;
 
 /// Faults of a run, at most.
 const FAULTS: usize = 5;
