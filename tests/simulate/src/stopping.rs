@@ -52,7 +52,7 @@ struct Stop {
     away: Duration,
 }
 
-pub(crate) fn run(world: &World, links: &Links) {
+pub(crate) fn run(world: &World, _links: &Links) {
     let mut random = Random::stream(world.seed(), "stopping", 0);
     let ledger = Ledger::new(world);
     let servers: Vec<_> = (0..random.between(2, 3)).map(|n| Site::new(world, &format!("stop-server{n}"))).collect();
@@ -99,14 +99,13 @@ pub(crate) fn run(world: &World, links: &Links) {
         }
     });
     let addresses: Vec<_> = servers.iter().map(|server| server.address()).collect();
-    let is_lossy = links.is_lossy;
     let mut calls = Vec::new();
     for (name, planned) in planned {
         sleep_until(world, begin + planned.at);
         let (world, caller, ledger) = (world.clone(), client.clone(), ledger.clone());
         let mut addresses = addresses.clone();
         addresses.rotate_left(planned.first);
-        calls.push(client.node.spawn(move || call(&world, &caller, way, &addresses, name, &planned, &ledger, is_lossy)));
+        calls.push(client.node.spawn(move || call(&world, &caller, way, &addresses, name, &planned, &ledger)));
     }
     let _ = faulting.join();
     let _ = stopping.join();
@@ -134,7 +133,6 @@ fn call(
     name: u64,
     planned: &Planned,
     ledger: &Arc<Ledger>,
-    is_lossy: bool,
 ) {
     for number in 0..TRIES {
         let address = &addresses[number as usize % addresses.len()];
@@ -146,8 +144,9 @@ fn call(
             form => form,
         };
         let Err(error) = call.make(caller, address, way, ledger, false) else { return };
-        // A request that comes behind the close of a server has the system throw away what it had to send again.
-        let is_cut_off = is_lossy && error.code() == error::ECONNRESET;
+        // A request that comes behind the close of a server's connection is answered with a reset by the system, which
+        // may overtake the last replies, or be all that comes of them.
+        let is_cut_off = CUT_OFF.contains(&error.code());
         if ledger.runs(call.name) > 0 && !is_cut_off {
             world.violation(format_args!(
                 "call {:x} was begun by the server {address}, which stopped, and failed: {error}",
@@ -176,3 +175,6 @@ const REFUSALS: &[bobbin::ErrorCode] = &[
     error::ETIMEDOUT,   // it, or its caller, stood still
     error::ENETUNREACH, // the same, several times
 ];
+
+/// What a call ends with whose connection was reset.
+const CUT_OFF: &[bobbin::ErrorCode] = &[error::ECONNRESET, error::EPIPE];
