@@ -6,8 +6,8 @@
 //! cargo run --release --example simulated_cluster -p bobbin-examples -- --fixed  # the same seeds, and nothing is wrong
 //! ```
 //!
-//! The service comes first, as it would run on real machines. Below it is the test: the cluster, what is asked of it,
-//! what goes wrong meanwhile, and what must be true in the end.
+//! The service comes first, as it would run on real machines. Below it is the scenario: the cluster, what is asked of it,
+//! what goes wrong meanwhile, and what must be true in the end. Last come the ways to run it: as a program, and as tests.
 
 use std::collections::HashMap;
 use std::process::ExitCode;
@@ -22,7 +22,7 @@ use sim::{Explorer, Fault, Node, Seeds, World};
 
 // ---- The service ----
 
-/// Keeps the balance. There are two of it.
+/// Keeps the account; there are two of these.
 struct Replica {
     account: Mutex<Account>,
     /// Whether additions are known again when they come again: the bug's cure.
@@ -80,7 +80,7 @@ fn add_on(replica: &AccountStub, request: &AddRequest) -> Result<AddResponse, Rp
     replica.add(request)
 }
 
-// ---- The test ----
+// ---- The scenario ----
 
 const PORT: u16 = 8000;
 
@@ -193,6 +193,8 @@ fn connect(from: &Node, to: &Node) -> AccountStub {
     })
 }
 
+// ---- The program, and the tests ----
+
 #[derive(Parser)]
 #[command(about = "Looks for a seed with which an addition is not made exactly once")]
 struct Options {
@@ -206,6 +208,24 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    // In a test: sim::explore(200, |world| scenario(world, true));
     Explorer::new().seeds(options.seeds).main(move |world| scenario(world, options.fixed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a test of one's own service looks like. It panics with all that is known if a seed fails.
+    #[test]
+    fn additions_are_made_once() {
+        sim::explore(100, |world| scenario(world, true));
+    }
+
+    #[test]
+    fn without_memory_a_seed_finds_one_made_twice() {
+        let report = Explorer::new().seeds(1000).find(|world| scenario(world, false)).unwrap();
+        let examined = report.failures()[0].examined().unwrap();
+        assert!(examined.violations()[0].starts_with("an addition was made "), "{report}");
+        assert!(examined.elements().0 <= 3, "{report}");
+    }
 }

@@ -159,4 +159,12 @@ mod tests {
         let error = "lost".parse::<Bug>().unwrap_err();
         assert!(error.to_string().contains("\"lost\"") && error.to_string().contains("lost-wake-up"));
     }
+
+    #[test]
+    fn the_table_has_them_in_their_order() {
+        let table = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/planted-bugs.md");
+        let table = std::fs::read_to_string(table).unwrap();
+        let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        assert_eq!(rows.collect::<Vec<_>>(), Bug::ALL.iter().map(|bug| bug.name()).collect::<Vec<_>>());
+    }
 }

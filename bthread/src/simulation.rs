@@ -17,6 +17,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
+use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -35,6 +36,13 @@ static SIMULATED: AtomicBool = AtomicBool::new(false);
 #[inline]
 pub fn is_simulated() -> bool {
     SIMULATED.load(Ordering::Relaxed) // set before there is a worker; who sees one is ordered after it
+}
+
+/// The number of the worker that goes on now, if this process is a simulation and one does: what tells workers apart where
+/// threads do otherwise. Costs a load elsewhere; never blocks.
+#[inline]
+pub fn running_worker() -> Option<usize> {
+    if is_simulated() { running_number() } else { None }
 }
 
 /// Makes this process a simulation for good: the calling thread makes every step from here on. Before anything else of
@@ -244,6 +252,14 @@ fn with_stage<R>(f: impl FnOnce(&Stage) -> R) -> R {
 /// Whether the calling thread is the one that all workers run on.
 pub(crate) fn is_simulation_thread() -> bool {
     is_simulated() && STAGE.with(|stage| stage.get().is_some())
+}
+
+#[cold]
+fn running_number() -> Option<usize> {
+    with_stage(|stage| {
+        let running = stage.running.get()?;
+        stage.seats.borrow().iter().position(|seat| ptr::eq(*seat, running))
+    })
 }
 
 fn seat(worker: usize) -> &'static Seat {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use memory::Memory;
 use rpc::live;
 use rpc::protocol::Role;
-use rpc::{CallOptions, Responder};
+use rpc::{CallOptions, Responder, StreamOptions};
 use support::{AsyncEcho, Channel, EchoRequest, EchoResponse, LONG, Server, call, request};
 
 /// What ends in another thread has ended soon.
@@ -64,6 +64,24 @@ fn what_is_alive_is_counted_until_it_is_gone() {
         assert_eq!(call.join().unwrap().unwrap(), "hello");
     }
     wait_until("calls have ended", || live::client_calls() + live::server_calls() == 0);
+
+    // A stream counts at both ends, until it has ended there.
+    let (options, stream) = CallOptions::default().open_stream(StreamOptions::default()).unwrap();
+    let opening = {
+        let channel = channel.clone();
+        bthread::spawn(move || support::call_with(&channel, options, &request("stream")).is_ok())
+    };
+    let mut responder = come.recv().unwrap();
+    let accepted = responder.call_mut().accept_stream(StreamOptions::default()).unwrap();
+    responder.send(Ok(EchoResponse { message: "accepted".into() }));
+    assert!(opening.join().unwrap());
+    assert_eq!((live::counts().streams, live::counts().streams_in_memory), (2, 2));
+    assert!(live::connections().iter().all(|connection| connection.streams == 1));
+    stream.close();
+    wait_until("streams have ended", || live::counts().streams == 0);
+    assert_eq!(live::counts().streams_in_memory, 2, "somebody has them");
+    drop((stream, accepted));
+    wait_until("streams are gone", || live::counts().streams_in_memory == 0);
 
     // A stopped server is held by the call that it has not answered.
     let options = CallOptions::default().timeout(Duration::from_millis(1));

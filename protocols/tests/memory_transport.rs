@@ -70,6 +70,51 @@ fn many_first_calls_make_one_connection() {
     }
 }
 
+/// A listener that says that it listens at an address of TCP, where nothing of the kind is.
+struct At(Memory, std::net::SocketAddr);
+
+impl rpc::transport::Listener for At {
+    fn accept(&self) -> std::io::Result<(Box<dyn rpc::transport::Transport>, rpc::Endpoint)> {
+        self.0.accept()
+    }
+
+    fn register(
+        &self,
+        handler: Arc<dyn rpc::transport::EventHandler>,
+    ) -> std::io::Result<rpc::transport::Registration> {
+        rpc::transport::Listener::register(&self.0, handler)
+    }
+
+    fn local(&self) -> std::io::Result<rpc::Endpoint> {
+        Ok(rpc::Endpoint::Tcp(self.1))
+    }
+}
+
+#[test]
+fn servers_of_several_networks_have_the_same_port() {
+    let serve = |ip: [u8; 4]| {
+        let network = Memory::default();
+        // No machine has these addresses: where they were bound, this would fail.
+        let listener = At(network.clone(), (ip, 8000).into());
+        let server = Server::builder().add(Echo).start_on(listener).unwrap();
+        let channel = Channel::builder().connector(Arc::new(network.clone())).timeout(LONG);
+        (server, channel.connect("anything").unwrap(), network)
+    };
+    let nodes = [serve([192, 0, 2, 1]), serve([192, 0, 2, 2]), serve([192, 0, 2, 1])];
+    for (server, channel, network) in &nodes {
+        assert!(server.local_addr().to_string().ends_with(":8000"));
+        for _ in 0..3 {
+            assert_eq!(call(channel, "hello").unwrap(), "hello");
+        }
+        assert_eq!(network.connects(), 1, "channels with different connectors share nothing");
+        assert_eq!(server.method_reports().len(), 1);
+    }
+    assert!(bvar::describe("rpc_server_8000_connection_count").is_some());
+    let [first, second, _third] = nodes;
+    drop(first);
+    assert_eq!(call(&second.1, "hello").unwrap(), "hello");
+}
+
 /// Panics the first time that it is to connect.
 #[derive(Clone, Default)]
 struct Panicking(Memory, Arc<std::sync::atomic::AtomicBool>);

@@ -88,7 +88,7 @@ fn calls_end_well_or_in_time_and_a_seed_repeats_them() {
     let seeds = (0..10).flat_map(|seed| [seed, seed]);
     let reports = runs("calls_end_well_or_in_time_and_a_seed_repeats_them", seeds, one);
     for pair in reports.chunks(2) {
-        assert!(pair[0].violations.is_empty(), "{:?}\n{}", pair[0].violations, pair[0].text());
+        assert!(pair[0].violations.is_empty(), "{:?}\n{}", pair[0].violations, pair[0].trace.join("\n"));
         assert_eq!(pair[0], pair[1]);
     }
 }

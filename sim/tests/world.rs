@@ -151,8 +151,12 @@ fn a_crash_freezes_a_node_and_a_restart_makes_a_new_one() {
     });
     for report in reports {
         assert!(report.violations.is_empty(), "{:?}", report.violations);
-        assert!(report.text().contains("a restarts as incarnation 3"));
-        assert!(report.trace.last().unwrap().contains("nothing is left to do"), "{}", report.text());
+        assert!(report.trace.join("\n").contains("a restarts as incarnation 3"));
+        assert!(
+            report.trace.last().unwrap().contains("nothing is left to do"),
+            "{}",
+            report.trace.join("\n")
+        );
     }
 }
 
@@ -301,7 +305,7 @@ fn bounds_and_panics_are_violations() {
         "{}",
         only(2)
     );
-    assert!(reports[3].violations.is_empty() && reports[3].text().contains("a panic at world.rs:"));
+    assert!(reports[3].violations.is_empty() && reports[3].trace.join("\n").contains("a panic at world.rs:"));
     assert!(only(4).starts_with("panic on world at world.rs:"), "{}", only(4));
     assert!(only(5).contains("node a cannot start") && only(5).contains("63 at most"), "{}", only(5));
 }
@@ -366,7 +370,7 @@ fn variables_are_sampled_in_virtual_time_if_asked_for() {
             world.note(format_args!("window {}", window.get()));
         })
     });
-    assert!(reports[0].text().contains("window 0"), "{}", reports[0].text());
+    assert!(reports[0].trace.join("\n").contains("window 0"), "{}", reports[0].trace.join("\n"));
     let line = reports[1].trace.iter().find_map(|line| line.split_once("window ")).unwrap();
     let counted: u64 = line.1.parse().unwrap();
     assert!((9..=11).contains(&counted), "{counted}");

@@ -29,6 +29,8 @@ use std::time::Instant;
 use super::work::STACK_RETRY;
 use super::{LOCAL, Place, Worker, count, recycle};
 use crate::context::{self, Context};
+use crate::random::random;
+use crate::simulation;
 use crate::stack::{Stack, StackClass};
 use crate::stack_overflow::AltStack;
 use crate::sys::{self, WaitMask};
@@ -130,6 +132,11 @@ pub(crate) fn main(
     unsafe { context::leave(runner) }
 }
 
+/// Where a worker's xorshift begins, never 0: thieves only have to differ, but in a simulation they differ from run to run.
+fn random_seed(index: usize) -> u64 {
+    if simulation::is_simulated() { random() | 1 } else { 0x9e37_79b9_7f4a_7c15 ^ (index as u64 + 1) }
+}
+
 /// What one idle worker keeps must not be what another one starves for.
 fn local_stacks_max(capacity: usize, workers: usize) -> usize {
     (capacity / (LOCAL_STACKS_PART * workers)).clamp(1, LOCAL_STACKS_MAX)
@@ -172,7 +179,7 @@ impl Local {
             starved: Cell::new(false),
             dormant: Cell::new(false),
             until_stamp: Cell::new(0),
-            random: Cell::new(0x9e37_79b9_7f4a_7c15 ^ (worker.index as u64 + 1)),
+            random: Cell::new(random_seed(worker.index)),
             mask: prepared.mask,
         }))
     }

@@ -117,6 +117,10 @@ fn a_held_call_connects_its_streams_too() {
     let there = accepted.recv_timeout(LONG).unwrap();
     there.write("hello").unwrap();
     assert_eq!(stream.read().unwrap().unwrap().to_vec(), b"hello");
+    // Where nobody answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let channel = Channel::builder().protocol("baidu_std").timeout(LONG).connect(address).unwrap();
     let (options, mut cancelled) = CallOptions::default().open_stream(StreamOptions::default()).unwrap();
     drop(channel.start::<_, crate::support::EchoResponse>(echo_method(), options, &request("open")));
     assert_eq!(cancelled.read().unwrap_err().code(), ECANCELED);

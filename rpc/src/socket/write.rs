@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use bthread::mpsc::{Push, Queue};
-use bthread::{Butex, Deferred, WaitResult, planted};
+use bthread::{Butex, Deferred, WaitResult, planted, simulation};
 use iobuf::IoBuf;
 
 use super::role::SenderRole;
@@ -472,8 +472,11 @@ impl Deferred for Socket {
     }
 }
 
-/// A number that tells threads apart.
+/// A number that tells threads apart; in a simulation, workers.
 pub(crate) fn this_thread() -> usize {
+    if let Some(worker) = simulation::running_worker() {
+        return worker;
+    }
     static NEXT: AtomicUsize = AtomicUsize::new(1);
     thread_local!(static NUMBER: usize = NEXT.fetch_add(1, Ordering::Relaxed)); // only has to differ
     NUMBER.with(|number| *number)

@@ -53,7 +53,7 @@ impl Explorer {
         }
         let again = traced(&self.omit, Trace::Lines)?;
         if failed.differently.is_some() || !is_same(&failed.ended, &again) {
-            let difference = self.look_for_difference(failed, &again, |trace| traced(&self.omit, trace))?;
+            let difference = where_they_differ(failed, &again, |trace| traced(&self.omit, trace))?;
             return self.examined(place, seed, unshortened(&self.omit), reply_of(again), Some(difference));
         }
         let Ended::Reported(first) = again else {
@@ -69,35 +69,6 @@ impl Explorer {
             format!("with {} left out it failed, and then\n{}", shortened.omit, described("", &shortest))
         });
         self.examined(place, seed, shortened, reply_of(shortest), difference)
-    }
-
-    /// How two runs of a seed differ that does not run the same way twice; `again` is one with its trace.
-    fn look_for_difference(
-        &self,
-        failed: &Failed,
-        again: &Ended,
-        traced: impl Fn(Trace) -> Result<Ended, ExploreError>,
-    ) -> Result<String, ExploreError> {
-        for _ in 1..TRACES_MAX {
-            let other = traced(Trace::Lines)?;
-            if lines_differ(again, &other) {
-                return Ok(difference(again, &other));
-            }
-        }
-        // What differs has no line of its own: perhaps a step.
-        let first = traced(Trace::Steps)?;
-        for _ in 1..TRACES_MAX {
-            let other = traced(Trace::Steps)?;
-            if first != other {
-                return Ok(difference(&first, &other));
-            }
-        }
-        Ok(format!(
-            "{}{}With its trace it ran many times alike, but not as before:\n{}",
-            described("one run: ", &failed.ended),
-            failed.differently.as_ref().map_or_else(String::new, |ended| described("another: ", ended)),
-            described("with its trace: ", again)
-        ))
     }
 
     /// Runs one seed and shows all of it.
@@ -194,10 +165,39 @@ fn is_same(one: &Ended, other: &Ended) -> bool {
     }
 }
 
-/// Whether two runs with their traces can be told apart by them, or by how they ended.
-fn lines_differ(one: &Ended, other: &Ended) -> bool {
+/// How two runs of a seed differ that does not run the same way twice; `again` is one with its trace.
+fn where_they_differ(
+    failed: &Failed,
+    again: &Ended,
+    traced: impl Fn(Trace) -> Result<Ended, ExploreError>,
+) -> Result<String, ExploreError> {
+    let mut found = Vec::new();
+    let differing = |first: &Ended, trace: Trace| -> Result<Option<String>, ExploreError> {
+        for _ in 1..TRACES_MAX {
+            let other = traced(trace)?;
+            if differ(first, &other) {
+                return Ok(Some(difference(first, &other)));
+            }
+        }
+        Ok(None)
+    };
+    found.extend(differing(again, Trace::Lines)?);
+    // Runs may have parted before: each step has a line here.
+    let stepwise = differing(&traced(Trace::Steps)?, Trace::Steps)?;
+    found.extend(stepwise.map(|difference| format!("In a trace that has each step: {difference}")));
+    if found.is_empty() {
+        found.push("With a trace it runs the same way many times.".to_owned());
+        found.push(described("one run: ", &failed.ended));
+        found.extend(failed.differently.as_ref().map(|ended| described("another: ", ended)));
+        found.push(described("with a trace: ", again));
+    }
+    Ok(found.join("\n"))
+}
+
+/// Whether two runs with their traces are not the same.
+fn differ(one: &Ended, other: &Ended) -> bool {
     match (one, other) {
-        (Ended::Reported(one), Ended::Reported(other)) => one.trace != other.trace,
+        (Ended::Reported(first), Ended::Reported(second)) if first.trace != second.trace => true,
         _ => !is_same(one, other),
     }
 }
@@ -205,7 +205,7 @@ fn lines_differ(one: &Ended, other: &Ended) -> bool {
 /// How two runs with their traces differ.
 fn difference(one: &Ended, other: &Ended) -> String {
     let (Ended::Reported(first), Ended::Reported(second)) = (one, other) else {
-        return described("one run: ", one) + &described("another: ", other);
+        return described("one run: ", one) + "\n" + &described("another: ", other);
     };
     let same = first.trace.iter().zip(&second.trace).take_while(|(one, other)| one == other).count();
     let line = |trace: &[String]| trace.get(same).cloned().unwrap_or_else(|| "(the end)".to_owned());
@@ -233,7 +233,7 @@ fn described(label: &str, ended: &Ended) -> String {
         Ended::Died { how, .. } => format!("its process died: {how}"),
         Ended::Hung { after, .. } => format!("it did not end within {after:?}"),
     };
-    format!("{label}{how}\n")
+    format!("{label}{how}")
 }
 
 #[cfg(test)]

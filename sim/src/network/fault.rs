@@ -157,21 +157,28 @@ impl Fault {
     }
 }
 
-/// As the plan and the trace show it. Nodes are addresses here.
+impl Fault {
+    /// As the trace shows it, with names of nodes.
+    pub(super) fn with_names<N: fmt::Display>(&self, name: &impl Fn(Ipv4Addr) -> N) -> String {
+        match self {
+            Fault::Partition { a, b } => format!("partition {} | {}", name(*a), name(*b)),
+            Fault::OneWay { from, to } => format!("cut {} -> {}", name(*from), name(*to)),
+            Fault::Isolate { node } => format!("isolate {}", name(*node)),
+            Fault::SlowLink { from, to, latency, bandwidth } => {
+                let bandwidth = bandwidth.map(|bandwidth| format!(", {bandwidth} B/s")).unwrap_or_default();
+                format!("slow {} -> {}: {latency:?} more{bandwidth}", name(*from), name(*to))
+            }
+            Fault::Lossy { from, to, loss } => format!("lossy {} -> {}: {loss}", name(*from), name(*to)),
+            Fault::ResetConnections { a, b } => format!("reset connections {} | {}", name(*a), name(*b)),
+            Fault::HalfOpen { a, b } => format!("half-open: reset {}, not {}", name(*a), name(*b)),
+            Fault::Heal { a, b } => format!("heal {} | {}", name(*a), name(*b)),
+        }
+    }
+}
+
+/// With the nodes' addresses; the trace has their names.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Fault::Partition { a, b } => write!(f, "partition {a} | {b}"),
-            Fault::OneWay { from, to } => write!(f, "cut {from} -> {to}"),
-            Fault::Isolate { node } => write!(f, "isolate {node}"),
-            Fault::SlowLink { from, to, latency, bandwidth } => {
-                write!(f, "slow {from} -> {to}: {latency:?} more")?;
-                bandwidth.map_or(Ok(()), |bandwidth| write!(f, ", {bandwidth} B/s"))
-            }
-            Fault::Lossy { from, to, loss } => write!(f, "lossy {from} -> {to}: {loss}"),
-            Fault::ResetConnections { a, b } => write!(f, "reset connections {a} | {b}"),
-            Fault::HalfOpen { a, b } => write!(f, "half-open: reset {a}, not {b}"),
-            Fault::Heal { a, b } => write!(f, "heal {a} | {b}"),
-        }
+        f.write_str(&self.with_names(&|ip| ip))
     }
 }

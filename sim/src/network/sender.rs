@@ -161,12 +161,12 @@ impl Sender {
 
     /// What may be sent now: called until there is nothing. `torn` makes a length shorter, or not.
     pub(super) fn segment(&mut self, now: Duration, torn: impl FnOnce(usize) -> usize) -> Option<Outgoing> {
-        if self.again_max > 0 {
-            if let Some(index) = self.in_flight.iter().position(|segment| segment.is_lost) {
-                self.again_max -= 1;
-                self.in_flight[index].is_lost = false;
-                return Some(self.outgoing(now, index, true));
-            }
+        if self.again_max > 0
+            && let Some(index) = self.in_flight.iter().position(|segment| segment.is_lost)
+        {
+            self.again_max -= 1;
+            self.in_flight[index].is_lost = false;
+            return Some(self.outgoing(now, index, true));
         }
         if !self.has_more() || self.in_flight.len() >= SEGMENTS_IN_FLIGHT_MAX {
             return None;

@@ -165,7 +165,7 @@ impl State {
 
     pub(super) fn inject(&mut self, now: Duration, ground: &dyn Ground, fault: Fault) {
         let at = Moment { now, ground };
-        at.trace(format_args!("fault: {fault}"));
+        at.trace(format_args!("fault: {}", fault.with_names(&|ip| self.wire.name(ip))));
         match fault {
             Fault::Heal { a, b } => self.wire.remove_faults_between(a, b),
             Fault::ResetConnections { a, b } => {
@@ -185,6 +185,7 @@ impl State {
 
     pub(super) fn lift(&mut self, now: Duration, ground: &dyn Ground, fault: &Fault) {
         if self.wire.remove_fault(fault) {
+            let fault = fault.with_names(&|ip| self.wire.name(ip));
             Moment { now, ground }.trace(format_args!("lifted: {fault}"));
         }
     }
@@ -439,7 +440,7 @@ impl State {
             }
             Phase::Failed(_) => {}
         }
-        self.settle(at, key);
+        self.settle(key);
     }
 
     /// The program's handle is gone. Bytes that it did not read make that a reset, as with Linux.
@@ -451,7 +452,7 @@ impl State {
             self.send(at, key, Body::Rst, None);
             self.forget(key);
         } else {
-            self.settle(at, key);
+            self.settle(key);
         }
     }
 }

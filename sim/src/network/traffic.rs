@@ -45,11 +45,11 @@ impl State {
                 self.pump(at, key);
             }
             Body::Segment { .. } | Body::Ack | Body::Probe => {
-                if self.confirmed(at, key) {
+                if self.confirmed(key) {
                     self.acknowledged(at, key, &packet);
                     self.take_in(at, key, packet);
                     self.pump(at, key);
-                    self.settle(at, key);
+                    self.settle(key);
                 }
             }
         }
@@ -116,7 +116,7 @@ impl State {
     }
 
     /// Whether a side stands, since its peer has shown that it knows of it.
-    fn confirmed(&mut self, at: Moment<'_>, key: Key) -> bool {
+    fn confirmed(&mut self, key: Key) -> bool {
         let Some(endpoint) = self.endpoint(key) else { return false };
         match endpoint.phase {
             Phase::Open => true,
@@ -132,7 +132,7 @@ impl State {
                         signal.raise(Readiness::new(true, false, false));
                     }
                 }
-                self.settle(at, key);
+                self.settle(key);
                 true
             }
             Phase::Failed(_) => false,
@@ -211,7 +211,7 @@ impl State {
             let body = Body::Segment { at: outgoing.at, bytes: outgoing.bytes, is_last: outgoing.is_last };
             self.send(at, key, body, None);
         }
-        self.settle(at, key);
+        self.settle(key);
     }
 
     /// Sends one packet.
@@ -255,7 +255,7 @@ impl State {
         let node = endpoint.node;
         let what = if code == libc::ECONNRESET { "reset" } else { "refused" };
         at.trace(format_args!("{label}: {what} at {}", self.wire.name(node)));
-        self.settle(at, key);
+        self.settle(key);
     }
 
     /// A side has waited for long enough.
@@ -283,24 +283,25 @@ impl State {
             }
             Task::Vanish => return self.vanish(at, key),
         }
-        self.settle(at, key);
+        self.settle(key);
     }
 
     /// A side that nobody has, or has yet, is forgotten.
     fn vanish(&mut self, at: Moment<'_>, key: Key) {
         let Some(endpoint) = self.endpoint(key) else { return };
         let (node, port) = (endpoint.node, endpoint.local.port());
-        if matches!(endpoint.phase, Phase::Opening { .. }) && key.side == Side::Server {
-            if let Some(listening) = self.listeners.get_mut(&(node, port)) {
-                listening.coming = listening.coming.saturating_sub(1);
-            }
+        if matches!(endpoint.phase, Phase::Opening { .. })
+            && key.side == Side::Server
+            && let Some(listening) = self.listeners.get_mut(&(node, port))
+        {
+            listening.coming = listening.coming.saturating_sub(1);
         }
         at.trace(format_args!("{}: forgotten at {}", self.label(key), self.wire.name(node)));
         self.forget(key);
     }
 
     /// To be called when something may have ended or begun: forgets a side that is done, and sets its timer.
-    pub(super) fn settle(&mut self, _: Moment<'_>, key: Key) {
+    pub(super) fn settle(&mut self, key: Key) {
         if self.endpoint(key).is_some_and(|endpoint| endpoint.is_done()) {
             self.forget(key);
         } else {

@@ -17,13 +17,6 @@ pub(crate) struct Report {
     pub trace: Vec<String>,
 }
 
-impl Report {
-    /// The trace as one text.
-    pub(crate) fn text(&self) -> String {
-        self.trace.join("\n")
-    }
-}
-
 /// Runs each seed in a process of its own. `test` is the name of the calling test; in the child this does not return.
 pub(crate) fn runs(
     test: &str,
