@@ -61,19 +61,21 @@ pub(crate) fn run(world: &World, links: &Links) {
         });
     }
     let ways: Vec<_> = (0..random.between(1, 3)).map(|_| Way::draw(&mut random)).collect();
+    let is_calm = random.chance(0.25);
     // A burst, or calls here and there.
     let span = *random.pick(&[Duration::from_millis(20), Duration::from_millis(300), SPAN, SPAN]);
     let planned = world.plan("echo calls", CALLS, |random| {
         let way = *random.pick(&ways);
+        let mut call = WorkCall::draw(random, way);
+        call.closes &= !is_calm;
         Planned {
             at: Duration::from_micros(random.below(span.as_micros() as u64)),
             client: random.below(clients.len() as u64) as usize,
             server: random.below(servers.len() as u64) as usize,
             way,
-            call: WorkCall::draw(random, way),
+            call,
         }
     });
-    let is_calm = random.chance(0.25);
     let faults = if is_calm { 0 } else { FAULTS };
     let faults = Faults::draw(world, "echo faults", faults, span.max(Duration::from_secs(2)), &all, Kinds::ALL);
     let is_calm = is_calm && faults.are_none() && !links.is_lossy;
@@ -120,7 +122,8 @@ fn make(
         let way_takes = links.round_trip(call.size, call.size) * (2 + call.fail_first);
         let has_time =
             call.timeout >= 4 * (call.needs() + way_takes) + links.round_trip(crowd, crowd) + Duration::from_secs(1);
-        let must_succeed = is_calm && has_time && !call.is_to_fail && call.retries_enough();
+        let must_succeed =
+            is_calm && has_time && !way.is_tight && !call.is_to_fail && call.retries_enough();
         let ledger = ledger.clone();
         let caller = client.clone();
         let _calls = client.node.spawn(move || {

@@ -103,6 +103,8 @@ struct Entry {
     begun_there: Instant,
     canceled: Option<Duration>,
     runs: u32,
+    /// Its policy about backup requests was told of its end.
+    is_policy_told: bool,
     end: Option<End>,
 }
 
@@ -137,6 +139,7 @@ impl Ledger {
             begun_there: bobbin::bthread::clock::now(),
             canceled: None,
             runs: 0,
+            is_policy_told: false,
             end: None,
             terms,
         };
@@ -174,6 +177,15 @@ impl Ledger {
     /// How many bytes of content it has.
     pub(crate) fn size(&self, name: u64) -> usize {
         lock(&self.calls).get(&name).map_or(0, |entry| entry.terms.size)
+    }
+
+    /// Its policy about backup requests is told of its end: once.
+    pub(crate) fn policy_told(&self, name: u64) {
+        let told_before =
+            lock(&self.calls).get_mut(&name).map(|entry| std::mem::replace(&mut entry.is_policy_told, true));
+        if told_before != Some(false) {
+            self.world.violation(format_args!("the policy of call {name:x} is told of its end twice"));
+        }
     }
 
     /// How often servers have run it.

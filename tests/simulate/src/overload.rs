@@ -85,6 +85,7 @@ pub(crate) fn run(world: &World, links: &Links) {
         call.size = call.size.min(1000);
         call.sleep = Duration::from_millis(random.between(0, 30));
         call.fail_first = 0;
+        call.closes = false;
         let at = Duration::from_micros(random.below(SPAN.as_micros() as u64));
         (at, random.below(clients.len() as u64) as usize, call)
     });

@@ -2,17 +2,22 @@
 
 use std::time::Duration;
 
-use bobbin::{Channel, ChannelBuilder};
+use bobbin::{Channel, ChannelBuilder, Limits};
 use sim::{Node, Random};
+
+/// Bytes that may be unwritten where little may be.
+const UNWRITTEN_TIGHT: usize = 50_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Way {
     pub(crate) protocol: &'static str,
     pub(crate) connections: &'static str,
+    /// Little may be unwritten: what is more fails with `EOVERCROWDED`.
+    pub(crate) is_tight: bool,
 }
 
 const fn way(protocol: &'static str, connections: &'static str) -> Way {
-    Way { protocol, connections }
+    Way { protocol, connections, is_tight: false }
 }
 
 impl Way {
@@ -22,12 +27,14 @@ impl Way {
     const HTTP_POOLED: Way = way("http:proto", "pooled");
     const HTTP_SHORT: Way = way("http:proto", "short");
 
+    const TIGHT: Way = Way { is_tight: true, ..Self::SINGLE };
+
     /// Shared connections are drawn most often: most of what can go wrong is there.
     pub(crate) fn draw(random: &mut Random) -> Self {
         *random.pick(&[
             Self::SINGLE,
             Self::SINGLE,
-            Self::SINGLE,
+            Self::TIGHT,
             Self::POOLED,
             Self::POOLED,
             Self::SHORT,
@@ -47,7 +54,12 @@ impl Way {
     }
 
     pub(crate) fn channel(self, node: &Node) -> ChannelBuilder {
+        let mut limits = Limits::default();
+        if self.is_tight {
+            limits.max_unwritten_bytes = UNWRITTEN_TIGHT;
+        }
         Channel::builder()
+            .limits(limits)
             .protocol(self.protocol)
             .connection_type(self.connections)
             .connector(node.connector())

@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bobbin::error::ERPCTIMEDOUT;
-use bobbin::{Backoff, CallHandle, CallOptions, CancelToken, IoBuf, NeverSent, Reply, RpcError, bthread};
+use bobbin::{
+    Backoff, BackupRequestPolicy, CallHandle, CallOptions, CallReport, CancelToken, IoBuf, MethodDescriptor, NeverSent,
+    Reply, RpcError, bthread,
+};
 use sim::{Random, World};
 
 use crate::faults::Links;
@@ -45,6 +48,8 @@ pub(crate) struct WorkCall {
     pub(crate) cancel_after: Option<Duration>,
     pub(crate) is_to_fail: bool,
     pub(crate) fail_first: u32,
+    /// The service closes the connection in place of an answer.
+    pub(crate) closes: bool,
 }
 
 /// A call's name is below this; those above belong to the checkers.
@@ -65,6 +70,7 @@ impl WorkCall {
             cancel_after: None,
             is_to_fail: false,
             fail_first: 0,
+            closes: false,
         }
     }
 
@@ -96,6 +102,7 @@ impl WorkCall {
             cancel_after: random.chance(0.15).then(|| time(random, &[0, 1, 2, 5, 20, 100])),
             is_to_fail: random.chance(0.05),
             // What HTTP answers with is not tried again by itself.
+            closes: random.chance(0.1),
             fail_first: *random.pick(if way.has_attachments() { &[0, 0, 0, 0, 0, 1, 2] } else { &[0] }),
         }
     }
@@ -142,7 +149,7 @@ impl WorkCall {
         let channel = caller.channel(address, way)?;
         let stub = WorkStub::new(&channel);
         let token = CancelToken::new();
-        let (options, request) = self.request(way, &token);
+        let (options, request) = self.request(way, &token, ledger);
         ledger.begin(caller, self.terms(way, must_succeed));
         let (name, size) = (self.name, self.size);
         let check = move |reply: &Reply<WorkResponse>| check_reply(reply, name, size);
@@ -174,7 +181,7 @@ impl WorkCall {
         error.map_or(Ok(()), Err)
     }
 
-    fn request(&self, way: Way, token: &CancelToken) -> (CallOptions, WorkRequest) {
+    fn request(&self, way: Way, token: &CancelToken, ledger: &Arc<Ledger>) -> (CallOptions, WorkRequest) {
         let mut options = CallOptions::default().timeout(self.timeout).max_retry(self.max_retry);
         let mut request = WorkRequest {
             call: self.name,
@@ -182,6 +189,7 @@ impl WorkCall {
             fail_code: self.is_to_fail.then_some(ASKED_TO_FAIL),
             fail_first: Some(self.fail_first).filter(|runs| *runs > 0),
             payload: None,
+            close_connection: self.closes.then_some(true),
         };
         let content = payload::content(self.name, self.size);
         if way.has_attachments() {
@@ -196,7 +204,8 @@ impl WorkCall {
                 .retry_policy(Backoff::jittered(Duration::from_millis(1), Duration::from_millis(20))),
         };
         if let Some(after) = self.backup {
-            options = options.backup_request(after);
+            let policy = Counting { name: self.name, ledger: ledger.clone() };
+            options = options.backup_request(after).backup_request_policy(policy);
         }
         if self.form == Form::Sync && self.cancel_after.is_some() {
             options = options.cancel_token(token);
@@ -215,6 +224,22 @@ impl WorkCall {
                 Handle::Call(call) => call.cancel(),
             }
         });
+    }
+}
+
+/// Allows all backup requests, and counts the ends of its one call.
+struct Counting {
+    name: u64,
+    ledger: Arc<Ledger>,
+}
+
+impl BackupRequestPolicy for Counting {
+    fn do_backup(&self, _: &'static MethodDescriptor) -> bool {
+        true
+    }
+
+    fn on_rpc_end(&self, _: &'static MethodDescriptor, _: &CallReport, _: Option<&RpcError>) {
+        self.ledger.policy_told(self.name);
     }
 }
 

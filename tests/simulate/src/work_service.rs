@@ -65,6 +65,9 @@ impl WorkService for Work {
         if run <= request.fail_first() {
             return Err(RpcError::new(ELIMIT, "asked to fail at first"));
         }
+        if request.close_connection() {
+            cntl.close_connection();
+        }
         if let Some(code) = request.fail_code {
             debug_assert_eq!(code, ASKED_TO_FAIL);
             return Err(RpcError::new(code, "asked to fail"));
