@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bounds;
+pub mod found;
 pub mod payload;
 pub mod regressions;
 

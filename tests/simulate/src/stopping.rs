@@ -172,6 +172,7 @@ const REFUSALS: &[bobbin::ErrorCode] = &[
     error::ECONNRESET,
     error::EPIPE,
     error::EFAILEDSOCKET,
+    error::EOVERCROWDED, // the client's own refusal
     error::ETIMEDOUT,   // it, or its caller, stood still
     error::ENETUNREACH, // the same, several times
 ];

@@ -290,7 +290,7 @@ pub(crate) fn probe(
     }
     for number in 0..2 {
         let name = WorkCall::checkers_name(first + PROBES_MAX - 1 - number);
-        let _told = WorkCall::plain(name, TIMEOUT).make(caller, address, way, ledger, !links.is_lossy);
+        let _told = WorkCall::plain(name, TIMEOUT).make(caller, address, way, ledger, !links.is_lossy && !way.is_tight);
     }
 }
 
