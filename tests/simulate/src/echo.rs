@@ -77,7 +77,8 @@ pub(crate) fn run(world: &World, links: &Links) {
         }
     });
     let faults = if is_calm { 0 } else { FAULTS };
-    let faults = Faults::draw(world, "echo faults", faults, span.max(Duration::from_secs(2)), &all, Kinds::ALL);
+    let faults =
+        Faults::draw(world, "echo faults", faults, span.max(Duration::from_secs(2)), &all, Kinds::ALL);
     let is_calm = is_calm && faults.are_none() && !links.is_lossy;
 
     let start = world.now();
@@ -91,6 +92,7 @@ pub(crate) fn run(world: &World, links: &Links) {
     world.note("the faults have ended");
     recover(world, links, &clients, &servers, &ways, &ledger);
     ledger.close(LONGEST);
+    crate::leaks::check_callers(world, &clients);
     clients.iter().chain(&servers).for_each(|site| site.retire());
     ledger.audit();
 }
@@ -108,7 +110,8 @@ fn make(
     let start = world.now();
     planned.sort_by_key(|call| call.at);
     // What may be in front of a call, on one connection perhaps.
-    let bytes: Vec<_> = planned.iter().map(|other| (other.at, other.call.size * other.call.attempts_max())).collect();
+    let bytes: Vec<_> =
+        planned.iter().map(|other| (other.at, other.call.size * other.call.attempts_max())).collect();
     let crowd = |at: Duration| -> usize {
         bytes.iter().filter(|(other, _)| other.abs_diff(at) < CROWD).map(|(_, bytes)| bytes).sum()
     };
@@ -120,10 +123,9 @@ fn make(
         }
         let crowd = crowd(at);
         let way_takes = links.round_trip(call.size, call.size) * (2 + call.fail_first);
-        let has_time =
-            call.timeout >= 4 * (call.needs() + way_takes) + links.round_trip(crowd, crowd) + Duration::from_secs(1);
-        let must_succeed =
-            is_calm && has_time && !way.is_tight && !call.is_to_fail && call.retries_enough();
+        let has_time = call.timeout
+            >= 4 * (call.needs() + way_takes) + links.round_trip(crowd, crowd) + Duration::from_secs(1);
+        let must_succeed = is_calm && has_time && !way.is_tight && !call.is_to_fail && call.retries_enough();
         let ledger = ledger.clone();
         let caller = client.clone();
         let _calls = client.node.spawn(move || {

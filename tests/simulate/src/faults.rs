@@ -200,7 +200,8 @@ impl Links {
     /// than a socket keeps.
     pub(crate) fn round_trip(&self, there: usize, back: usize) -> Duration {
         let bytes = (there + back) as f64;
-        let sending = self.bandwidth.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(bytes / rate as f64));
+        let sending =
+            self.bandwidth.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(bytes / rate as f64));
         let windows = 1 + (there + back) / (sim::BUFFER_DEFAULT / 2);
         2 * self.latency_max * u32::try_from(windows).unwrap_or(u32::MAX) + sending
     }

@@ -111,7 +111,8 @@ struct Entry {
 impl Entry {
     /// Its caller's power was cut before it ended.
     fn is_lost(&self) -> bool {
-        self.end.is_none() && (self.caller.node.incarnation() != self.incarnation || !self.caller.node.is_up())
+        self.end.is_none()
+            && (self.caller.node.incarnation() != self.incarnation || !self.caller.node.is_up())
     }
 }
 
@@ -220,7 +221,11 @@ impl Ledger {
     /// Calls that have not ended, those aside whose callers have lost their power.
     fn open(&self) -> Vec<u64> {
         let calls = lock(&self.calls);
-        calls.values().filter(|call| call.end.is_none() && !call.is_lost()).map(|call| call.terms.name).collect()
+        calls
+            .values()
+            .filter(|call| call.end.is_none() && !call.is_lost())
+            .map(|call| call.terms.name)
+            .collect()
     }
 
     /// Waits until all calls have ended, and judges what is left. All must be well. For a bthread of the world.
@@ -230,7 +235,8 @@ impl Ledger {
             bobbin::bthread::sleep(Duration::from_millis(10));
         }
         for name in self.open() {
-            self.world.violation(format_args!("call {name:x} has not ended after {patience:?} without faults"));
+            self.world
+                .violation(format_args!("call {name:x} has not ended after {patience:?} without faults"));
         }
     }
 
@@ -287,7 +293,10 @@ fn judge(entry: &Entry, end: &End, now: Duration, now_there: Instant) -> Vec<Str
 fn judge_error(entry: &Entry, error: &RpcError, took: Duration, now: Duration) -> Option<String> {
     let (terms, code) = (&entry.terms, error.code());
     let name = terms.name;
-    if terms.is_to_fail && entry.runs > 0 && (code == ASKED_TO_FAIL || (terms.is_http && code == error::EHTTP)) {
+    if terms.is_to_fail
+        && entry.runs > 0
+        && (code == ASKED_TO_FAIL || (terms.is_http && code == error::EHTTP))
+    {
         return None;
     }
     if terms.must_succeed && entry.canceled.is_none() {
@@ -299,7 +308,10 @@ fn judge_error(entry: &Entry, error: &RpcError, took: Duration, now: Duration) -
     }
     let is_own_timeout = code == error::ERPCTIMEDOUT && error.text().contains("Reached timeout");
     if is_own_timeout && took < terms.timeout {
-        return Some(format!("call {name:x} timed out after {took:?}, expected not before {:?}", terms.timeout));
+        return Some(format!(
+            "call {name:x} timed out after {took:?}, expected not before {:?}",
+            terms.timeout
+        ));
     }
     let is_expected = EXPECTED.contains(&code) || (terms.is_http && code == error::EHTTP);
     (!is_expected).then(|| format!("call {name:x} ended with an error that no fault explains: {error:?}"))
@@ -318,7 +330,8 @@ fn audit(entry: &Entry) -> Option<String> {
         _ => attempts,
     };
     let text = |most: u32| {
-        let end = entry.end.as_ref().map_or("was lost".to_owned(), |end| format!("ended with {:?}", end.code()));
+        let end =
+            entry.end.as_ref().map_or("was lost".to_owned(), |end| format!("ended with {:?}", end.code()));
         format!("call {:x}, that {end}, ran {runs} times, expected at most {most}", terms.name)
     };
     (runs > most.min(attempts)).then(|| text(most.min(attempts)))

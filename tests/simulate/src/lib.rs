@@ -149,7 +149,9 @@ pub fn scenario(world: &World, only: Option<Workload>) {
 pub fn plant(bug: &str) -> Result<(), String> {
     #[cfg(bobbin_planted)]
     {
-        bthread::planted::choose(bug.parse().map_err(|error: bthread::planted::UnknownBug| error.to_string())?);
+        bthread::planted::choose(
+            bug.parse().map_err(|error: bthread::planted::UnknownBug| error.to_string())?,
+        );
         Ok(())
     }
     #[cfg(not(bobbin_planted))]

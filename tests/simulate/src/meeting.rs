@@ -34,22 +34,32 @@ const SLOW_SLACK: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug)]
 enum Step {
     /// Takes a permit, waiting for so long at most, and keeps it for a while.
-    Permit { patience: Option<Duration>, keeps: Duration },
+    Permit {
+        patience: Option<Duration>,
+        keeps: Duration,
+    },
     /// Takes the lock, and keeps it for a while.
-    Lock { patience: Option<Duration>, keeps: Duration },
+    Lock {
+        patience: Option<Duration>,
+        keeps: Duration,
+    },
     Send,
     Sleep(Duration),
     /// Waits for a timer of its own.
     Timer(Duration),
     /// Has another bthread signal after a time, and waits for it so long at most.
-    Signal { after: Duration, patience: Duration },
+    Signal {
+        after: Duration,
+        patience: Duration,
+    },
     Yield,
 }
 
 impl Step {
     fn draw(random: &mut Random) -> Self {
-        let time =
-            |random: &mut Random| Duration::from_micros(*random.pick(&[0, 1, 500, 1000, 1000, 2000, 3000, 10_000, 100_000]));
+        let time = |random: &mut Random| {
+            Duration::from_micros(*random.pick(&[0, 1, 500, 1000, 1000, 2000, 3000, 10_000, 100_000]))
+        };
         let patience = |random: &mut Random| random.chance(0.6).then(|| time(random));
         match random.below(10) {
             0..=2 => Step::Permit { patience: patience(random), keeps: time(random) },

@@ -61,7 +61,8 @@ pub(crate) fn run(world: &World, links: &Links) {
     let mut random = Random::stream(world.seed(), "overload", 0);
     let ledger = Ledger::new(world);
     let server = Site::new(world, "load-server");
-    let clients: Vec<_> = (0..random.between(1, 3)).map(|n| Site::new(world, &format!("load-client{n}"))).collect();
+    let clients: Vec<_> =
+        (0..random.between(1, 3)).map(|n| Site::new(world, &format!("load-client{n}"))).collect();
     let all: Vec<_> = clients.iter().chain([&server]).cloned().collect();
     crate::drift(&mut random, &all);
     let most = random.between(1, 8) as usize;
@@ -111,12 +112,20 @@ pub(crate) fn run(world: &World, links: &Links) {
     bthread::sleep(crate::bounds::RECOVERY);
     afterwards(world, links, &clients[0], &server, way, &ledger);
     ledger.close(Duration::from_secs(6));
+    crate::leaks::check_callers(world, &clients);
     clients.iter().chain([&server]).for_each(|site| site.retire());
     ledger.audit();
 }
 
 /// Calls one after another are all admitted.
-fn afterwards(world: &World, links: &Links, caller: &Arc<Site>, server: &Arc<Site>, way: Way, ledger: &Arc<Ledger>) {
+fn afterwards(
+    world: &World,
+    links: &Links,
+    caller: &Arc<Site>,
+    server: &Arc<Site>,
+    way: Way,
+    ledger: &Arc<Ledger>,
+) {
     let (world, caller_, address) = (world.clone(), caller.clone(), server.address());
     let (ledger, is_lossy) = (ledger.clone(), links.is_lossy);
     let calls = caller.node.spawn(move || {

@@ -84,7 +84,10 @@ impl Site {
     }
 
     /// Begins to serve, on this node, what `build` makes; returns when it listens.
-    pub(crate) fn serve(self: &Arc<Self>, build: impl FnOnce(ServerBuilder) -> ServerBuilder + Send + 'static) {
+    pub(crate) fn serve(
+        self: &Arc<Self>,
+        build: impl FnOnce(ServerBuilder) -> ServerBuilder + Send + 'static,
+    ) {
         let serving = Arc::new(Serving::new());
         lock(&self.life).serving = Some(serving.clone());
         let site = self.clone();

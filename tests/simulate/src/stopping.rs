@@ -55,7 +55,8 @@ struct Stop {
 pub(crate) fn run(world: &World, _links: &Links) {
     let mut random = Random::stream(world.seed(), "stopping", 0);
     let ledger = Ledger::new(world);
-    let servers: Vec<_> = (0..random.between(2, 3)).map(|n| Site::new(world, &format!("stop-server{n}"))).collect();
+    let servers: Vec<_> =
+        (0..random.between(2, 3)).map(|n| Site::new(world, &format!("stop-server{n}"))).collect();
     let client = Site::new(world, "stop-client");
     let all: Vec<_> = servers.iter().chain([&client]).cloned().collect();
     crate::drift(&mut random, &all);
@@ -105,7 +106,8 @@ pub(crate) fn run(world: &World, _links: &Links) {
         let (world, caller, ledger) = (world.clone(), client.clone(), ledger.clone());
         let mut addresses = addresses.clone();
         addresses.rotate_left(planned.first);
-        calls.push(client.node.spawn(move || call(&world, &caller, way, &addresses, name, &planned, &ledger)));
+        calls
+            .push(client.node.spawn(move || call(&world, &caller, way, &addresses, name, &planned, &ledger)));
     }
     let _ = faulting.join();
     let _ = stopping.join();
@@ -153,7 +155,8 @@ fn call(
                 call.name
             ));
         }
-        let is_refusal = REFUSALS.contains(&error.code()) || (!way.has_attachments() && error.code() == error::EHTTP);
+        let is_refusal =
+            REFUSALS.contains(&error.code()) || (!way.has_attachments() && error.code() == error::EHTTP);
         if !is_refusal {
             world.violation(format_args!("call {:x} of {address}, which stops, failed: {error}", call.name));
             return;
@@ -173,8 +176,8 @@ const REFUSALS: &[bobbin::ErrorCode] = &[
     error::EPIPE,
     error::EFAILEDSOCKET,
     error::EOVERCROWDED, // the client's own refusal
-    error::ETIMEDOUT,   // it, or its caller, stood still
-    error::ENETUNREACH, // the same, several times
+    error::ETIMEDOUT,    // it, or its caller, stood still
+    error::ENETUNREACH,  // the same, several times
 ];
 
 /// What a call ends with whose connection was reset.

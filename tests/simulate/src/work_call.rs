@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bobbin::error::ERPCTIMEDOUT;
 use bobbin::{
-    Backoff, BackupRequestPolicy, CallHandle, CallOptions, CallReport, CancelToken, IoBuf, MethodDescriptor, NeverSent,
-    Reply, RpcError, bthread,
+    Backoff, BackupRequestPolicy, CallHandle, CallOptions, CallReport, CancelToken, IoBuf, MethodDescriptor,
+    NeverSent, Reply, RpcError, bthread,
 };
 use sim::{Random, World};
 
@@ -200,8 +200,9 @@ impl WorkCall {
         options = match self.policy {
             Policy::Default => options,
             Policy::NeverSent => options.retry_policy(NeverSent),
-            Policy::Backoff => options
-                .retry_policy(Backoff::jittered(Duration::from_millis(1), Duration::from_millis(20))),
+            Policy::Backoff => {
+                options.retry_policy(Backoff::jittered(Duration::from_millis(1), Duration::from_millis(20)))
+            }
         };
         if let Some(after) = self.backup {
             let policy = Counting { name: self.name, ledger: ledger.clone() };
@@ -290,7 +291,13 @@ pub(crate) fn probe(
     }
     for number in 0..2 {
         let name = WorkCall::checkers_name(first + PROBES_MAX - 1 - number);
-        let _told = WorkCall::plain(name, TIMEOUT).make(caller, address, way, ledger, !links.is_lossy && !way.is_tight);
+        let _told = WorkCall::plain(name, TIMEOUT).make(
+            caller,
+            address,
+            way,
+            ledger,
+            !links.is_lossy && !way.is_tight,
+        );
     }
 }
 

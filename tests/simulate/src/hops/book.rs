@@ -69,7 +69,16 @@ impl Book {
         let number = of_hop.len();
         let incarnation = site.node.incarnation();
         let site = site.clone();
-        of_hop.push(Run { site, incarnation, begun: now, left, deadline, watched: None, told: None, ended: None });
+        of_hop.push(Run {
+            site,
+            incarnation,
+            begun: now,
+            left,
+            deadline,
+            watched: None,
+            told: None,
+            ended: None,
+        });
         drop(runs);
         let Some(left) = left else {
             self.world.violation(format_args!("hop {hop} of call {name:x} knows no deadline"));
@@ -112,7 +121,8 @@ impl Book {
                 if reason == CancelReason::DeadlinePassed && now_there < deadline {
                     return Some(format!("is told of its deadline {:?} before it", deadline - now_there));
                 }
-                let is_late = late > SLACK + ill && run.watched.is_some_and(|watched| watched + SLACK + ill < now);
+                let is_late =
+                    late > SLACK + ill && run.watched.is_some_and(|watched| watched + SLACK + ill < now);
                 is_late.then(|| format!("is told {late:?} after its deadline"))
             });
             run.told = Some((now, reason));
@@ -134,7 +144,9 @@ impl Book {
             (late > SLACK + blind + ill).then_some(late)
         });
         if let Some(Some(late)) = late {
-            self.world.violation(format_args!("the handler of hop {hop} of call {call:x} outlives its deadline by {late:?}"));
+            self.world.violation(format_args!(
+                "the handler of hop {hop} of call {call:x} outlives its deadline by {late:?}"
+            ));
         }
     }
 
@@ -147,7 +159,9 @@ impl Book {
             for run in of_hop {
                 let lives = run.site.node.incarnation() == run.incarnation;
                 if lives && run.watched.is_some() && run.told.is_none() {
-                    wrong.push(format!("hop {hop} of call {name:x} asked to be told of its end, and never was"));
+                    wrong.push(format!(
+                        "hop {hop} of call {name:x} asked to be told of its end, and never was"
+                    ));
                 }
                 let Some(latency_max) = latency_max else { continue };
                 let cause = match hop.checked_sub(1) {
@@ -160,7 +174,8 @@ impl Book {
                         runs.iter().filter_map(heard).max()
                     }),
                 };
-                let (Some(cause), Some(watched), Some((told, reason))) = (cause, run.watched, &run.told) else {
+                let (Some(cause), Some(watched), Some((told, reason))) = (cause, run.watched, &run.told)
+                else {
                     continue;
                 };
                 let latest = cause.max(run.begun).max(watched) + latency_max + CANCEL_HEARD;

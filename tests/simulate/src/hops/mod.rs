@@ -187,7 +187,8 @@ pub(crate) fn run(world: &World, links: &Links) {
         }
         let (world, addresses, ledger) = (world.clone(), addresses.clone(), ledger.clone());
         let (caller, canceled) = (client.clone(), canceled.clone());
-        let _calls = client.node.spawn(move || call(&world, &caller, way, &addresses, &planned, &ledger, &canceled));
+        let _calls =
+            client.node.spawn(move || call(&world, &caller, way, &addresses, &planned, &ledger, &canceled));
     }
     let _ = faulting.join();
     all.iter().for_each(Site::recover);
@@ -234,7 +235,8 @@ fn call(
     let options = CallOptions::default().timeout(planned.timeout).max_retry(RETRIES);
     let call = HopStub::new(&channel).start_hop_with(options, &request);
     if let Some(after) = planned.cancel_after {
-        let (world, ledger, canceled, handle) = (world.clone(), ledger.clone(), canceled.clone(), call.handle());
+        let (world, ledger, canceled, handle) =
+            (world.clone(), ledger.clone(), canceled.clone(), call.handle());
         let _cancels = bthread::spawn(move || {
             bthread::sleep(after);
             if handle.is_running() {

@@ -44,7 +44,13 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    pub(crate) fn new(world: &World, name: u64, label: String, sizes: Vec<usize>, window: usize) -> Arc<Self> {
+    pub(crate) fn new(
+        world: &World,
+        name: u64,
+        label: String,
+        sizes: Vec<usize>,
+        window: usize,
+    ) -> Arc<Self> {
         Arc::new(Flow { world: world.clone(), name, label, sizes, window, state: Mutex::default() })
     }
 
@@ -88,7 +94,8 @@ impl Flow {
         let n = state.received;
         state.received += 1;
         state.last_heard = Some(bthread::clock::now());
-        let (written, has_ended, cut) = (state.written, state.end.is_some() || state.closed_told, state.is_cut);
+        let (written, has_ended, cut) =
+            (state.written, state.end.is_some() || state.closed_told, state.is_cut);
         drop(state);
         if n >= written {
             self.violation(format_args!("message {n} came, but {written} were written"));

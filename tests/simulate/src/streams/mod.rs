@@ -67,7 +67,11 @@ impl Planned {
             has_handler: random.chance(0.5),
             batch: *random.pick(&[1, 3, 128]),
             read_delay: Duration::from_millis(*random.pick(&[0, 0, 0, 1, 10])),
-            idle_timeout: *random.pick(&[None, Some(Duration::from_millis(10)), Some(Duration::from_millis(300))]),
+            idle_timeout: *random.pick(&[
+                None,
+                Some(Duration::from_millis(10)),
+                Some(Duration::from_millis(300)),
+            ]),
             tries: random.chance(0.3),
             ending: Ending::Waits,
         };
@@ -159,10 +163,16 @@ impl Sides {
         };
         self.caller.answered();
         *lock(&self.is_open) = Some(result.is_ok());
-        world.note(format_args!("the streams of {:x} are open: {:?}", self.planned.name, result.as_ref().err()));
+        world.note(format_args!(
+            "the streams of {:x} are open: {:?}",
+            self.planned.name,
+            result.as_ref().err()
+        ));
         if let (Err(error), true) = (&result, is_calm) {
             let name = self.planned.name;
-            world.violation(format_args!("the streams of {name:x} were not opened though all is well: {error}"));
+            world.violation(format_args!(
+                "the streams of {name:x} were not opened though all is well: {error}"
+            ));
         }
         result.map(drop)
     }
@@ -181,10 +191,14 @@ impl Sides {
                 continue;
             }
             let (caller, server) = (&self.planned.caller, &self.planned.server);
-            if matches!(caller.ending, Ending::Closes | Ending::ClosesLast) || server.ending == Ending::ClosesLast {
+            if matches!(caller.ending, Ending::Closes | Ending::ClosesLast)
+                || server.ending == Ending::ClosesLast
+            {
                 flows.outgoing.must_be_whole(caller.writes);
             }
-            if matches!(server.ending, Ending::Closes | Ending::ClosesLast) || caller.ending == Ending::ClosesLast {
+            if matches!(server.ending, Ending::Closes | Ending::ClosesLast)
+                || caller.ending == Ending::ClosesLast
+            {
                 flows.incoming.must_be_whole(server.writes);
             }
         }
@@ -214,8 +228,7 @@ pub(crate) fn run(world: &World, links: &Links) {
     let all: Vec<_> = clients.iter().chain([&server]).cloned().collect();
     crate::drift(&mut random, &all);
     let is_calm = random.chance(0.4);
-    let mut planned =
-        world.plan("streams", CALLS, |random| Planned::draw(random, clients.len() as u64));
+    let mut planned = world.plan("streams", CALLS, |random| Planned::draw(random, clients.len() as u64));
     planned.sort_by_key(|planned| planned.at);
     let order: Vec<_> = planned.iter().map(|planned| planned.name).collect();
     let sides = planned.into_iter().map(|planned| (planned.name, Sides::new(world, planned)));
