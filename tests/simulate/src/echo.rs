@@ -9,7 +9,6 @@ use bobbin::bthread;
 use bobbin::bthread::sync::CountdownEvent;
 use sim::{Random, World};
 
-use crate::bounds::RECOVERY;
 use crate::faults::{Faults, Kinds, Links};
 use crate::ledger::Ledger;
 use crate::proto::WorkServer;
@@ -157,7 +156,7 @@ fn recover(
         let (world, links, ledger, done) = (world.clone(), links.clone(), ledger.clone(), done.clone());
         let caller = client.clone();
         let _probes = client.node.spawn(move || {
-            probe(&world, &links, &caller, &address, way, &ledger, n as u64 * PROBES_MAX, RECOVERY);
+            probe(&world, &links, &caller, &address, way, &ledger, n as u64 * PROBES_MAX);
             done.signal(1);
         });
     }

@@ -261,6 +261,5 @@ pub(crate) fn run(world: &World, _links: &Links) {
             done.count(),
             ACTORS + 1
         ));
-        return;
     }
 }

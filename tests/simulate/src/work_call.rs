@@ -10,6 +10,7 @@ use bobbin::{
 };
 use sim::{Random, World};
 
+use crate::bounds::{PROBE_PAUSE, RECOVERY};
 use crate::faults::Links;
 use crate::ledger::{ASKED_TO_FAIL, End, Ledger, Terms};
 use crate::payload;
@@ -269,7 +270,6 @@ pub(crate) fn probe(
     way: Way,
     ledger: &Arc<Ledger>,
     first: u64,
-    patience: Duration,
 ) {
     const TIMEOUT: Duration = Duration::from_secs(1);
     let begin = world.now();
@@ -277,16 +277,16 @@ pub(crate) fn probe(
         let name = WorkCall::checkers_name(number);
         match WorkCall::plain(name, TIMEOUT).make(caller, address, way, ledger, false) {
             Ok(()) => break,
-            Err(error) if world.now() - begin > patience => {
+            Err(error) if world.now() - begin > RECOVERY => {
                 world.violation(format_args!(
-                    "{} does not reach {address} by {way:?} {patience:?} after the last fault: {error}",
+                    "{} does not reach {address} by {way:?} {RECOVERY:?} after the last fault: {error}",
                     caller.name()
                 ));
                 return;
             }
             // What took its time need not be waited for.
             Err(error) if error.code() == ERPCTIMEDOUT => {}
-            Err(_) => drop(bthread::sleep(crate::bounds::PROBE_PAUSE)),
+            Err(_) => drop(bthread::sleep(PROBE_PAUSE)),
         }
     }
     for number in 0..2 {
