@@ -6,7 +6,6 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process;
 
-use super::Omit;
 use super::frame::{Reply, Request, Trace};
 use crate::{Options, World, run};
 
@@ -27,8 +26,7 @@ pub(super) fn serve(options: Options, scenario: impl FnOnce(&World) + Send + 'st
 fn answer(mut options: Options, scenario: impl FnOnce(&World) + Send + 'static) -> io::Result<()> {
     let parent = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let request = Request::read(&parent)?;
-    let omit: Omit = request.omit.parse().map_err(io::Error::other)?;
-    options.omit = omit.into_plans();
+    options.omit = request.omit.parse().map_err(io::Error::other)?;
     options.trace = request.trace != Trace::Hash;
     options.trace_steps = request.trace == Trace::Steps;
     let outcome = run(request.seed, &options, scenario);
