@@ -107,7 +107,8 @@ impl World {
 
     /// All nodes, in the order of their making.
     pub fn nodes(&self) -> Vec<Node> {
-        (0..lock(&self.0.nodes).len()).map(|number| Node::known(self.clone(), number)).collect()
+        let count = lock(&self.0.nodes).len();
+        (0..count).map(|number| Node::known(self.clone(), number)).collect()
     }
 
     /// The node that the caller runs on; none for the scenario itself.

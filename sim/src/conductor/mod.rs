@@ -106,8 +106,8 @@ enum Owner {
 
 struct Worker {
     owner: Owner,
-    /// What its node's clock shows when its first timer is due.
-    alarm: Option<u64>,
+    /// What its node's clock showed when its last step ended: its timeout counts from there.
+    stepped_at: u64,
     /// It does nothing before this moment of the world.
     held_until: u64,
     /// It has been delayed since its last step.
@@ -195,7 +195,7 @@ impl Conductor {
                 });
                 of_node.unwrap_or_else(|| *self.adopted.entry(tag).or_insert(last))
             });
-            self.workers.push(Worker { owner, alarm: None, held_until: 0, was_delayed: false });
+            self.workers.push(Worker { owner, stepped_at: 0, held_until: 0, was_delayed: false });
         }
     }
 
@@ -209,10 +209,14 @@ impl Conductor {
                 if !worker.owner.is_running(nodes) {
                     continue;
                 }
-                let due = match (simulation.state(number), worker.alarm) {
-                    (State::Ready, _) => 0,
-                    (State::Asleep { .. }, None) => continue,
-                    (State::Asleep { .. }, Some(alarm)) => worker.owner.world_at(nodes, alarm),
+                // Asked anew each time: one that would have got on for an event sleeps on if another one takes that.
+                let due = match simulation.state(number) {
+                    State::Ready => 0,
+                    State::Asleep { timeout: None } => continue,
+                    State::Asleep { timeout: Some(timeout) } => {
+                        let timeout = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+                        worker.owner.world_at(nodes, worker.stepped_at.saturating_add(timeout))
+                    }
                 };
                 match due.max(worker.held_until) {
                     u64::MAX => {}
@@ -256,7 +260,7 @@ impl Conductor {
         }
         clock::enter(reading, wall_ahead);
         self.world.set_running(node);
-        let state = self.simulation.step(number, pace);
+        self.simulation.step(number, pace);
         self.world.set_running(NO_NODE);
         let shown = clock::leave();
         self.steps += 1;
@@ -272,12 +276,7 @@ impl Conductor {
         }
         let worker = &mut self.workers[number];
         worker.held_until = now.saturating_add(busy);
-        worker.alarm = match state {
-            State::Asleep { timeout: Some(timeout) } => {
-                Some(shown.saturating_add(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX)))
-            }
-            _ => None,
-        };
+        worker.stepped_at = shown;
     }
 
     fn charge_crowd(&mut self) -> u64 {
