@@ -7,7 +7,6 @@ use std::os::unix::net::UnixStream;
 use std::process;
 use std::thread;
 
-use super::Omit;
 use super::frame::{Reply, Request, Trace};
 use crate::{Options, World, run};
 
@@ -41,8 +40,7 @@ fn watch_parent(mut parent: UnixStream) {
 fn answer(mut options: Options, scenario: impl FnOnce(&World) + Send + 'static) -> io::Result<()> {
     let parent = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let request = Request::read(&parent)?;
-    let omit: Omit = request.omit.parse().map_err(io::Error::other)?;
-    options.omit = omit.into_plans();
+    options.omit = request.omit.parse().map_err(io::Error::other)?;
     options.trace = request.trace != Trace::Hash;
     options.trace_steps = request.trace == Trace::Steps;
     let ends_with = parent.try_clone()?;

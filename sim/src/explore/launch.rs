@@ -129,7 +129,9 @@ impl Drop for Slot {
 fn how_it_died(error: &io::Error, status: ExitStatus) -> String {
     match error.kind() {
         io::ErrorKind::UnexpectedEof if status.success() => {
-            "it exited without having come to the exploration that it was started for".to_owned()
+            "it exited without having come to the exploration that it was started for: a test on a thread of its own \
+             names itself with Explorer::test"
+                .to_owned()
         }
         io::ErrorKind::UnexpectedEof => status.to_string(),
         _ => format!("{error} ({status})"),

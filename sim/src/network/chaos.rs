@@ -51,7 +51,8 @@ pub struct Chaos {
 
 impl Chaos {
     /// Draws `count` faults between some of `nodes`, which begin within `when`, counted from now, and last as long as
-    /// `lasts` says. When a failing run is made shorter, some are left out.
+    /// `lasts` says. When a failing run is made shorter, some are left out: the [plan](World::plan)'s name is `chaos`, so that a
+    /// scenario has one of these.
     ///
     /// # Panics
     /// For fewer than two nodes, and ranges whose end is before their start.
