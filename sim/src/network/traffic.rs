@@ -79,7 +79,8 @@ impl State {
         let State { wire, connections, .. } = self;
         let sender = packet.sender as usize;
         let mut connection = connections.get_mut(&packet.connection);
-        let earliest = connection.as_ref().map_or(Duration::ZERO, |connection| connection.last_arrivals[sender]);
+        let earliest =
+            connection.as_ref().map_or(Duration::ZERO, |connection| connection.last_arrivals[sender]);
         let arrival = wire.send(at, packet, earliest);
         if let (Some(connection), Some(arrival)) = (&mut connection, arrival) {
             connection.last_arrivals[sender] = arrival;
