@@ -245,7 +245,10 @@ impl Node {
     ///
     /// # Panics
     /// Beyond [`DRIFT_MAX`] either way.
+    #[track_caller]
     pub fn set_drift(&self, parts_per_million: i32) {
+        let is_bearable = (-DRIFT_MAX..=DRIFT_MAX).contains(&parts_per_million);
+        assert!(is_bearable, "a drift beyond {DRIFT_MAX} parts per million");
         self.with(|state| state.clock.set_drift(clock::world_nanos(), parts_per_million));
         trace::line(&self.name, format_args!("has a clock that drifts by {parts_per_million} ppm"));
     }

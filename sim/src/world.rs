@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::Duration;
 
 use crate::clock;
@@ -99,16 +99,23 @@ impl World {
     /// Beyond [`NODES_MAX`] nodes and restarts; when two nodes would have one name; when the system gives no memory.
     #[track_caller]
     pub fn node(&self, name: &str) -> Node {
-        let number = {
+        let made = {
             let mut nodes = lock(&self.0.nodes);
-            assert!(nodes.len() < NODES_MAX, "more than {NODES_MAX} nodes");
             let is_new = name != WORLD_NAME && nodes.iter().all(|node| **node.name() != *name);
-            assert!(is_new, "there is a node called {name} already");
-            let ip = Ipv4Addr::new(10, 0, 0, nodes.len() as u8 + 1);
-            nodes.push(NodeState::new(name, ip));
-            nodes.len() - 1
+            if nodes.len() >= NODES_MAX {
+                Err(format!("more than {NODES_MAX} nodes"))
+            } else if !is_new {
+                Err(format!("there is a node called {name} already"))
+            } else {
+                let ip = Ipv4Addr::new(10, 0, 0, nodes.len() as u8 + 1);
+                nodes.push(NodeState::new(name, ip));
+                Ok(nodes.len() - 1)
+            }
         };
-        Node::start(self.clone(), number)
+        match made {
+            Ok(number) => Node::start(self.clone(), number),
+            Err(why) => panic!("{why}"), // outside of the lock, which the report of a panic takes
+        }
     }
 
     /// All nodes, in the order of their making.
@@ -205,7 +212,13 @@ impl World {
     /// What the trace calls the caller.
     pub(crate) fn caller(&self) -> Arc<str> {
         let number = if clock::is_virtual() { self.running() } else { NO_NODE };
-        match lock(&self.0.nodes).get(number) {
+        // One thread takes that lock: it is held here only if what panics has it, which must be reported all the same.
+        let nodes = match self.0.nodes.try_lock() {
+            Ok(nodes) => Some(nodes),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        match nodes.as_ref().and_then(|nodes| nodes.get(number)) {
             Some(node) => node.name().clone(),
             None => Arc::from(WORLD_NAME),
         }

@@ -114,6 +114,26 @@ fn a_deadlock_is_found_and_says_who_waits() {
     }
 }
 
+/// What panics in the middle of the world's own affairs is a violation like any other: nothing that its report needs is
+/// locked.
+#[test]
+fn misuse_of_the_world_is_reported() {
+    let reports = runs("misuse_of_the_world_is_reported", 0..3, |seed| {
+        run(seed, &Options::default(), move |world| {
+            let node = world.node("a");
+            match seed {
+                0 => node.set_drift(600_000),
+                1 => node.set_drift(i32::MIN),
+                _ => drop(world.node("a")),
+            }
+        })
+    });
+    for report in reports {
+        let [violation] = &report.violations[..] else { panic!("{:?}", report.violations) };
+        assert!(violation.starts_with("panic on world at world.rs:"), "{violation}");
+    }
+}
+
 #[test]
 fn a_crash_freezes_a_node_and_a_restart_makes_a_new_one() {
     let reports = runs("a_crash_freezes_a_node_and_a_restart_makes_a_new_one", 0..20, |seed| {
