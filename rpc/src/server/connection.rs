@@ -151,6 +151,14 @@ impl SocketOwner for ServerConnection {
             tail.tell_stopped();
         }
     }
+
+    fn lingers(&self) {
+        self.server.one_lingers();
+    }
+
+    fn lingered(&self) {
+        self.server.one_lingered();
+    }
 }
 
 /// How a request came.

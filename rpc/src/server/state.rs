@@ -84,6 +84,8 @@ pub(crate) struct ServerState {
     /// The ids of the sockets that have not failed; in order, so that they are closed in an order that does not depend on
     /// chance.
     connections: Mutex<BTreeSet<u64>>,
+    /// Connections that have ended, and whose peers have not yet.
+    lingering: AtomicUsize,
 }
 
 /// What becomes of new requests.
@@ -120,6 +122,7 @@ impl ServerState {
             concurrency: AtomicUsize::new(0),
             less_to_do: Butex::new(0),
             connections: Mutex::default(),
+            lingering: AtomicUsize::new(0),
         }
     }
 
@@ -243,6 +246,17 @@ impl ServerState {
         self.one_less();
     }
 
+    /// A connection waits for its peer's end; called before it is forgotten.
+    pub(super) fn one_lingers(&self) {
+        self.lingering.fetch_add(1, Ordering::SeqCst); // pairs with the load in `drain`
+    }
+
+    /// It does not any more.
+    pub(super) fn one_lingered(&self) {
+        self.lingering.fetch_sub(1, Ordering::SeqCst); // as above
+        self.one_less();
+    }
+
     /// Calls that run.
     pub(crate) fn running_calls(&self) -> usize {
         self.methods.concurrency()
@@ -252,12 +266,14 @@ impl ServerState {
         lock(&self.connections).len()
     }
 
-    /// Waits until no call runs and every reply is written, then closes all connections.
+    /// Waits until no call runs and every reply is written, then closes all connections, and waits for their peers' ends:
+    /// the process may end next, and the system would reset those that are still sending.
     pub(super) fn drain(&self) {
         self.wait_until(None, || self.running_calls() == 0);
         self.for_each_connection(|socket| socket.close_when_written());
         let deadline = bthread::clock::now() + LAST_REPLIES_TIMEOUT;
-        if !self.wait_until(Some(deadline), || self.connection_count() == 0) {
+        let is_over = || self.connection_count() == 0 && self.lingering.load(Ordering::SeqCst) == 0;
+        if !self.wait_until(Some(deadline), is_over) {
             let error = RpcError::new(ECLOSE, "The peer did not take its replies before the server ended");
             self.for_each_connection(|socket| {
                 socket.set_failed(error.clone());

@@ -10,6 +10,9 @@ use super::Socket;
 impl EventHandler for Socket {
     fn on_event(self: Arc<Self>, ready: Readiness) {
         if self.error().is_some() {
+            if self.lingering.goes_on() {
+                self.read_on();
+            }
             return;
         }
         if !self.is_connected() && !self.try_to_finish_connecting() {

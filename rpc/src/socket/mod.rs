@@ -12,6 +12,7 @@ mod dispatch;
 mod dump;
 mod event;
 mod gate;
+mod linger;
 mod read;
 mod role;
 #[cfg(test)]
@@ -38,6 +39,7 @@ use crate::stream::ConnectionStreams;
 use crate::transport::{Endpoint, Registration, Transport};
 
 use connect::{Connecting, LateTransport};
+use linger::Lingering;
 use read::Input;
 use watch::Rates;
 use write::Output;
@@ -64,6 +66,7 @@ pub(crate) struct Socket {
     connecting: Connecting,
     input: Input,
     output: Output,
+    lingering: Lingering,
     created: SystemTime,
     rates: Mutex<Rates>,
     /// The tag of the one that it was made in.
@@ -109,6 +112,13 @@ pub(crate) trait SocketOwner: Any + Send + Sync {
 
     /// The connection has failed; called once. Must not block. No lock is held.
     fn failed(&self, socket: &Arc<Socket>, error: &RpcError);
+
+    /// Before [`failed`](Self::failed), if the connection is to wait for the peer's end behind it, see `linger`. Must not
+    /// block, and not call the socket: its locks are held.
+    fn lingers(&self) {}
+
+    /// And does not wait for it any more. Must not block. No lock is held.
+    fn lingered(&self) {}
 }
 
 /// One message as the messenger cut it.
@@ -166,6 +176,7 @@ impl Socket {
             registration: Mutex::new(None),
             connecting,
             output: Output::new(),
+            lingering: Lingering::default(),
             created: bthread::clock::wall(),
             rates: Mutex::default(),
             runtime: watch::here(),
@@ -186,16 +197,20 @@ impl Socket {
     /// Begins to receive events. Called once, when everybody who must know of the socket does.
     pub(crate) fn start(self: &Arc<Self>) -> Result<(), RpcError> {
         match self.transport.register(self.clone()) {
-            Ok(registration) => *lock(&self.registration) = Some(registration),
+            Ok(registration) => {
+                let mut held = lock(&self.registration);
+                *held = Some(registration);
+                // It may have failed before the registration was put where the failure looks for it.
+                let is_late = self.error.get().is_some() && !self.lingering.goes_on();
+                let late = if is_late { held.take() } else { None };
+                drop(held);
+                drop(late);
+            }
             Err(error) => {
                 let error = RpcError::from(error);
                 self.set_failed(error.clone());
                 return Err(error);
             }
-        }
-        // It may have failed before the registration was put where the failure looks for it.
-        if self.error.get().is_some() {
-            drop(lock(&self.registration).take());
         }
         Ok(())
     }
@@ -317,14 +332,22 @@ impl Socket {
     /// and closed with the last reference; whatever waits for the connection ends with `error`, what is queued to be
     /// written is dropped. Never blocks; calls the owner, so no lock may be held.
     pub(crate) fn set_failed(self: &Arc<Self>, error: RpcError) -> bool {
+        self.end(error, false)
+    }
+
+    /// As [`set_failed`](Self::set_failed); `in_order`: all is written, and the peer is given the time to read it.
+    fn end(self: &Arc<Self>, error: RpcError, in_order: bool) -> bool {
         if self.error.set(error).is_err() {
             return false;
         }
         drop(SOCKETS.remove(self.id()));
         watch::remove(self.runtime);
-        let registration = lock(&self.registration).take();
-        drop(registration);
-        self.transport.shutdown();
+        let lingers = in_order && self.try_to_linger();
+        if !lingers {
+            let registration = lock(&self.registration).take();
+            drop(registration);
+            self.transport.shutdown();
+        }
         self.connecting.forget_timer();
         self.stop_writing();
         if let Some(error) = self.error.get() {
@@ -334,6 +357,9 @@ impl Socket {
             if let Some(streams) = self.streams.get() {
                 streams.fail(error);
             }
+        }
+        if lingers {
+            self.linger();
         }
         true
     }

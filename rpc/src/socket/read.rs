@@ -16,6 +16,7 @@ use iobuf::IoPortal;
 use super::arrivals::Arrivals;
 use super::dispatch;
 use super::gate::Gate;
+use super::linger::Discarded;
 use super::watch::InTraffic;
 use super::write::Overcrowded;
 use super::{FailOnUnwind, Message, Socket, clock, lock};
@@ -235,7 +236,9 @@ impl Socket {
                 }
                 Turn::Over(error) => {
                     arrivals.flush_streams(); // what came ahead of bytes that cannot be read
-                    self.set_failed(error);
+                    if !self.set_failed(error) {
+                        self.stop_lingering();
+                    }
                     break;
                 }
             }
@@ -251,7 +254,7 @@ impl Socket {
         let (mut bytes, mut messages) = (0, 0);
         // What is left of a connection that has failed asks for answers that nobody would get.
         if stream.is_over || self.error().is_some() {
-            return Turn::Dry;
+            return self.turn_behind_end(stream);
         }
         if stream.is_held {
             match self.cut_turn(stream, arrivals) {
@@ -299,6 +302,18 @@ impl Socket {
             stream.portal.return_cached_blocks();
         }
         Turn::Dry
+    }
+
+    /// Nothing that comes is wanted any more.
+    fn turn_behind_end(&self, stream: &mut Stream) -> Turn {
+        if !self.lingering.goes_on() {
+            return Turn::Dry;
+        }
+        match self.discard(&mut stream.portal) {
+            Discarded::Dry => Turn::Dry,
+            Discarded::Full => Turn::Full,
+            Discarded::End => Turn::Over(RpcError::new(ECLOSE, "The connection was closed")),
+        }
     }
 
     /// Cuts what is there: how many messages that were, or how the turn ends.

@@ -197,6 +197,13 @@ impl Socket {
         }
     }
 
+    /// Whether nothing was carried for at least so long. No, if in doubt.
+    pub(super) fn has_carried_nothing_for(&self, time: Duration) -> bool {
+        let (now, rates) = (bthread::clock::now(), lock(&self.rates));
+        let is_active = rates.last != self.totals();
+        !is_active && rates.active_at.is_some_and(|at| now.saturating_duration_since(at) >= time)
+    }
+
     /// What it has carried in the last second, and in the last minute.
     pub(crate) fn rates(&self) -> (Totals, Totals) {
         lock(&self.rates).rates()

@@ -252,12 +252,13 @@ impl Socket {
         self.output.unwritten.load(Ordering::SeqCst) <= UNWRITTEN_BEFORE_NEXT_MAX
     }
 
-    /// Ends the connection once everything is written that is queued now. Never blocks.
+    /// Ends the connection once everything is written that is queued now, so that the peer can read it, see `linger`. Never
+    /// blocks.
     pub(crate) fn close_when_written(self: &Arc<Self>) {
         // SeqCst pairs with the sender's: either it sees the flag after its last byte, or we see that nothing is left.
         self.output.closing.store(true, Ordering::SeqCst);
         if self.output.unwritten.load(Ordering::SeqCst) == 0 {
-            self.set_failed(closed());
+            self.end(closed(), true);
         }
     }
 
@@ -366,8 +367,8 @@ impl Socket {
                 match self.transport.write(&mut sending.bytes) {
                     Ok(written) => {
                         sending.took(written);
+                        add(&output.traffic.bytes, written); // first: who finds all written looks how much that was
                         self.count_as_written(std::mem::take(&mut uncounted) + written);
-                        add(&output.traffic.bytes, written);
                         turn += written;
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -452,7 +453,7 @@ impl Socket {
     fn close_if_asked_to(self: &Arc<Self>) {
         // SeqCst pairs with `close_when_written`: of the two, the later one sees what the other did.
         if self.output.closing.load(Ordering::SeqCst) && self.output.unwritten.load(Ordering::SeqCst) == 0 {
-            self.set_failed(closed());
+            self.end(closed(), true);
         }
     }
 }

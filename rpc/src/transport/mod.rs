@@ -69,6 +69,14 @@ pub trait Transport: Send + Sync + 'static {
         None
     }
 
+    /// Ends the direction to the peer alone, behind all that was written, so that it finds the end of the stream there;
+    /// what it sends can still be read. Called at most once, and [`shutdown`](Self::shutdown) later. Returns whether it
+    /// has done so; where it has not, the connection is shut down at once instead. That can cost the peer the last replies,
+    /// where what it sends meanwhile makes the system reset the connection. Default: not done.
+    fn shutdown_write(&self) -> bool {
+        false
+    }
+
     /// Ends both directions, so that the peer and whoever waits for events learn of it. Called once, when the connection
     /// has failed or is not wanted any more; reads and writes that are still made fail.
     fn shutdown(&self);

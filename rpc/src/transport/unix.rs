@@ -76,6 +76,10 @@ impl Transport for Unix {
         Some(self.0.as_fd())
     }
 
+    fn shutdown_write(&self) -> bool {
+        self.0.shutdown(Shutdown::Write).is_ok()
+    }
+
     fn shutdown(&self) {
         // Fails only where there is no connection to end.
         let _ = self.0.shutdown(Shutdown::Both);

@@ -111,14 +111,14 @@ pub(super) struct Endpoint {
     pub(super) phase: Phase,
     pub(super) sender: Sender,
     pub(super) receiver: Receiver,
+    /// The program has ended the direction to the peer, at least.
+    pub(super) is_writing_shut: bool,
     /// The program has ended both directions.
     pub(super) is_shut: bool,
     /// The program has no handle any more, and did since then.
     pub(super) closed_at: Option<Duration>,
     pub(super) signal: Option<Arc<dyn Signal>>,
     pub(super) ticket: Option<Ticket>,
-    /// When what it sent last arrives: later packets do not overtake it.
-    pub(super) last_arrival: Duration,
     begun: Duration,
     opens_until: Option<Duration>,
     side: Side,
@@ -158,11 +158,11 @@ impl Endpoint {
             phase: Phase::Opening { tries: 0, again_at: now.saturating_add(SYN_PAUSE) },
             sender: Sender::new(buffer(options.send_buffer_size), segment_max, patience),
             receiver: Receiver::new(buffer(options.recv_buffer_size)),
+            is_writing_shut: false,
             is_shut: false,
             closed_at: None,
             signal: None,
             ticket: None,
-            last_arrival: Duration::ZERO,
             begun: now,
             opens_until: options.tcp_user_timeout.map(|timeout| now.saturating_add(timeout)),
             side,
@@ -178,7 +178,8 @@ impl Endpoint {
             Phase::Open => {
                 let has_ended = self.receiver.has_ended() || self.is_shut;
                 let is_readable = self.receiver.unread() > 0 || has_ended;
-                Readiness::new(is_readable, self.sender.room() > 0 || self.is_shut, has_ended)
+                let is_writable = self.sender.room() > 0 || self.is_writing_shut || self.is_shut;
+                Readiness::new(is_readable, is_writable, has_ended)
             }
         }
     }

@@ -50,7 +50,10 @@ pub(super) enum Body {
     Ack,
     /// Asks for one.
     Probe,
-    Rst,
+    /// The number that would come next, as far as the sender can tell: what the packet acknowledges that this answers.
+    Rst {
+        at: Option<u64>,
+    },
 }
 
 impl Packet {
@@ -78,7 +81,7 @@ impl fmt::Display for Packet {
             }
             Body::Ack => f.write_str("ACK"),
             Body::Probe => f.write_str("probe"),
-            Body::Rst => f.write_str("RST"),
+            Body::Rst { .. } => f.write_str("RST"),
         }
     }
 }

@@ -43,6 +43,11 @@ impl Receiver {
         }
     }
 
+    /// The first number that has not come; the end counts as one.
+    pub(super) fn next(&self) -> u64 {
+        self.next + u64::from(self.has_ended())
+    }
+
     pub(super) fn unread(&self) -> usize {
         self.bytes.len()
     }
@@ -97,8 +102,7 @@ impl Receiver {
     /// What the sender is to be told now.
     pub(super) fn acknowledge(&mut self, echo: Option<Duration>) -> Acknowledgement {
         self.advertised = self.next + self.window() as u64;
-        let next = self.next + u64::from(self.has_ended());
-        Acknowledgement { next, window: self.window(), echo }
+        Acknowledgement { next: self.next(), window: self.window(), echo }
     }
 
     /// Hands at most `max` bytes to `to`, and says whether the sender should be told that there is room again.

@@ -149,6 +149,11 @@ impl Sender {
         self.is_given_up = true;
     }
 
+    /// The number behind all that was sent, the end too.
+    pub(super) fn sent(&self) -> u64 {
+        self.next + u64::from(self.is_end_sent)
+    }
+
     /// The number behind the last byte, which is that of the end.
     fn bytes_end(&self) -> u64 {
         self.acknowledged + self.bytes.len() as u64

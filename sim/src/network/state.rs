@@ -37,6 +37,15 @@ const SEGMENTS_MAX: [usize; 3] = [64 << 10, 1460, 512];
 pub(super) struct Connection {
     pub(super) label: Arc<str>,
     pub(super) sides: [Option<Endpoint>; 2],
+    /// When what each side's node sent last arrives: later packets do not overtake it, also those that the node sends when
+    /// it knows nothing of the connection any more.
+    pub(super) last_arrivals: [Duration; 2],
+}
+
+impl Connection {
+    pub(super) fn new(label: Arc<str>) -> Self {
+        Connection { label, sides: [None, None], last_arrivals: [Duration::ZERO; 2] }
+    }
 }
 
 /// A port that is listened at.
@@ -266,7 +275,7 @@ impl State {
         };
         let coming = self.keys(is_coming).into_iter().filter(|key| key.side == Side::Server);
         for key in listening.ready.into_iter().chain(coming) {
-            self.send(at, key, Body::Rst, None);
+            self.send_reset(at, key);
             self.forget(key);
         }
     }
@@ -295,7 +304,7 @@ impl State {
         let between = self.made_between.entry((from, to)).or_default();
         *between += 1;
         let label: Arc<str> = format!("{}->{} #{between}", self.wire.name(from), self.wire.name(to)).into();
-        self.connections.insert(self.made, Connection { label, sides: [None, None] });
+        self.connections.insert(self.made, Connection::new(label));
         let key = self.open(at, self.made, Side::Client, (from, local_port), (to, port), options);
         self.send(at, key, Body::Syn { from_port: local_port, port }, None);
         Ok((key, (from, local_port).into()))
@@ -357,7 +366,8 @@ impl State {
         if unread == 0 || max == 0 {
             return match endpoint.phase {
                 _ if max == 0 => Err(io::ErrorKind::InvalidInput.into()),
-                Phase::Failed(error) => Err(code(error)),
+                // What came before a reset can be read behind it, as with Linux, the end too.
+                Phase::Failed(error) if !endpoint.receiver.has_ended() => Err(code(error)),
                 _ if endpoint.receiver.has_ended() || endpoint.is_shut => {
                     Ok(Received { bytes: 0, drained: true })
                 }
@@ -381,7 +391,7 @@ impl State {
         match endpoint.phase {
             Phase::Failed(libc::ECONNRESET) => return Err(code(libc::EPIPE)),
             Phase::Failed(error) => return Err(code(error)),
-            _ if endpoint.is_shut => return Err(code(libc::EPIPE)),
+            _ if endpoint.is_shut || endpoint.is_writing_shut => return Err(code(libc::EPIPE)),
             Phase::Opening { .. } | Phase::Open => {}
         }
         let room = endpoint.sender.room();
@@ -423,6 +433,20 @@ impl State {
         }
     }
 
+    /// Ends the direction to the peer: what was written is still sent. Whether it could be.
+    pub(super) fn shut_down_writing(&mut self, at: Moment<'_>, key: Key) -> bool {
+        let Some(endpoint) = self.endpoint(key) else { return false };
+        if endpoint.is_shut || endpoint.phase != Phase::Open {
+            return false;
+        }
+        endpoint.is_writing_shut = true;
+        endpoint.sender.end();
+        endpoint.raise(Readiness::new(false, true, false));
+        self.pump(at, key);
+        self.settle(key);
+        true
+    }
+
     /// Ends both directions: what was written is still sent.
     pub(super) fn shut_down(&mut self, at: Moment<'_>, key: Key) {
         let Some(endpoint) = self.endpoint(key).filter(|endpoint| !endpoint.is_shut) else { return };
@@ -449,7 +473,7 @@ impl State {
         let Some(endpoint) = self.endpoint(key) else { return };
         endpoint.closed_at = Some(at.now);
         if endpoint.receiver.unread() > 0 && endpoint.phase == Phase::Open {
-            self.send(at, key, Body::Rst, None);
+            self.send_reset(at, key);
             self.forget(key);
         } else {
             self.settle(key);

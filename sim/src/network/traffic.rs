@@ -27,7 +27,7 @@ impl State {
             return self.asked_to_connect(at, &packet, key, (from_port, port));
         }
         let Some(key) = key.filter(|key| self.is_alive(*key)) else {
-            if !matches!(packet.body, Body::Rst) {
+            if !matches!(packet.body, Body::Rst { .. }) {
                 self.refuse(at, &packet);
             }
             return;
@@ -37,7 +37,7 @@ impl State {
         }
         match packet.body {
             Body::Syn { .. } => {}
-            Body::Rst => self.reset(at, key),
+            Body::Rst { at: number } => self.told_of_reset(at, key, number),
             Body::SynAck => {
                 self.connected(at, key);
                 self.acknowledged(at, key, &packet);
@@ -69,9 +69,42 @@ impl State {
             to: packet.from,
             sent: at.now,
             acknowledges: None,
-            body: Body::Rst,
+            body: Body::Rst { at: packet.acknowledges.map(|news| news.next) },
         };
-        self.wire.send(at, answer, Duration::ZERO);
+        self.put_on_wire(at, answer);
+    }
+
+    /// Sends one packet behind those that were sent before it.
+    fn put_on_wire(&mut self, at: Moment<'_>, packet: Packet) {
+        let State { wire, connections, .. } = self;
+        let sender = packet.sender as usize;
+        let mut connection = connections.get_mut(&packet.connection);
+        let earliest =
+            connection.as_ref().map_or(Duration::ZERO, |connection| connection.last_arrivals[sender]);
+        let arrival = wire.send(at, packet, earliest);
+        if let (Some(connection), Some(arrival)) = (&mut connection, arrival) {
+            connection.last_arrivals[sender] = arrival;
+        }
+    }
+
+    /// A side's own reset, behind all that it has sent.
+    pub(super) fn send_reset(&mut self, at: Moment<'_>, key: Key) {
+        let number = self.endpoint(key).map(|endpoint| endpoint.sender.sent());
+        self.send(at, key, Body::Rst { at: number }, None);
+    }
+
+    /// A reset is there. It counts if nothing is missing before it (RFC 5961, section 3.2); otherwise the sender is asked
+    /// again, and answers with what it has heard of.
+    fn told_of_reset(&mut self, at: Moment<'_>, key: Key, number: Option<u64>) {
+        let Some(endpoint) = self.endpoint(key) else { return };
+        let next = endpoint.receiver.next();
+        match number {
+            Some(number) if endpoint.phase == Phase::Open && number > next => {
+                self.send(at, key, Body::Ack, None);
+            }
+            Some(number) if endpoint.phase == Phase::Open && number < next => {} // of earlier
+            _ => self.reset(at, key),
+        }
     }
 
     /// A SYN has come, perhaps again.
@@ -99,7 +132,7 @@ impl State {
         }
         listening.coming += 1;
         let options = listening.options.clone();
-        let connection = || Connection { label: packet.label.clone(), sides: [None, None] };
+        let connection = || Connection::new(packet.label.clone());
         self.connections.entry(packet.connection).or_insert_with(connection);
         let (local, remote) = ((packet.to, port), (packet.from, from_port));
         let key = self.open(at, packet.connection, Side::Server, local, remote, &options);
@@ -161,7 +194,7 @@ impl State {
                 let Some(endpoint) = self.endpoint(key) else { return };
                 if endpoint.is_shut && endpoint.receiver.is_news(offset, &bytes) {
                     at.trace(format_args!("{label} {way} {shape}: not wanted"));
-                    self.send(at, key, Body::Rst, None);
+                    self.send_reset(at, key);
                     return self.reset(at, key);
                 }
                 let arrival = endpoint.receiver.arrived(offset, bytes, is_last);
@@ -222,7 +255,7 @@ impl State {
         let label = self.label(key);
         let Some(endpoint) = self.endpoint(key) else { return };
         let acknowledges = match body {
-            Body::Rst => None,
+            Body::Rst { .. } => None,
             _ => Some(endpoint.receiver.acknowledge(echo)),
         };
         let packet = Packet {
@@ -235,11 +268,7 @@ impl State {
             acknowledges,
             body,
         };
-        let earliest = endpoint.last_arrival;
-        let arrival = self.wire.send(at, packet, earliest);
-        if let (Some(endpoint), Some(arrival)) = (self.endpoint(key), arrival) {
-            endpoint.last_arrival = arrival;
-        }
+        self.put_on_wire(at, packet);
         self.retime(key);
     }
 
@@ -251,12 +280,14 @@ impl State {
             (Phase::Failed(_), _) => return,
             (Phase::Opening { .. }, Side::Server) => return self.vanish(at, key),
             (Phase::Opening { .. }, Side::Client) => libc::ECONNREFUSED,
+            // It has all that the peer had to say, and only its writes fail, as with Linux.
+            (Phase::Open, _) if endpoint.receiver.has_ended() => libc::EPIPE,
             (Phase::Open, _) => libc::ECONNRESET,
         };
         endpoint.fail(code);
         endpoint.raise(Readiness::new(true, true, true));
         let node = endpoint.node;
-        let what = if code == libc::ECONNRESET { "reset" } else { "refused" };
+        let what = if code == libc::ECONNREFUSED { "refused" } else { "reset" };
         at.trace(format_args!("{label}: {what} at {}", self.wire.name(node)));
         self.settle(key);
     }

@@ -49,6 +49,10 @@ impl Transport for SimTransport {
         self.network.with(|state, _, _| state.is_connected(self.key))
     }
 
+    fn shutdown_write(&self) -> bool {
+        self.network.with(|state, now, ground| state.shut_down_writing(Moment { now, ground }, self.key))
+    }
+
     fn shutdown(&self) {
         self.network.with(|state, now, ground| state.shut_down(Moment { now, ground }, self.key));
     }

@@ -15,4 +15,15 @@ pub struct Regression {
 }
 
 /// All of them.
-pub const REGRESSIONS: &[Regression] = &[];
+pub const REGRESSIONS: &[Regression] = &[
+    Regression {
+        seed: 99,
+        workload: Some(Workload::Stopping),
+        found: "a request behind a graceful stop was answered with a reset, which cost the replies on their way",
+    },
+    Regression {
+        seed: 451,
+        workload: Some(Workload::Stopping),
+        found: "the same, where a write of the client's failed before it had read them",
+    },
+];

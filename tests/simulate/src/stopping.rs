@@ -146,10 +146,7 @@ fn call(
             form => form,
         };
         let Err(error) = call.make(caller, address, way, ledger, false) else { return };
-        // A request that comes behind the close of a server's connection is answered with a reset by the system, which
-        // may overtake the last replies, or be all that comes of them.
-        let is_cut_off = CUT_OFF.contains(&error.code());
-        if ledger.runs(call.name) > 0 && !is_cut_off {
+        if ledger.runs(call.name) > 0 {
             world.violation(format_args!(
                 "call {:x} was begun by the server {address}, which stopped, and failed: {error}",
                 call.name
@@ -179,6 +176,3 @@ const REFUSALS: &[bobbin::ErrorCode] = &[
     error::ETIMEDOUT,    // it, or its caller, stood still
     error::ENETUNREACH,  // the same, several times
 ];
-
-/// What a call ends with whose connection was reset.
-const CUT_OFF: &[bobbin::ErrorCode] = &[error::ECONNRESET, error::EPIPE];
