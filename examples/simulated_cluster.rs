@@ -2,8 +2,9 @@
 //! two replicas of an account, and asks a replica again when it does not answer in time.
 //!
 //! ```text
-//! cargo run --release --example simulated_cluster -p bobbin-examples             # finds the bug
-//! cargo run --release --example simulated_cluster -p bobbin-examples -- --fixed  # the same seeds, and nothing is wrong
+//! cargo run --release --example simulated_cluster               # finds the bug
+//! cargo run --release --example simulated_cluster -- --fixed    # the same seeds, and nothing is wrong
+//! cargo run --release --example simulated_cluster -- --seed 17  # one seed, with all that happens in it
 //! ```
 //!
 //! The service comes first, as it would run on real machines. Below it is the scenario: the cluster, what is asked of it,
@@ -204,11 +205,22 @@ struct Options {
     /// Seeds to try: 1000, 40-60
     #[arg(long, default_value = "1000")]
     seeds: Seeds,
+    /// Runs this seed alone, with its whole trace
+    #[arg(long, conflicts_with = "seeds")]
+    seed: Option<u64>,
+    /// Prints the whole trace of a failing run, rather than its beginning and its end
+    #[arg(long)]
+    trace: bool,
 }
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    Explorer::new().seeds(options.seeds).main(move |world| scenario(world, options.fixed))
+    let explorer = Explorer::new().seeds(options.seeds).whole_trace(options.trace);
+    let explorer = match options.seed {
+        Some(seed) => explorer.only(seed),
+        None => explorer,
+    };
+    explorer.main(move |world| scenario(world, options.fixed))
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ pub fn running_worker() -> Option<usize> {
 /// # Errors
 /// [`Refused`] when it is one already, or a runtime was started.
 pub fn begin() -> Result<Simulation, Refused> {
-    if !runtime::runtimes().is_empty() || SIMULATED.swap(true, Ordering::Relaxed) {
+    if !runtime::if_none_started(|| !SIMULATED.swap(true, Ordering::Relaxed)) {
         return Err(Refused);
     }
     STAGE.with(|stage| {
@@ -136,6 +136,7 @@ impl Simulation {
         assert!(worker::current_scheduler().is_none(), "a worker cannot let another one go on");
         let seat = seat(worker);
         with_stage(|stage| {
+            assert!(stage.running.get().is_none(), "a step within a step");
             // A busy worker looks for events as often as the coarse clock advances.
             if pace == Pace::OneTask {
                 stage.looks.set(stage.looks.get() + 1);
@@ -251,11 +252,15 @@ fn with_stage<R>(f: impl FnOnce(&Stage) -> R) -> R {
 
 /// Whether the calling thread is the one that all workers run on.
 pub(crate) fn is_simulation_thread() -> bool {
-    is_simulated() && STAGE.with(|stage| stage.get().is_some())
+    // Without a stage while the thread ends: it makes no step any more.
+    is_simulated() && STAGE.try_with(|stage| stage.get().is_some()).unwrap_or(false)
 }
 
 #[cold]
 fn running_number() -> Option<usize> {
+    if !is_simulation_thread() {
+        return None; // other threads have no workers, but may ask
+    }
     with_stage(|stage| {
         let running = stage.running.get()?;
         stage.seats.borrow().iter().position(|seat| ptr::eq(*seat, running))

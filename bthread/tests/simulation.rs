@@ -64,6 +64,9 @@ fn one_thread_runs_all_workers_step_by_step() {
     let simulation = simulation::begin().unwrap();
     clock::replace(Virtual(Instant::now())).unwrap();
     assert!(simulation::begin().is_err() && simulation::is_simulated());
+    // Other threads have no worker, but may be asked which they are.
+    assert_eq!(std::thread::spawn(simulation::running_worker).join().unwrap(), None);
+    assert_eq!(simulation::running_worker(), None);
     let world = Runtime::builder().workers(1).install().unwrap();
     let node = Runtime::builder().workers(2).start().unwrap();
     assert_eq!(simulation.workers(), 3);

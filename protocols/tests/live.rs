@@ -63,7 +63,7 @@ fn what_is_alive_is_counted_until_it_is_gone() {
     for call in calls {
         assert_eq!(call.join().unwrap().unwrap(), "hello");
     }
-    wait_until("calls have ended", || live::client_calls() + live::server_calls() == 0);
+    wait_until("calls have ended", || live::counts().client_calls + live::counts().server_calls == 0);
 
     // A stream counts at both ends, until it has ended there.
     let (options, stream) = CallOptions::default().open_stream(StreamOptions::default()).unwrap();
@@ -87,7 +87,8 @@ fn what_is_alive_is_counted_until_it_is_gone() {
     let options = CallOptions::default().timeout(Duration::from_millis(1));
     assert!(support::call_with(&channel, options, &request("late")).is_err());
     let late = come.recv().unwrap();
-    assert_eq!((live::client_calls(), live::server_calls()), (0, 1));
+    let counts = live::counts();
+    assert_eq!((counts.client_calls, counts.server_calls), (0, 1));
     drop(channel);
     server.stop();
     assert_eq!(live::counts().servers, 1);

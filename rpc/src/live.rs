@@ -60,7 +60,7 @@ pub struct Counts {
     pub sockets_in_memory: usize,
     /// Attempts of calls that wait for a reply. A call that waits before its next attempt is not among them.
     pub client_calls: usize,
-    /// Calls that servers have begun and not answered.
+    /// Calls that servers have begun and not answered; those of stopped servers as well.
     pub server_calls: usize,
     /// Streams that have not ended.
     pub streams: usize,
@@ -87,28 +87,18 @@ pub fn connections() -> Vec<Connection> {
     Socket::all().map(of).collect()
 }
 
-/// How much there is of everything. Looks at each connection. Never blocks.
+/// How much there is of everything. Looks at each connection and at each method of each server. Never blocks.
 pub fn counts() -> Counts {
+    let servers = servers();
     Counts {
         sockets: Socket::count(),
         sockets_in_memory: SOCKETS.get(),
-        client_calls: client_calls(),
-        server_calls: server_calls(),
+        client_calls: Socket::all().map(|socket| socket.waiting_calls()).sum(),
+        server_calls: servers.iter().map(|server| server.running_calls()).sum(),
         streams: live_streams(),
         streams_in_memory: STREAMS.get(),
-        servers: servers().len(),
+        servers: servers.len(),
     }
-}
-
-/// Attempts of calls that wait for a reply. Looks at each connection. Never blocks.
-pub fn client_calls() -> usize {
-    Socket::all().map(|socket| socket.waiting_calls()).sum()
-}
-
-/// Calls that servers have begun and not answered; those of stopped servers as well. Looks at each method of each server.
-/// Never blocks.
-pub fn server_calls() -> usize {
-    servers().iter().map(|server| server.running_calls()).sum()
 }
 
 /// Objects of one kind that are in memory.

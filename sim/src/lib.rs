@@ -52,13 +52,14 @@ mod system;
 mod trace;
 mod world;
 
+pub use clock::DRIFT_MAX;
 pub use conductor::HOLD_MAX;
 pub use explore::{
-    Examined, ExploreError, Explorer, Failure, InvalidOmit, InvalidSeeds, Kind, Omit, Replay, Report, Seeds,
-    explore,
+    Examined, ExploreError, Explorer, Failure, FailureKind, InvalidOmit, InvalidSeeds, Omit, Replay, Report,
+    Seeds, explore,
 };
 pub use network::*;
-pub use node::{DRIFT_MAX, NODES_MAX, Node};
+pub use node::{NODES_MAX, Node};
 pub use random::Random;
 pub use run::{Options, Outcome, run};
 pub use world::{VIOLATIONS_MAX, World};

@@ -21,9 +21,6 @@ use crate::world::World;
 /// and the world has one.
 pub const NODES_MAX: usize = 63;
 
-/// The most that a node's clock can go too fast or too slow: parts per million.
-pub const DRIFT_MAX: i32 = clock::DRIFT_MAX;
-
 /// Stacks of a node, and with it bthreads that can wait there.
 const STACKS_MAX: usize = 1 << 15;
 
@@ -244,8 +241,12 @@ impl Node {
     /// Lets its clock go too fast, or too slow, by so many parts in a million, from now on.
     ///
     /// # Panics
-    /// Beyond [`DRIFT_MAX`] either way.
+    /// Beyond [`DRIFT_MAX`](crate::DRIFT_MAX) either way.
+    #[track_caller]
     pub fn set_drift(&self, parts_per_million: i32) {
+        // Outside of the lock, which a panic's record takes.
+        let is_bearable = (-clock::DRIFT_MAX..=clock::DRIFT_MAX).contains(&parts_per_million);
+        assert!(is_bearable, "a drift beyond {} parts per million", clock::DRIFT_MAX);
         self.with(|state| state.clock.set_drift(clock::world_nanos(), parts_per_million));
         trace::line(&self.name, format_args!("has a clock that drifts by {parts_per_million} ppm"));
     }

@@ -1,6 +1,6 @@
 //! One run: what it may take, and how it went.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::conductor;
+use crate::explore::Omit;
 use crate::world::World;
 
 /// The native stack of the thread that a run takes: the conductor and the workers' own parts; bthreads have their own.
@@ -15,6 +16,7 @@ const STACK_SIZE: usize = 16 << 20;
 
 /// What a run is given.
 #[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "written as a literal that ends with `..Default::default()`")]
 pub struct Options {
     /// Virtual time after which the scenario must have returned. Default: an hour.
     pub time_limit: Duration,
@@ -34,10 +36,8 @@ pub struct Options {
     /// Whether [`bvar`](bvar::background)'s windows and histories go on, which is some work in each virtual second. Default:
     /// no, they stand still.
     pub sample_variables: bool,
-    /// Whether a panic that was not announced ([`World::expect_panics`]) is a violation. Default: yes.
-    pub panics_are_violations: bool,
-    /// Elements of plans ([`World::plan`]) to leave out, by the name of the plan. Default: none.
-    pub omit: BTreeMap<String, BTreeSet<usize>>,
+    /// Elements of plans ([`World::plan`]) to leave out. Default: none.
+    pub omit: Omit,
 }
 
 impl Default for Options {
@@ -50,8 +50,7 @@ impl Default for Options {
             trace: false,
             trace_steps: false,
             sample_variables: false,
-            panics_are_violations: true,
-            omit: BTreeMap::new(),
+            omit: Omit::new(),
         }
     }
 }

@@ -10,10 +10,11 @@
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
+use std::hash::RandomState;
 use std::ptr;
 use std::slice;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Instant;
 
 use libc::{c_int, c_long, c_uint, c_void, clockid_t, size_t, ssize_t, timespec};
@@ -42,7 +43,9 @@ thread_local! {
 /// If this program asks the system all the same: another library has defined the same functions, or std is linked in a way
 /// that hides them.
 pub(crate) fn take_over(seed: u64) {
-    *BYTES.lock().unwrap_or_else(PoisonError::into_inner) = Some(Random::stream(seed, "system", 0));
+    *lock_bytes() = Some(Random::new(seed));
+    assert!(gives_hash_keys(), "this program's hash keys are not the simulator's");
+    *lock_bytes() = Some(Random::stream(seed, "system", 0));
     SEEDED.set(true);
     clock::become_virtual();
     // Also makes the linker keep this file's functions.
@@ -50,6 +53,21 @@ pub(crate) fn take_over(seed: u64) {
     assert!(!ours.contains(&ptr::null()));
     let before = Instant::now();
     assert!(before == Instant::now(), "this program's clock is not the simulator's");
+}
+
+/// Whether the keys of std's hash maps come from [`BYTES`], as a thread sees it that has none yet.
+fn gives_hash_keys() -> bool {
+    let next = || lock_bytes().clone().map(|mut random| random.u64());
+    let before = next();
+    let probe = || {
+        SEEDED.set(true);
+        let _keys = RandomState::new();
+    };
+    thread::spawn(probe).join().is_ok() && before != next()
+}
+
+fn lock_bytes() -> MutexGuard<'static, Option<Random>> {
+    BYTES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a clock of the system shows on the simulated thread; `None` for those that go on as they are.
@@ -97,7 +115,7 @@ unsafe extern "C" fn clock_gettime(clock: clockid_t, out: *mut timespec) -> c_in
 #[unsafe(no_mangle)]
 unsafe extern "C" fn getrandom(buffer: *mut c_void, length: size_t, flags: c_uint) -> ssize_t {
     if SEEDED.get() && !buffer.is_null() {
-        let mut bytes = BYTES.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bytes = lock_bytes();
         if let Some(random) = &mut *bytes {
             // SAFETY: the caller's promise; zeroed first, as it may be uninitialised.
             let buffer = unsafe {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::Duration;
 
 use crate::clock;
@@ -42,7 +42,8 @@ struct Shared {
     plans: Mutex<BTreeMap<String, usize>>,
 }
 
-/// All of this crate's locks are held for a few instructions by one thread; a panic under one leaves nothing half done.
+/// All of this crate's locks are held for a few instructions by one thread; a panic under one leaves nothing half done, but
+/// under that of the nodes, which its record takes, none may happen.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -57,7 +58,7 @@ impl World {
             running: AtomicUsize::new(NO_NODE),
             violations: Mutex::default(),
             failed: AtomicBool::new(false),
-            panics_expected: AtomicBool::new(!options.panics_are_violations),
+            panics_expected: AtomicBool::new(false),
             streams: AtomicU64::new(0),
             plans: Mutex::default(),
             options,
@@ -66,14 +67,7 @@ impl World {
         world
     }
 
-    /// The world of this process, for code that was given no handle.
-    ///
-    /// # Panics
-    /// Outside of [`run`](crate::run).
-    pub fn current() -> World {
-        World::find().expect("there is a world while a run is on")
-    }
-
+    /// The world of this process, if it has one by now.
     pub(crate) fn find() -> Option<World> {
         WORLD.get().cloned()
     }
@@ -96,19 +90,19 @@ impl World {
     /// A new node, which is up: a runtime of its own, at the address 10.0.0.N, N from 1 in the order of making.
     ///
     /// # Panics
-    /// Beyond [`NODES_MAX`] nodes and restarts; when two nodes would have one name; when the system gives no memory.
+    /// Beyond [`NODES_MAX`] nodes and restarts; when two nodes would have one name, or one is called `world`, as the trace
+    /// calls the scenario; when the system gives no memory.
     #[track_caller]
     pub fn node(&self, name: &str) -> Node {
-        let number = {
-            let mut nodes = lock(&self.0.nodes);
-            assert!(nodes.len() < NODES_MAX, "more than {NODES_MAX} nodes");
-            let is_new = name != WORLD_NAME && nodes.iter().all(|node| **node.name() != *name);
-            assert!(is_new, "there is a node called {name} already");
-            let ip = Ipv4Addr::new(10, 0, 0, nodes.len() as u8 + 1);
-            nodes.push(NodeState::new(name, ip));
-            nodes.len() - 1
-        };
-        Node::start(self.clone(), number)
+        // Outside of the lock, which a panic's record takes.
+        let (count, is_new) =
+            self.with_nodes(|nodes| (nodes.len(), nodes.iter().all(|node| **node.name() != *name)));
+        assert!(count < NODES_MAX, "more than {NODES_MAX} nodes");
+        assert!(name != WORLD_NAME, "{name} is what the trace calls the scenario, not a node");
+        assert!(is_new, "there is a node called {name} already");
+        let ip = Ipv4Addr::new(10, 0, 0, count as u8 + 1);
+        self.with_nodes(|nodes| nodes.push(NodeState::new(name, ip)));
+        Node::start(self.clone(), count)
     }
 
     /// All nodes, in the order of their making.
@@ -130,17 +124,17 @@ impl World {
     }
 
     /// A list of things to do or to happen, for the explorer to shorten: element i is drawn from the seed, the plan's
-    /// name and i alone, and those that [`Options::omit`] names are not in the result.
+    /// name and i alone, and those that [`Options::omit`] names are not in the result. Each plan needs a name of its own: two
+    /// of one name have the same elements, and the same are left out.
     pub fn plan<T>(&self, name: &str, count: usize, mut make: impl FnMut(&mut Random) -> T) -> Vec<T> {
         let mut plans = lock(&self.0.plans);
         let known = plans.entry(name.to_owned()).or_default();
         *known = count.max(*known);
         drop(plans);
-        let omitted = self.0.options.omit.get(name);
-        let is_wanted = |number: &usize| !omitted.is_some_and(|omitted| omitted.contains(number));
+        let omit = &self.0.options.omit;
         let stream = format!("plan {name}");
         (0..count)
-            .filter(is_wanted)
+            .filter(|number| !omit.contains(name, *number))
             .map(|number| make(&mut Random::stream(self.0.seed, &stream, number as u64)))
             .collect()
     }
@@ -163,7 +157,7 @@ impl World {
     }
 
     /// Says whether panics on nodes are no violations from here on, as where handlers panic on purpose. They are in the
-    /// trace all the same.
+    /// trace all the same. At first they are violations.
     pub fn expect_panics(&self, expected: bool) {
         self.0.panics_expected.store(expected, Ordering::Relaxed); // one thread
     }
@@ -205,7 +199,13 @@ impl World {
     /// What the trace calls the caller.
     pub(crate) fn caller(&self) -> Arc<str> {
         let number = if clock::is_virtual() { self.running() } else { NO_NODE };
-        match lock(&self.0.nodes).get(number) {
+        // One thread takes that lock: it is held here only if what panics has it, which must be reported all the same.
+        let nodes = match self.0.nodes.try_lock() {
+            Ok(nodes) => Some(nodes),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        match nodes.as_ref().and_then(|nodes| nodes.get(number)) {
             Some(node) => node.name().clone(),
             None => Arc::from(WORLD_NAME),
         }

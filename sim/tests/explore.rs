@@ -1,10 +1,17 @@
 //! Explorations from the outside: tests that fail on purpose are run in processes of their own, as a test harness is, and
 //! what they print is looked at.
 
+use std::io::Read;
+use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// Names the variable with the path of a socket.
+const MEETING_PLACE: &str = "SIM_TEST_MEETING_PLACE";
 
 /// The tests that are looked at. Ignored, as most of them fail.
 mod on_purpose {
+    use std::os::unix::net::UnixStream;
     use std::time::Duration;
     use std::{process, thread};
 
@@ -69,6 +76,19 @@ mod on_purpose {
         Explorer::new().seeds(3..5).run_limit(Duration::from_secs(1)).check(|_| {
             loop {
                 thread::park();
+            }
+        });
+    }
+
+    /// Says that it is there to whoever listens at the path in the variable, and stays.
+    #[test]
+    #[ignore = "never ends"]
+    fn staying() {
+        Explorer::new().seeds(1).run_limit(Duration::from_secs(600)).check(|_| {
+            let path = std::env::var_os(super::MEETING_PLACE).unwrap();
+            let _here = UnixStream::connect(path).unwrap();
+            loop {
+                std::hint::spin_loop();
             }
         });
     }
@@ -219,4 +239,26 @@ fn a_child_runs_the_exploration_it_was_started_for() {
     assert!(!passes, "{text}");
     assert!(text.contains("2 seeds: none fails"), "{text}");
     assert!(text.contains("seed 0 fails: the second one's seed 0"), "{text}");
+}
+
+#[test]
+fn children_do_not_outlive_their_parent() {
+    let folder = std::env::temp_dir().join(format!("bobbin-sim-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let path = folder.join("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    let mut parent = Command::new(std::env::current_exe().unwrap())
+        .args(["on_purpose::staying", "--exact", "--ignored", "--nocapture"])
+        .env(MEETING_PLACE, &path)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let (mut child, _) = listener.accept().unwrap();
+    std::fs::remove_dir_all(folder).unwrap();
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    child.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    assert_eq!(child.read(&mut [0]).unwrap(), 0, "the child is gone");
 }

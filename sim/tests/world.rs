@@ -114,6 +114,26 @@ fn a_deadlock_is_found_and_says_who_waits() {
     }
 }
 
+/// What panics in the middle of the world's own affairs is a violation like any other: nothing that its report needs is
+/// locked.
+#[test]
+fn misuse_of_the_world_is_reported() {
+    let reports = runs("misuse_of_the_world_is_reported", 0..3, |seed| {
+        run(seed, &Options::default(), move |world| {
+            let node = world.node("a");
+            match seed {
+                0 => node.set_drift(600_000),
+                1 => node.set_drift(i32::MIN),
+                _ => drop(world.node("a")),
+            }
+        })
+    });
+    for report in reports {
+        let [violation] = &report.violations[..] else { panic!("{:?}", report.violations) };
+        assert!(violation.starts_with("panic on world at world.rs:"), "{violation}");
+    }
+}
+
 #[test]
 fn a_crash_freezes_a_node_and_a_restart_makes_a_new_one() {
     let reports = runs("a_crash_freezes_a_node_and_a_restart_makes_a_new_one", 0..20, |seed| {
@@ -275,7 +295,7 @@ fn std_gives_virtual_time_and_seeded_keys() {
 
 #[test]
 fn bounds_and_panics_are_violations() {
-    let reports = runs("bounds_and_panics_are_violations", 0..6, |seed| {
+    let reports = runs("bounds_and_panics_are_violations", 0..9, |seed| {
         let options = Options { time_limit: S(10), steps_max: 50_000, trace: true, ..Options::default() };
         run(seed, &options, move |world| {
             let node = world.node("a");
@@ -290,7 +310,10 @@ fn bounds_and_panics_are_violations() {
                     assert!(node.spawn(|| panic!("on purpose")).join().is_err());
                 }
                 4 => panic!("in the scenario"),
-                _ => (0..70).for_each(|_| node.restart()),
+                5 => (0..70).for_each(|_| node.restart()),
+                6 => drop(world.node("a")),
+                7 => (0..70).for_each(|number| drop(world.node(&number.to_string()))),
+                _ => node.set_drift(i32::MIN),
             }
         })
     });
@@ -308,6 +331,9 @@ fn bounds_and_panics_are_violations() {
     assert!(reports[3].violations.is_empty() && reports[3].trace.join("\n").contains("a panic at world.rs:"));
     assert!(only(4).starts_with("panic on world at world.rs:"), "{}", only(4));
     assert!(only(5).contains("node a cannot start") && only(5).contains("63 at most"), "{}", only(5));
+    assert!(only(6).ends_with(": there is a node called a already"), "{}", only(6));
+    assert!(only(7).ends_with(": more than 63 nodes"), "{}", only(7));
+    assert!(only(8).ends_with(": a drift beyond 500000 parts per million"), "{}", only(8));
 }
 
 /// One node spins while the other could go on all the time: chances that are the same for both would never keep it waiting

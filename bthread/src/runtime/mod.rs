@@ -58,6 +58,12 @@ pub fn runtimes() -> Vec<Runtime> {
     lock(&RUNTIMES).values().copied().collect()
 }
 
+/// What `f` says, unless there is a runtime. None is started meanwhile, and who starts one later sees what `f` did.
+pub(crate) fn if_none_started(f: impl FnOnce() -> bool) -> bool {
+    let runtimes = lock(&RUNTIMES);
+    runtimes.is_empty() && f()
+}
+
 /// In the child of a fork there are no workers: it must not be given bthreads.
 pub(crate) fn note_fork() {
     FORKED.store(true, Ordering::Relaxed); // there is one thread

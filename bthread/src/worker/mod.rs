@@ -7,12 +7,13 @@
 #![allow(unsafe_code)]
 
 mod coroutine;
+mod counters;
 mod runner;
 mod work;
 
 use std::cell::Cell;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -30,6 +31,7 @@ use crate::sys;
 use crate::task::{self, Attributes, Owned, Task, TaskId, TaskRef, contained};
 use crate::timer::{Action, Key, SLOTS_MAX, Time, Timers};
 use crate::wait::Reason;
+use counters::{Counters, count};
 use runner::{Leave, Local};
 
 pub(crate) use coroutine::Coroutine;
@@ -62,30 +64,6 @@ pub(crate) struct Worker {
     has_deferred: AtomicBool,
     timers: CachePadded<Timers<Action>>,
     pub(crate) counters: CachePadded<Counters>,
-}
-
-/// Counts of one worker, written by it alone (but `wakeups`).
-#[derive(Default)]
-pub(crate) struct Counters {
-    pub(crate) tasks: AtomicU64,
-    pub(crate) switches: AtomicU64,
-    pub(crate) steals: AtomicU64,
-    pub(crate) looks: AtomicU64,
-    pub(crate) sleeps: AtomicU64,
-    pub(crate) spurious_wakeups: AtomicU64,
-    /// Times that somebody woke this worker by a system call.
-    pub(crate) wakeups: AtomicU64,
-    /// Waits that began here, and waits that ended here.
-    pub(crate) parks: AtomicU64,
-    pub(crate) parks_ended: AtomicU64,
-    /// Task slots that the worker keeps for itself.
-    pub(crate) spare_tasks: AtomicUsize,
-    pub(crate) queue_wait: crate::histogram::Buckets,
-}
-
-fn count(counter: &AtomicU64) {
-    // One writer, so no read-modify-write is needed; readers want a rough figure.
-    counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
 }
 
 thread_local!(static LOCAL: Cell<*const Local> = const { Cell::new(ptr::null()) });

@@ -173,11 +173,13 @@ impl Socket {
             streams: OnceLock::new(),
             transport,
         });
-        let id = SOCKETS
-            .insert(socket.clone())
-            .ok_or_else(|| RpcError::new(EINTERNAL, format!("More than {SOCKETS_MAX} connections")))?;
-        let _ = socket.id.set(id); // a new cell is empty
+        // First: once it is in the table somebody may fail it, and take it out of the watch.
         watch::add(socket.runtime);
+        let Some(id) = SOCKETS.insert(socket.clone()) else {
+            watch::remove(socket.runtime);
+            return Err(RpcError::new(EINTERNAL, format!("More than {SOCKETS_MAX} connections")));
+        };
+        let _ = socket.id.set(id); // a new cell is empty
         Ok(socket)
     }
 

@@ -45,8 +45,10 @@ pub(crate) fn conduct(
     }
     bthread::clock::replace(VirtualClock::new()).expect("nobody else replaces the clock");
     bthread::random::replace(Random::stream(seed, "bthread", 0).u64()).expect("nobody else replaces chance");
-    bvar::background::by_hand().expect("the run comes first in its process");
-    let simulation = simulation::begin().expect("the run comes first in its process");
+    bvar::background::by_hand()
+        .expect("nothing in the process has used bthreads or variables before the run");
+    let simulation =
+        simulation::begin().expect("nothing in the process has used bthreads or variables before the run");
     let world = World::begin(seed, options);
     panics::watch();
     trace::line(WORLD_NAME, format_args!("begins with seed {seed}"));
@@ -268,7 +270,8 @@ impl Conductor {
         if let Owner::Node { number, .. } = owner {
             self.world.with_nodes(|nodes| {
                 nodes[number].clock.has_shown(shown);
-                busy += u64::try_from(nodes[number].per_step.as_nanos()).unwrap_or(u64::MAX / 4);
+                let per_step = u64::try_from(nodes[number].per_step.as_nanos()).unwrap_or(u64::MAX);
+                busy = busy.saturating_add(per_step);
             });
         }
         let worker = &mut self.workers[number];

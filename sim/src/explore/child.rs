@@ -1,12 +1,12 @@
 //! The child's side of one run: what the parent asks for comes in on the standard input, a socket, and the report goes out
 //! on it.
 
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process;
+use std::thread;
 
-use super::Omit;
 use super::frame::{Reply, Request, Trace};
 use crate::{Options, World, run};
 
@@ -24,13 +24,27 @@ pub(super) fn serve(options: Options, scenario: impl FnOnce(&World) + Send + 'st
     }
 }
 
+/// Ends the process when nobody waits for it any more: a run that never ends would outlive its parent. On a thread of its
+/// own, which sees nothing of the run.
+fn watch_parent(mut parent: UnixStream) {
+    loop {
+        match parent.read(&mut [0]) {
+            // Nothing is sent but the request.
+            Ok(1..) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(0) | Err(_) => process::exit(STATUS_UNASKED),
+        }
+    }
+}
+
 fn answer(mut options: Options, scenario: impl FnOnce(&World) + Send + 'static) -> io::Result<()> {
     let parent = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let request = Request::read(&parent)?;
-    let omit: Omit = request.omit.parse().map_err(io::Error::other)?;
-    options.omit = omit.into_plans();
+    options.omit = request.omit.parse().map_err(io::Error::other)?;
     options.trace = request.trace != Trace::Hash;
     options.trace_steps = request.trace == Trace::Steps;
+    let ends_with = parent.try_clone()?;
+    thread::Builder::new().name("simulation_parent".to_owned()).spawn(move || watch_parent(ends_with))?;
     let outcome = run(request.seed, &options, scenario);
     let reply = Reply {
         trace_hash: outcome.trace_hash,

@@ -17,10 +17,11 @@ pub(super) enum Place {
 
 impl Place {
     /// The test harness calls the threads of its tests by their names, even if it is told to use a single thread.
-    pub(super) fn of_this_thread() -> Self {
-        match thread::current().name() {
-            None | Some("main") => Self::Program,
-            Some(test) => Self::Test(test.to_owned()),
+    /// A thread without a name can be anywhere.
+    pub(super) fn of_this_thread() -> Option<Self> {
+        match thread::current().name()? {
+            "main" => Some(Self::Program),
+            test => Some(Self::Test(test.to_owned())),
         }
     }
 
@@ -123,9 +124,10 @@ mod tests {
 
     #[test]
     fn a_test_is_known_by_its_thread() {
-        let place = Place::of_this_thread();
+        let place = Place::of_this_thread().unwrap();
         assert_eq!(place, Place::Test("explore::command::tests::a_test_is_known_by_its_thread".to_owned()));
         assert_eq!(place.arguments()[1], "--exact");
+        assert_eq!(thread::spawn(Place::of_this_thread).join().unwrap(), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::command::{Place, Replay};
 use super::frame::{Reply, Request, Trace};
 use super::launch::{Ended, Launcher, Output};
-use super::report::{Examined, Failure, Kind, Report};
+use super::report::{Examined, Failure, FailureKind, Report};
 use super::shorten::{Effort, Shortened, fails_alike, shorten};
 use super::sweep::{Failed, fails};
 use super::{ExploreError, Explorer, Omit};
@@ -18,18 +18,18 @@ const TRACES_MAX: usize = 5;
 
 impl Failed {
     /// What is wrong with it.
-    pub(super) fn kind(&self) -> Kind {
-        kind_of(&self.ended).unwrap_or(Kind::Nondeterministic)
+    pub(super) fn kind(&self) -> FailureKind {
+        kind_of(&self.ended).unwrap_or(FailureKind::Nondeterministic)
     }
 }
 
 /// What is wrong with a run, if anything is.
-fn kind_of(ended: &Ended) -> Option<Kind> {
+fn kind_of(ended: &Ended) -> Option<FailureKind> {
     match ended {
         _ if !fails(ended) => None,
-        Ended::Reported(reply) => Some(Kind::Violations(reply.violations.clone())),
-        Ended::Died { how, stderr } => Some(Kind::Died { how: how.clone(), stderr: stderr.clone() }),
-        Ended::Hung { after, stderr } => Some(Kind::Hung { after: *after, stderr: stderr.clone() }),
+        Ended::Reported(reply) => Some(FailureKind::Violations(reply.violations.clone())),
+        Ended::Died { how, stderr } => Some(FailureKind::Died { how: how.clone(), stderr: stderr.clone() }),
+        Ended::Hung { after, stderr } => Some(FailureKind::Hung { after: *after, stderr: stderr.clone() }),
     }
 }
 

@@ -32,7 +32,7 @@ use crate::{Options, World};
 
 pub use command::Replay;
 pub use omit::{InvalidOmit, Omit};
-pub use report::{Examined, Failure, Kind, Report};
+pub use report::{Examined, Failure, FailureKind, Report};
 pub use seeds::{InvalidSeeds, Seeds};
 
 use command::{Place, ReplayCommand};
@@ -216,14 +216,14 @@ impl Explorer {
         self
     }
 
-    /// The name of the test that this is, if the thread that calls does not bear it: the path that `--exact` takes.
+    /// The name of the test that this is, as `--exact` takes it, with its modules: for threads that the test has started.
+    /// Default: the name of the calling thread.
     pub fn test(mut self, name: impl Into<String>) -> Self {
         self.place = Some(Place::Test(name.into()));
         self
     }
 
-    /// This is a program whose children are given the same arguments. Default on a thread called `main` or nothing; on
-    /// others it is taken for a test.
+    /// This is a program, whose children are given the same arguments. Default on the thread called `main`.
     pub fn program(mut self) -> Self {
         self.place = Some(Place::Program);
         self
@@ -253,7 +253,8 @@ impl Explorer {
     /// *Blocking*: blocks the thread; must not be called on a bthread.
     ///
     /// # Errors
-    /// If no process can be started, a variable of the environment makes no sense, or the trace's file cannot be written.
+    /// If no process can be started, a variable of the environment makes no sense, or the trace's file cannot be written;
+    /// on a thread without a name, unless [`test`](Self::test) or [`program`](Self::program) says what to start.
     pub fn find(mut self, scenario: impl FnOnce(&World) + Send + 'static) -> Result<Report, ExploreError> {
         let exploration = EXPLORATIONS.get();
         EXPLORATIONS.set(exploration + 1);
@@ -266,7 +267,7 @@ impl Explorer {
             let wishes = Wishes::read().map_err(invalid)?;
             self.follow(wishes);
         }
-        let place = self.place.take().unwrap_or_else(Place::of_this_thread);
+        let place = self.place.take().or_else(Place::of_this_thread).ok_or(ExploreError::NamelessThread)?;
         let executable = env::current_exe().map_err(ExploreError::Start)?;
         let launcher = Launcher {
             executable,
@@ -382,6 +383,8 @@ pub enum ExploreError {
     Environment(String),
     /// The system starts no process.
     Start(io::Error),
+    /// The calling thread has no name that says which test this is, and nobody has told [`Explorer::test`].
+    NamelessThread,
     /// The file for the trace cannot be written.
     TraceFile(PathBuf, io::Error),
 }
@@ -391,6 +394,9 @@ impl fmt::Display for ExploreError {
         match self {
             Self::Environment(what) => f.write_str(what),
             Self::Start(error) => write!(f, "no process can be started for a simulated run: {error}"),
+            Self::NamelessThread => f.write_str(
+                "on a thread without a name, Explorer::test or Explorer::program must say what to start",
+            ),
             Self::TraceFile(file, error) => {
                 write!(f, "the trace cannot be written to {}: {error}", file.display())
             }
@@ -401,7 +407,7 @@ impl fmt::Display for ExploreError {
 impl Error for ExploreError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Environment(_) => None,
+            Self::Environment(_) | Self::NamelessThread => None,
             Self::Start(error) | Self::TraceFile(_, error) => Some(error),
         }
     }

@@ -62,17 +62,6 @@ impl Omit {
     pub fn is_empty(&self) -> bool {
         self.plans.is_empty()
     }
-
-    /// As [`Options::omit`](crate::Options::omit) has it.
-    pub(super) fn into_plans(self) -> BTreeMap<String, BTreeSet<usize>> {
-        self.plans
-    }
-}
-
-impl From<BTreeMap<String, BTreeSet<usize>>> for Omit {
-    fn from(plans: BTreeMap<String, BTreeSet<usize>>) -> Self {
-        Self { plans: plans.into_iter().filter(|(_, elements)| !elements.is_empty()).collect() }
-    }
 }
 
 impl<'a> FromIterator<(&'a str, usize)> for Omit {

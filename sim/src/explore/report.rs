@@ -84,7 +84,7 @@ impl Report {
 #[derive(Clone, Debug)]
 pub struct Failure {
     pub(super) seed: u64,
-    pub(super) kind: Kind,
+    pub(super) kind: FailureKind,
     pub(super) examined: Option<Examined>,
 }
 
@@ -95,7 +95,7 @@ impl Failure {
     }
 
     /// What is wrong with the run.
-    pub fn kind(&self) -> &Kind {
+    pub fn kind(&self) -> &FailureKind {
         &self.kind
     }
 
@@ -108,7 +108,7 @@ impl Failure {
 /// What is wrong with a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Kind {
+pub enum FailureKind {
     /// It has ended with these violations, of which there is one at least.
     Violations(Vec<String>),
     /// Its process has ended without a report.
@@ -129,7 +129,7 @@ pub enum Kind {
     Nondeterministic,
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for FailureKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Violations(violations) => write_violations(f, violations),
@@ -138,7 +138,8 @@ impl fmt::Display for Kind {
                 write_stderr(f, stderr)
             }
             Self::Hung { after, stderr } => {
-                write!(f, "it has not ended within {after:?} of real time")?;
+                write!(f, "it has not ended within {after:?} of real time: either it takes longer ")?;
+                write!(f, "(Explorer::run_limit), or something blocks the thread that all nodes share")?;
                 write_stderr(f, stderr)
             }
             Self::Nondeterministic => f.write_str("it does not run the same way twice"),
@@ -245,11 +246,15 @@ impl fmt::Display for Report {
         if self.runs < self.seeds.count() {
             write!(f, ", {} not run", self.seeds.count() - self.runs)?;
         }
-        let (hours, seconds) = (self.virtual_time.as_secs_f64() / 3600.0, self.wall_time.as_secs_f64());
-        let rate = hours * 60.0 / seconds.max(f64::MIN_POSITIVE);
-        let steps = count(self.steps, "step");
-        write!(f, "; {hours:.2} virtual hours in {seconds:.1} s, {rate:.1} a minute; {steps}; ")?;
-        write!(f, "digest {:016x}", self.digest)
+        let hours = self.virtual_time.as_secs_f64() / 3600.0;
+        write!(f, "; {hours:.2} virtual hours")?;
+        // Without it, the text of a replay is the same each time.
+        if self.seeds.count() > 1 {
+            let seconds = self.wall_time.as_secs_f64();
+            let rate = hours * 60.0 / seconds.max(f64::MIN_POSITIVE);
+            write!(f, " in {seconds:.1} s, {rate:.1} a minute")?;
+        }
+        write!(f, "; {}; digest {:016x}", count(self.steps, "step"), self.digest)
     }
 }
 
@@ -286,9 +291,11 @@ impl fmt::Display for Examined {
             write_violations(f, &self.violations)?;
             writeln!(f)?;
         }
-        let lines = count(self.trace.len() as u64, "line");
-        writeln!(f, "trace, {lines}, hash {:016x}:", self.trace_hash)?;
-        write_trace(f, &self.trace, self.whole_trace)?;
+        if !self.trace.is_empty() {
+            let lines = count(self.trace.len() as u64, "line");
+            writeln!(f, "trace, {lines}, hash {:016x}:", self.trace_hash)?;
+            write_trace(f, &self.trace, self.whole_trace)?;
+        }
         if let Some(file) = &self.trace_file {
             writeln!(f, "the whole trace: {file}")?;
         }
@@ -362,8 +369,11 @@ mod tests {
             replay: "again 7".to_owned(),
         };
         assert_eq!(examined.elements(), (2, 5));
-        let failure =
-            Failure { seed: 7, kind: Kind::Violations(vec!["twice".to_owned()]), examined: Some(examined) };
+        let failure = Failure {
+            seed: 7,
+            kind: FailureKind::Violations(vec!["twice".to_owned()]),
+            examined: Some(examined),
+        };
         let report = Report {
             seeds: Seeds::from(200),
             runs: 8,

@@ -3,13 +3,13 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Omit;
 use super::ddmin::{Tried, minimize};
 use super::frame::{Reply, Request, Trace};
-use super::launch::{Ended, Launcher};
-use super::sweep::first_that;
+use super::launch::{Ended, Launcher, Output};
 
 /// How many words at the beginning make two violations the same, where the rest differs.
 const WORDS: usize = 4;
@@ -80,7 +80,7 @@ pub(super) fn shorten(
             }
             tries += piece.len() as u64;
             let requests: Vec<Request> = piece.iter().map(|(_, request)| request.clone()).collect();
-            match first_that(launcher, &requests, effort.jobs, |ended| fails_alike(reply, ended)) {
+            match first_alike(launcher, &requests, reply) {
                 Ok(Some(found)) => return Tried::First(piece[found].0),
                 Ok(None) => in_vain.extend(requests.into_iter().map(|request| request.omit)),
                 Err(failed) => {
@@ -93,6 +93,22 @@ pub(super) fn shorten(
     });
     let omit = without(&kept);
     error.map_or(Ok(Shortened { omit, tries, given_up }), Err)
+}
+
+/// Runs the requests, all at a time: the number of the first, in their order, that has failed as `reply` has.
+fn first_alike(launcher: &Launcher, requests: &[Request], reply: &Reply) -> io::Result<Option<usize>> {
+    let ended: Vec<io::Result<Ended>> = thread::scope(|scope| {
+        let runs: Vec<_> =
+            requests.iter().map(|request| scope.spawn(|| launcher.run(request, Output::Kept))).collect();
+        let panicked = |_| Err(io::Error::other("waiting for a run has panicked"));
+        runs.into_iter().map(|run| run.join().unwrap_or_else(panicked)).collect()
+    });
+    for (number, ended) in ended.into_iter().enumerate() {
+        if fails_alike(reply, &ended?) {
+            return Ok(Some(number));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether a run has failed the way the first one has: with a violation that reads as the first one's first, but for

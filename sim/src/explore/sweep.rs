@@ -1,5 +1,4 @@
-//! Many runs at a time: seeds in ascending order until enough have failed, or a list of tries until one has the property
-//! that is looked for.
+//! Many runs at a time: seeds in ascending order until enough have failed.
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -139,31 +138,4 @@ pub(super) fn mix(seed: u64, hash: u64) -> u64 {
     let mut bits = hash ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     bits = (bits ^ (bits >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
     bits ^ (bits >> 32)
-}
-
-/// Runs the requests, `jobs` at a time, until one has ended as `wanted` says: the number of the first such, in their
-/// order.
-///
-/// # Errors
-/// The system's, if a process cannot be started.
-pub(super) fn first_that(
-    launcher: &Launcher,
-    requests: &[Request],
-    jobs: usize,
-    wanted: impl Fn(&Ended) -> bool,
-) -> io::Result<Option<usize>> {
-    for (batch, requests) in requests.chunks(jobs).enumerate() {
-        let ended: Vec<io::Result<Ended>> = thread::scope(|scope| {
-            let runs: Vec<_> =
-                requests.iter().map(|request| scope.spawn(|| launcher.run(request, Output::Kept))).collect();
-            let panicked = |_| Err(io::Error::other("waiting for a run has panicked"));
-            runs.into_iter().map(|run| run.join().unwrap_or_else(panicked)).collect()
-        });
-        for (number, ended) in ended.into_iter().enumerate() {
-            if wanted(&ended?) {
-                return Ok(Some(batch * jobs + number));
-            }
-        }
-    }
-    Ok(None)
 }

@@ -51,7 +51,8 @@ pub struct Chaos {
 
 impl Chaos {
     /// Draws `count` faults between some of `nodes`, which begin within `when`, counted from now, and last as long as
-    /// `lasts` says. When a failing run is made shorter, some are left out.
+    /// `lasts` says. When a failing run is made shorter, some are left out: the [plan](World::plan)'s name is `chaos`, so that a
+    /// scenario has one of these.
     ///
     /// # Panics
     /// For fewer than two nodes, and ranges whose end is before their start.
@@ -91,12 +92,12 @@ impl Chaos {
     fn turns(self) -> Vec<(Duration, Turn)> {
         let mut turns = Vec::new();
         for Trouble { at, fault, lasts } in self.troubles {
-            if fault.is_lasting() {
-                turns.push((at.saturating_add(lasts), Turn::Ends(fault.clone())));
-            }
+            let end = fault.is_lasting().then(|| (at.saturating_add(lasts), Turn::Ends(fault.clone())));
             turns.push((at, Turn::Begins(fault)));
+            turns.extend(end);
         }
-        turns.sort_by_key(|(at, _)| *at); // stable: the same plan gives the same order
+        // Stable: the same plan gives the same order, and what lasts no time begins before it ends.
+        turns.sort_by_key(|(at, _)| *at);
         turns
     }
 }
@@ -157,6 +158,15 @@ mod tests {
             (5, Turn::Ends(cut)),
         ];
         assert_eq!(turns, expected.map(|(at, turn)| (seconds(at), turn)));
+    }
+
+    #[test]
+    fn a_fault_that_lasts_no_time_is_lifted() {
+        let [a, b] = [Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2)];
+        let fault = Fault::Partition { a, b };
+        let trouble = Trouble { at: Duration::ZERO, fault: fault.clone(), lasts: Duration::ZERO };
+        let turns: Vec<_> = Chaos::from(vec![trouble]).turns().into_iter().map(|(_, turn)| turn).collect();
+        assert_eq!(turns, [Turn::Begins(fault.clone()), Turn::Ends(fault)]);
     }
 
     #[test]

@@ -201,6 +201,13 @@ impl Endpoint {
         }
     }
 
+    /// The peer's SYN has come again, and is answered: there is another while to hear of it, as with Linux.
+    pub(super) fn asked_again(&mut self, now: Duration) {
+        if let Phase::Opening { tries, again_at } = &mut self.phase {
+            *again_at = now.saturating_add(SYN_PAUSE * (1 << *tries));
+        }
+    }
+
     /// It is over.
     pub(super) fn fail(&mut self, code: i32) {
         self.phase = Phase::Failed(code);

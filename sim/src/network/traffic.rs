@@ -78,6 +78,9 @@ impl State {
     fn asked_to_connect(&mut self, at: Moment<'_>, packet: &Packet, key: Option<Key>, ports: (u16, u16)) {
         if let Some(key) = key {
             if self.is_alive(key) {
+                if let Some(endpoint) = self.endpoint(key) {
+                    endpoint.asked_again(at.now);
+                }
                 self.send(at, key, Body::SynAck, Some(packet.sent));
             } else {
                 self.refuse(at, packet);

@@ -3,6 +3,7 @@
 mod connecting;
 mod failures;
 mod faults;
+mod storms;
 mod streams;
 
 use std::fmt;
