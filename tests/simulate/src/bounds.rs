@@ -1,9 +1,13 @@
 //! How long things may take, in virtual time. What takes longer is a violation.
+//!
+//! Code takes no time of its own. Time passes while all wait, with each step of a slow node, when a worker is held back
+//! ([`sim::HOLD_MAX`] at most before a step), with up to 20 µs for each step in some seeds, and, so that loops without a
+//! wait come to an end, when very many steps are made at one moment.
 
 use std::time::Duration;
 
-/// How much later than its deadline a call, or a handler that looks, may end on a node that runs. The simulator keeps a
-/// worker from going on for up to 5 ms at a time ([`sim::HOLD_MAX`]), and what ends a call takes some turns.
+/// How much later than its deadline a call, or a handler that looks, may end on a node that is neither slow nor paused.
+/// What ends it takes some turns of several workers, and each may be held back before each turn.
 pub const SLACK: Duration = Duration::from_millis(50);
 
 /// How much of a deadline may be lost on the way: deadlines travel in whole milliseconds.

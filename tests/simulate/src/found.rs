@@ -3,6 +3,7 @@
 /// Each bug's name, and the first seed that shows it.
 pub const FOUND: &[(&str, u64)] = &[
     ("lost-wake-up", 8),
+    ("eaten-wake-up", 1),
     ("early-timer", 0),
     ("double-completion", 0),
     ("retry-after-write", 12),

@@ -1,8 +1,44 @@
 //! What the whole stack is put through in the simulator: workloads, and the checkers that know how they must end.
 //!
-//! A seed draws which workloads a run has, what links, clocks and faults. All that a workload does and suffers is drawn as
-//! plans, elements of which can be left out, so that a failing run can be shortened. Checkers say what was expected, in
-//! numbers and names that lead to the lines of the trace.
+//! A seed draws which workloads a run has (one, or two at once), what links, clocks and faults. All that a workload does
+//! and suffers is drawn as plans, elements of which can be left out, so that a failing run can be shortened. Checkers say
+//! what was expected, in numbers and names that lead to the lines of the trace.
+//!
+//! # The command
+//!
+//! ```sh
+//! cargo run --release -p bobbin-simulate -- --seeds 1000                  # all workloads, as the seeds draw them
+//! cargo run --release -p bobbin-simulate -- --seeds 500-999 --workload streams
+//! cargo run --release -p bobbin-simulate -- --seed 17                     # this run alone, with its trace
+//! ```
+//!
+//! Each seed has a process of its own, `--jobs` at a time. When one fails it is shortened, and the report ends with the
+//! command that replays the shortened run: `--seed 17 --omit 'calls:0-3,5'`. The same command prints the same trace
+//! always, byte for byte, so it can be compared before and behind a change (`--trace-file`); with `--trace` nothing of it is
+//! left out. `--failures N` goes on until N seeds have failed, `--no-shorten` does not look for a shorter run. The exit
+//! status is 0 if nothing fails, 1 if something does, 2 if it could not be run. `--bug` is in `docs/planted-bugs.md`.
+//!
+//! # What is checked
+//!
+//! | Workload | What must hold | With what slack ([`bounds`]) |
+//! |---|---|---|
+//! | `echo` | Each call ends once, with its own reply or an error that a fault explains; runs as often as its retries allow; fails, if so, not before its deadline nor later than that. When the faults have ended, calls succeed again. | `SLACK`, and the time for which a node was ill; `RECOVERY` |
+//! | `streams` | Messages come in order and once; none is lost before a close, none comes behind it; no more than `max_buf_size` and one message are on their way; both sides learn of the end. | as long as links need for the bytes |
+//! | `hops` | Each of three servers knows of less time than the one before it; handlers are told of a cancel, a deadline or a lost connection. | `ROUNDING`, `drifted`; `CANCEL_HEARD` |
+//! | `stopping` | A call that a server has begun before its graceful stop is answered; others find another server. | its `TIMEOUT` |
+//! | `overload` | Never more than the limit run at a time; after the rush all calls are admitted. | `RECOVERY` |
+//! | `meeting` | Locks, semaphores, condition variables, channels and timers within a node: nothing is had by two, nobody sleeps beside what is free, nothing is early. | `SLACK`; a second on slow nodes |
+//! | all | At the end no pending call, connection, stream, bthread or block of a buffer is left, and no server counts a call. | `SETTLING` |
+//!
+//! # Another workload
+//!
+//! 1. A module with `run(world, links)`, which returns when its part is over and has dropped all that it has made. It names
+//!    its nodes and plans after itself, as another workload may run beside it.
+//! 2. What happens, and when, comes from [`World::plan`], best as one element for each call, message or fault; what is the same for
+//!    the whole run from [`Random::stream`] with a name of its own, so that other workloads keep their meaning.
+//! 3. A variant of [`Workload`], at the end of [`Workload::ALL`]: what seeds draw changes with that list, so regressions
+//!    ([`regressions`]) name their workload, and the seeds of [`found`] are to be looked for again.
+//! 4. A row above. Let it find something: break the code once, or plant a bug.
 
 #![forbid(unsafe_code)]
 

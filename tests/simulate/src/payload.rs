@@ -20,7 +20,7 @@ static NOISE: LazyLock<Vec<u8>> = LazyLock::new(|| {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        noise.extend(state.to_le_bytes());
+        noise.extend_from_slice(&state.to_le_bytes());
     }
     noise
 });

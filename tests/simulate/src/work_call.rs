@@ -54,7 +54,7 @@ pub(crate) struct WorkCall {
 }
 
 /// A call's name is below this; those above belong to the checkers.
-const NAMES: u64 = 1 << 40;
+pub(crate) const NAMES: u64 = 1 << 40;
 
 impl WorkCall {
     /// A plain call.

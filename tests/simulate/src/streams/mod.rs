@@ -146,7 +146,8 @@ impl Sides {
     /// Opens the streams, on the caller's node.
     fn open(&self, caller: &Site, address: &str, is_calm: bool, world: &World) -> Result<(), RpcError> {
         let channel = caller.channel(address, Way::SINGLE)?;
-        let options = CallOptions::default().timeout(OPENING);
+        // It may wait for all that is written to the streams that were opened before: they share the connection.
+        let options = CallOptions::default().timeout(if is_calm { LONGEST } else { OPENING });
         let (options, streams) = options.open_streams(self.planned.streams, self.caller.options())?;
         self.caller.meet(&streams);
         let deadline = bthread::clock::now() + LONGEST;

@@ -1,6 +1,8 @@
 //! Bthreads of one node that meet at locks, semaphores, channels and timers, with timeouts that run out just when
 //! somebody wakes them: no permit and no value is lost or used twice, nobody sleeps on, and no timer is early.
 
+mod crossing;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,9 +16,13 @@ use crate::bounds::SLACK;
 use crate::faults::Links;
 use crate::site::Site;
 use crate::work_service::sleep;
+use crossing::Crossing;
 
 /// Things that bthreads do in a run, at most.
 const STEPS: usize = 150;
+
+/// Crowds that meet at one thing, in a run.
+const CROSSINGS: usize = 20;
 
 /// Bthreads that do them.
 const ACTORS: u64 = 8;
@@ -252,6 +258,7 @@ pub(crate) fn run(world: &World, _links: &Links) {
             done.signal(1);
         });
     }
+    let slack = place.slack;
     let permits = Arc::downgrade(&place);
     drop(place);
     if done.wait_timeout(LONGEST).is_err() {
@@ -262,4 +269,6 @@ pub(crate) fn run(world: &World, _links: &Links) {
             ACTORS + 1
         ));
     }
+    // Once it is quiet: nobody else makes the workers look.
+    crossing::run(world, &site, world.plan("crossings", CROSSINGS, Crossing::draw), slack);
 }
