@@ -384,14 +384,10 @@ impl StreamState {
         lock(&self.sending).has_been_connected
     }
 
-    /// As [`connect`](Self::connect); the peer of a stream that has ended before hears of that.
-    pub(super) fn connect_or_close(self: &Arc<Self>, link: &Link, peer_id: i64, peer: &StreamSettings) {
+    /// As [`connect`](Self::connect); the peer of a stream that has ended before hears that it is not there.
+    pub(super) fn connect_or_refuse(self: &Arc<Self>, link: &Link, peer_id: i64, peer: &StreamSettings) {
         if !self.connect(peer_id, peer) {
-            link.tell(StreamFrame {
-                stream_id: peer_id,
-                source_id: Some(self.id() as i64),
-                body: StreamFrameBody::Close,
-            });
+            link.refuse(peer_id);
         }
     }
 
