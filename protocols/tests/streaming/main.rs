@@ -1,6 +1,7 @@
 //! Streams over loopback: captured peers in both roles, then servers and channels of this side.
 
 mod closing;
+mod early;
 mod handlers;
 mod offering;
 mod order;

@@ -189,7 +189,7 @@ fn an_answer_that_comes_too_late_ends_all_of_its_streams() {
 }
 
 #[test]
-fn a_call_is_answered_though_its_stream_was_closed_meanwhile() {
+fn a_call_is_answered_though_its_stream_was_reset_meanwhile() {
     let gate = std::sync::Arc::new(bthread::sync::Semaphore::new(0));
     let opened = gate.clone();
     let server = serve(move |call, _| {
@@ -204,7 +204,7 @@ fn a_call_is_answered_though_its_stream_was_closed_meanwhile() {
     while server.method_reports()[0].concurrency == 0 {
         std::thread::yield_now();
     }
-    stream.close();
+    stream.reset();
     gate.release(1);
     assert_eq!(call.join().unwrap_err().code(), EREQUEST, "rather than no answer");
 }

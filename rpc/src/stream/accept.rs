@@ -87,7 +87,7 @@ impl OfferedStreams {
         let Ok(link) = Link::over(socket) else { return };
         for (stream, peer_id) in self.streams.iter().zip(&self.theirs.ids) {
             if self.are_told {
-                stream.connect_or_close(&link, *peer_id, &self.theirs);
+                stream.connect_or_refuse(&link, *peer_id, &self.theirs);
             } else {
                 stream.end(Ending::Failed, error.cloned());
             }

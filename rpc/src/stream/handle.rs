@@ -185,12 +185,16 @@ impl StreamWriter {
     /// Ends the stream in both directions. What was written before arrives; what has arrived here is still handed over,
     /// behind which the handler is told. The peer's stream ends with this one. Closing again changes nothing. Never
     /// blocks.
+    ///
+    /// Before the call is answered, or made, too: the peer gets what was written, and the end behind it, when its service
+    /// has accepted. If it does not, or the call fails, all that is lost, and [`error`](Self::error) says why. A service
+    /// that closes the first of its streams before its answer has not accepted.
     pub fn close(&self) {
         self.state.end(Ending::Closed, None);
     }
 
     /// Ends the stream as [`close`](Self::close) does, but the peer learns that it went wrong:
-    /// [`ECONNRESET`]. Never blocks.
+    /// [`ECONNRESET`]. Before the call is answered what was written is thrown away, and the call fails. Never blocks.
     pub fn reset(&self) {
         self.state.end(Ending::Cut, None);
     }
@@ -201,7 +205,7 @@ impl StreamWriter {
     }
 
     /// Why the stream has ended, if not by a close: [`ECONNRESET`] by the peer, the error of the connection or of the call
-    /// that it began with.
+    /// that it began with. [`EBADF`](crate::error::EBADF): it was closed before the peer was found not to read it.
     pub fn error(&self) -> Option<RpcError> {
         self.state.error().cloned()
     }

@@ -8,6 +8,8 @@ use super::frame::StreamFrameBody;
 pub(super) enum Phase {
     /// The peer's id is not known yet.
     Unconnected,
+    /// Its user has closed it before the peer's id was known: it ends as soon as that has what was written.
+    Closing,
     /// Both sides know each other.
     Connected,
     /// It is over; its id leads nowhere.
@@ -37,6 +39,14 @@ pub(super) enum Farewell {
 }
 
 impl Ending {
+    /// How far a stream is that ends like this.
+    pub(super) fn leads_to(self, phase: Phase) -> Phase {
+        match (phase, self) {
+            (Phase::Unconnected | Phase::Closing, Ending::Closed) => Phase::Closing,
+            _ => Phase::Closed,
+        }
+    }
+
     /// What goes to the peer, behind everything written before.
     pub(super) fn farewell(self, phase: Phase) -> Option<Farewell> {
         match (phase, self) {
@@ -90,12 +100,16 @@ mod tests {
         Close,
         Rst,
         Feedback,
+        /// The answer to the call, which is no frame to those who look at frames: the service has accepted, or not.
+        Answer(bool),
     }
 
     impl Sent {
         fn body(self) -> StreamFrameBody {
             match self {
-                Sent::Data(_) => StreamFrameBody::Data { payload: IoBuf::new(), has_continuation: false },
+                Sent::Data(_) | Sent::Answer(_) => {
+                    StreamFrameBody::Data { payload: IoBuf::new(), has_continuation: false }
+                }
                 Sent::Close => StreamFrameBody::Close,
                 Sent::Rst => StreamFrameBody::Rst,
                 Sent::Feedback => StreamFrameBody::Feedback { consumed: 1 },
@@ -103,10 +117,22 @@ mod tests {
         }
     }
 
+    /// How far the call is that makes the stream, as the server knows it. The caller has made it, and is at its end.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    enum Answer {
+        Open,
+        /// The answer says of the server's stream that it is there. The stream does not know yet.
+        Decided,
+        Given,
+    }
+
     #[derive(Clone, Debug, PartialEq, Eq, Hash)]
     struct End {
         phase: Phase,
+        answer: Answer,
         wrote: u8,
+        /// Of those, the ones that are kept until the peer is known.
+        early: VecDeque<u8>,
         received: u8,
         endings: Vec<Ending>,
         /// On their way to this end.
@@ -117,13 +143,39 @@ mod tests {
     const WRITES: u8 = 2;
 
     impl End {
-        fn new() -> Self {
-            let phase = Phase::Connected;
-            End { phase, wrote: 0, received: 0, endings: Vec::new(), arriving: VecDeque::new(), feedbacks: 0 }
+        fn new(answer: Answer) -> Self {
+            End {
+                phase: Phase::Unconnected,
+                answer,
+                wrote: 0,
+                early: VecDeque::new(),
+                received: 0,
+                endings: Vec::new(),
+                arriving: VecDeque::new(),
+                feedbacks: 0,
+            }
+        }
+
+        /// The peer is known. False: nobody is here any more.
+        fn connect(&mut self, peer: &mut End) -> bool {
+            let is_closing = match self.phase {
+                Phase::Unconnected => false,
+                Phase::Closing => true,
+                Phase::Connected => panic!("it is connected twice"),
+                Phase::Closed => return false,
+            };
+            self.phase = Phase::Connected;
+            peer.arriving.extend(self.early.drain(..).map(Sent::Data));
+            if is_closing {
+                self.end(Ending::Closed, peer);
+            }
+            true
         }
 
         fn end(&mut self, ending: Ending, peer: &mut End) {
-            if self.phase == Phase::Closed {
+            let phase = ending.leads_to(self.phase);
+            if phase != Phase::Closed || self.phase == Phase::Closed {
+                self.phase = phase;
                 return;
             }
             match ending.farewell(self.phase) {
@@ -132,7 +184,32 @@ mod tests {
                 None => {}
             }
             self.phase = Phase::Closed;
+            self.early.clear();
             self.endings.push(ending);
+        }
+
+        fn take(&mut self, sent: Sent, peer: &mut End) {
+            if let Sent::Answer(is_accepted) = sent {
+                if !is_accepted {
+                    self.end(Ending::Failed, peer);
+                } else if !self.connect(peer) {
+                    peer.arriving.push_back(Sent::Rst);
+                }
+                return;
+            }
+            match reaction(&sent.body(), self.phase) {
+                Reaction::Ignore | Reaction::Widen => {}
+                Reaction::Refuse => {
+                    assert_ne!(sent, Sent::Rst, "an RST is never answered by one");
+                    peer.arriving.push_back(Sent::Rst);
+                }
+                Reaction::Receive => {
+                    assert_eq!(self.phase, Phase::Connected, "nothing precedes the answer");
+                    assert_eq!(sent, Sent::Data(self.received), "in order, without a gap");
+                    self.received += 1;
+                }
+                Reaction::End(ending) => self.end(ending, peer),
+            }
         }
     }
 
@@ -146,10 +223,32 @@ mod tests {
                 next.push(if side == 0 { [here, there] } else { [there, here] });
             };
             let end = &state[side];
-            if end.phase == Phase::Connected {
+            match end.answer {
+                Answer::Open => step(&|here, there| {
+                    if here.phase == Phase::Unconnected {
+                        here.answer = Answer::Decided;
+                        return;
+                    }
+                    here.answer = Answer::Given;
+                    there.arriving.push_back(Sent::Answer(false));
+                    here.end(Ending::Failed, there);
+                }),
+                Answer::Decided => step(&|here, there| {
+                    here.answer = Answer::Given;
+                    there.arriving.push_back(Sent::Answer(true));
+                    if !here.connect(there) {
+                        there.arriving.push_back(Sent::Rst);
+                    }
+                }),
+                Answer::Given => {}
+            }
+            if matches!(end.phase, Phase::Unconnected | Phase::Connected) {
                 if end.wrote < WRITES {
                     step(&|here, there| {
-                        there.arriving.push_back(Sent::Data(here.wrote));
+                        match here.phase {
+                            Phase::Unconnected => here.early.push_back(here.wrote),
+                            _ => there.arriving.push_back(Sent::Data(here.wrote)),
+                        }
                         here.wrote += 1;
                     });
                 }
@@ -165,18 +264,7 @@ mod tests {
             if !end.arriving.is_empty() {
                 step(&|here, there| {
                     let Some(sent) = here.arriving.pop_front() else { return };
-                    match reaction(&sent.body(), here.phase) {
-                        Reaction::Ignore | Reaction::Widen => {}
-                        Reaction::Refuse => {
-                            assert_ne!(sent, Sent::Rst, "an RST is never answered by one");
-                            there.arriving.push_back(Sent::Rst);
-                        }
-                        Reaction::Receive => {
-                            assert_eq!(sent, Sent::Data(here.received), "in order, without a gap");
-                            here.received += 1;
-                        }
-                        Reaction::End(ending) => here.end(ending, there),
-                    }
+                    here.take(sent, there);
                 });
             }
         }
@@ -185,9 +273,9 @@ mod tests {
 
     #[test]
     fn every_interleaving_of_writing_and_closing_settles_without_loss_before_a_close() {
-        let begin = [End::new(), End::new()];
+        let begin = [End::new(Answer::Given), End::new(Answer::Open)];
         let (mut seen, mut open) = (HashSet::from([begin.clone()]), vec![begin]);
-        let mut settled = 0;
+        let (mut settled, mut early_closes) = (0, 0);
         while let Some(state) = open.pop() {
             let next = steps(&state);
             if next.is_empty() {
@@ -203,11 +291,42 @@ mod tests {
                     if a.endings == [Ending::ClosedByPeer] {
                         assert_eq!(a.received, b.wrote);
                     }
+                    // Who closes, at whatever time, and is not overtaken by the end of the peer, is heard.
+                    if a.endings == [Ending::Closed] && b.endings == [Ending::ClosedByPeer] {
+                        assert_eq!(b.received, a.wrote);
+                    }
                 }
+            }
+            let [caller, server] = &state;
+            if caller.phase == Phase::Closing && caller.wrote > 0 && server.phase == Phase::Connected {
+                early_closes += 1;
             }
             open.extend(next.into_iter().filter(|state| seen.insert(state.clone())));
         }
         assert!(settled > 10 && seen.len() > 1000, "{settled} ends of {} states", seen.len());
+        // One or two messages of the caller, none to two of the server.
+        assert_eq!(early_closes, 6, "closes that an answer is on its way to");
+    }
+
+    #[test]
+    fn what_is_closed_before_it_is_connected_arrives_whole_unless_the_server_ends_it() {
+        // All that moves on its own from a caller that has written and closed, and a service that accepts.
+        let [mut caller, mut server] = [End::new(Answer::Given), End::new(Answer::Open)];
+        (caller.wrote, caller.early) = (WRITES, (0..WRITES).collect());
+        caller.end(Ending::Closed, &mut server);
+        assert_eq!((caller.phase, server.arriving.len()), (Phase::Closing, 0));
+        caller.end(Ending::Closed, &mut server);
+        server.phase = Phase::Connected;
+        server.answer = Answer::Given;
+        caller.take(Sent::Answer(true), &mut server);
+        assert_eq!((caller.phase, caller.endings.as_slice()), (Phase::Closed, &[Ending::Closed][..]));
+        while let Some(sent) = server.arriving.pop_front() {
+            server.take(sent, &mut caller);
+        }
+        assert_eq!((server.received, server.endings.as_slice()), (WRITES, &[Ending::ClosedByPeer][..]));
+        for ending in [Ending::Cut, Ending::ClosedByPeer, Ending::ResetByPeer, Ending::Failed] {
+            assert_eq!(ending.leads_to(Phase::Closing), Phase::Closed, "{ending:?}");
+        }
     }
 
     #[test]
@@ -231,6 +350,7 @@ mod tests {
         for ending in [Ending::Closed, Ending::Cut, Ending::ClosedByPeer, Ending::ResetByPeer, Ending::Failed]
         {
             assert_eq!(ending.farewell(Phase::Unconnected), None);
+            assert_eq!(ending.farewell(Phase::Closing), None);
             assert_eq!(ending.farewell(Phase::Closed), None);
         }
     }

@@ -100,7 +100,7 @@ impl CallStreams {
     /// The call goes over this connection. `is_shared`: it lives on when the call has ended.
     ///
     /// # Errors
-    /// [`EINVAL`]: another call had them, one is closed, or the connection cannot have streams.
+    /// [`EINVAL`]: another call had them, one has ended, or the connection cannot have streams.
     pub(crate) fn bind(&self, socket: &Arc<Socket>, is_shared: bool) -> Result<(), RpcError> {
         let refuse = |text: &str| Err(RpcError::new(EINVAL, text));
         if !self.is_ours {
@@ -109,8 +109,8 @@ impl CallStreams {
         if !is_shared {
             return refuse("Streams need connection_type=single: others end with their call");
         }
-        if self.offer.streams.iter().any(|stream| stream.is_closed()) {
-            return refuse("A stream was closed before its call");
+        if self.offer.streams.iter().any(|stream| stream.is_over()) {
+            return refuse("A stream was reset before its call");
         }
         let link = Link::over(socket)?;
         self.offer.streams.iter().try_for_each(|stream| stream.bind(link.clone()))
@@ -148,12 +148,18 @@ impl CallStreams {
     /// The call has succeeded, if its streams have.
     ///
     /// # Errors
-    /// [`EREQUEST`]: they were not accepted.
+    /// [`EREQUEST`]: they were not accepted, or one has ended before.
     pub(crate) fn check(&self) -> Result<(), RpcError> {
         if !self.is_ours || self.offer.streams.iter().all(|stream| stream.has_been_connected()) {
             return Ok(());
         }
-        let error = RpcError::new(EREQUEST, "The server didn't accept the stream");
+        let is_over = |stream: &Arc<StreamState>| stream.is_over() && !stream.has_been_connected();
+        let text = if self.offer.streams.iter().any(is_over) {
+            "A stream of the call has ended before the answer"
+        } else {
+            "The server didn't accept the stream"
+        };
+        let error = RpcError::new(EREQUEST, text);
         self.fail(&error);
         Err(error)
     }

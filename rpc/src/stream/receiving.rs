@@ -39,7 +39,7 @@ pub(super) struct Receiving {
     partial: IoBuf,
     /// The first message is the reply to the call.
     awaits_reply: bool,
-    /// Nothing more comes.
+    /// Nothing more is handed over than is there.
     has_ended: bool,
     /// Nothing is handed to the handler yet.
     is_held: bool,
@@ -205,12 +205,15 @@ impl StreamState {
         self.set_idle_timer(bthread::clock::now());
     }
 
-    /// Nothing more comes.
-    pub(super) fn end_receiving(self: &Arc<Self>) {
+    /// Nothing more is handed over than has come; nothing more comes either, but for the reply to the call, unless the
+    /// stream `is_over`.
+    pub(super) fn end_receiving(self: &Arc<Self>, is_over: bool) {
         let (wake, timer, partial) = {
             let mut receiving = lock(&self.receiving);
             receiving.has_ended = true;
-            (receiving.wake(), receiving.timer.take(), std::mem::take(&mut receiving.partial))
+            let keeps_partial = receiving.awaits_reply && !is_over;
+            let partial = if keeps_partial { IoBuf::new() } else { std::mem::take(&mut receiving.partial) };
+            (receiving.wake(), receiving.timer.take(), partial)
         };
         drop(partial);
         if let Some(timer) = timer {

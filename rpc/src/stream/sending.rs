@@ -90,6 +90,24 @@ pub(super) struct Sending {
     feedback_waits: bool,
 }
 
+/// What it means for a stream that it is to end.
+pub(super) enum Close {
+    /// Nothing: it has before.
+    Over,
+    /// It is closed for its user, and ends once it is connected.
+    Begun,
+    /// It has ended.
+    Ended(Remains),
+}
+
+/// What a stream that has ended leaves.
+pub(super) struct Remains {
+    /// What it was bound to.
+    pub(super) link: Option<Link>,
+    /// Bytes that nobody will consume any more, where they are counted.
+    pub(super) unconsumed: u64,
+}
+
 /// Why a message was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refused {
@@ -139,7 +157,7 @@ impl Sending {
     }
 
     pub(super) fn set_link(&mut self, link: Link) {
-        if self.phase == Phase::Unconnected {
+        if matches!(self.phase, Phase::Unconnected | Phase::Closing) {
             self.link = Some(link);
         }
     }
@@ -154,10 +172,15 @@ impl Sending {
         }
     }
 
-    /// Ends the side: what was bound, and the bytes that nobody will consume. `None`: it has ended before.
-    pub(super) fn close(&mut self, ending: Ending) -> Option<(Option<Link>, u64)> {
-        if self.phase == Phase::Closed {
-            return None;
+    /// Ends the side, at once or when it is connected.
+    pub(super) fn close(&mut self, ending: Ending) -> Close {
+        let phase = ending.leads_to(self.phase);
+        if phase == self.phase {
+            return Close::Over;
+        }
+        if phase == Phase::Closing {
+            self.phase = phase;
+            return Close::Begun;
         }
         match ending.farewell(self.phase) {
             Some(Farewell::Close) => self.collect(StreamFrameBody::Close),
@@ -165,9 +188,10 @@ impl Sending {
             None => {}
         }
         let counted = self.phase == Phase::Connected && self.window.is_dynamic();
-        self.phase = Phase::Closed;
+        self.phase = phase;
         self.early.clear();
-        Some((self.link.clone(), if counted { self.window.unconsumed() } else { 0 }))
+        let unconsumed = if counted { self.window.unconsumed() } else { 0 };
+        Close::Ended(Remains { link: self.link.clone(), unconsumed })
     }
 
     fn collect(&mut self, body: StreamFrameBody) {
@@ -196,7 +220,7 @@ impl Sending {
             {
                 None
             }
-            Phase::Closed => Some(Refused::Closed),
+            Phase::Closing | Phase::Closed => Some(Refused::Closed),
             Phase::Unconnected => {
                 (self.window.is_full() || self.early_cost >= UNCONNECTED_BYTES_MAX).then_some(Refused::Full)
             }
@@ -311,11 +335,13 @@ impl StreamState {
         starting::start(self.clone(), |stream| stream.flush());
     }
 
-    /// The peer is known: what was written so far goes to it. False: the stream has ended before.
+    /// The peer is known: what was written so far goes to it, with the close behind it of a stream that is closed by now.
+    /// False: the stream has ended before.
     pub(super) fn connect(self: &Arc<Self>, peer_id: i64, peer: &StreamSettings) -> bool {
-        let flush = {
+        let (flush, close, lost) = {
             let mut sending = lock(&self.sending);
-            if sending.phase != Phase::Unconnected {
+            let is_closing = sending.phase == Phase::Closing;
+            if !is_closing && sending.phase != Phase::Unconnected {
                 return false;
             }
             sending.phase = Phase::Connected;
@@ -329,13 +355,24 @@ impl StreamState {
             {
                 link.socket.streams().produced(sending.window.unconsumed());
             }
+            let lost = is_closing && !peer.writable && !sending.early.is_empty();
             // To one that does not read nothing is written.
             for message in std::mem::take(&mut sending.early).into_iter().filter(|_| peer.writable) {
                 sending.collect_message(message, self.segment_size);
             }
             sending.early_cost = 0;
-            sending.plan(false)
+            if is_closing {
+                (Flush::Later, sending.close(Ending::Closed), lost)
+            } else {
+                (sending.plan(false), Close::Over, lost)
+            }
         };
+        if let Close::Ended(remains) = close {
+            // Whoever has closed it cannot learn of that from a write.
+            let error = lost.then(|| Refused::NotWritable.error(self.id()));
+            self.finish(&remains, Ending::Closed, error);
+            return true;
+        }
         self.carry_out(flush);
         self.wake_writers();
         self.feed_back();
@@ -347,14 +384,10 @@ impl StreamState {
         lock(&self.sending).has_been_connected
     }
 
-    /// As [`connect`](Self::connect); the peer of a stream that was closed before hears of that.
-    pub(super) fn connect_or_close(self: &Arc<Self>, link: &Link, peer_id: i64, peer: &StreamSettings) {
+    /// As [`connect`](Self::connect); the peer of a stream that has ended before hears that it is not there.
+    pub(super) fn connect_or_refuse(self: &Arc<Self>, link: &Link, peer_id: i64, peer: &StreamSettings) {
         if !self.connect(peer_id, peer) {
-            link.tell(StreamFrame {
-                stream_id: peer_id,
-                source_id: Some(self.id() as i64),
-                body: StreamFrameBody::Close,
-            });
+            link.refuse(peer_id);
         }
     }
 

@@ -16,7 +16,7 @@ use bthread::timer;
 use super::life::{Ending, Phase};
 use super::options::{Receiver, StreamOptions};
 use super::receiving::Receiving;
-use super::sending::{Link, Sending};
+use super::sending::{Close, Link, Remains, Sending};
 use super::window::Window;
 use crate::error::{ELIMIT, RpcError};
 use crate::live::{self, Counted};
@@ -132,7 +132,13 @@ impl StreamState {
         self.error.get()
     }
 
+    /// Whether its user has no use for it any more.
     pub(super) fn is_closed(&self) -> bool {
+        matches!(lock(&self.sending).phase, Phase::Closing | Phase::Closed)
+    }
+
+    /// Whether nothing comes or goes any more.
+    pub(super) fn is_over(&self) -> bool {
         lock(&self.sending).phase == Phase::Closed
     }
 
@@ -141,7 +147,7 @@ impl StreamState {
         // What is taken out is the user's in part, and dropped without the lock.
         let earlier = lock(&self.kept).replace(what);
         drop(earlier);
-        if self.is_closed() {
+        if self.is_over() {
             let kept = lock(&self.kept).take();
             drop(kept);
         }
@@ -160,20 +166,39 @@ impl StreamState {
             self.end(Ending::Failed, Some(error.clone()));
             return Err(error.clone());
         }
-        if self.is_closed() {
+        if self.is_over() {
             socket.streams().remove(self.id(), 0);
         }
         Ok(())
     }
 
-    /// Ends the stream, once: later calls change nothing and return false. What was received is still handed over; the
-    /// peer is told behind everything written before. Never blocks.
-    pub(super) fn end(self: &Arc<Self>, ending: Ending, error: Option<RpcError>) -> bool {
-        let Some((link, unconsumed)) = lock(&self.sending).close(ending) else { return false };
-        if let Some(error) = error {
-            let _ = self.error.set(error); // a stream ends once
+    /// Ends the stream, once: later calls change nothing. What was received is still handed over; the peer is told behind
+    /// everything written before. One that is closed before it is connected ends for its user alone; for the rest when it
+    /// is connected, or before in another way. Never blocks.
+    pub(super) fn end(self: &Arc<Self>, ending: Ending, error: Option<RpcError>) {
+        let close = lock(&self.sending).close(ending);
+        match close {
+            Close::Over => {}
+            Close::Begun => {
+                self.note_error(error);
+                self.wake_writers();
+                self.end_receiving(false);
+            }
+            Close::Ended(remains) => self.finish(&remains, ending, error),
         }
-        if let Some(link) = &link
+    }
+
+    fn note_error(&self, error: Option<RpcError>) {
+        if let Some(error) = error {
+            let _ = self.error.set(error); // the first one counts
+        }
+    }
+
+    /// The stream has just ended: all that knows of it learns that.
+    pub(super) fn finish(self: &Arc<Self>, remains: &Remains, ending: Ending, error: Option<RpcError>) {
+        let Remains { link, unconsumed } = remains;
+        self.note_error(error);
+        if let Some(link) = link
             && self.expects().0
         {
             link.socket.streams().ends_unanswered(self.id()); // before a frame for it finds nothing
@@ -181,20 +206,19 @@ impl StreamState {
         drop(STREAMS.remove(self.id()));
         self.wake_writers();
         let kept = lock(&self.kept).take();
-        let kept = match (kept, &link) {
+        let kept = match (kept, link) {
             // Before the peer hears of it, so that it answers behind that.
             (Some(kept), Some(link)) if ending == Ending::Closed && self.has_been_connected() => {
                 self.keep_until_answered(kept, &link.socket)
             }
             (kept, _) => kept,
         };
-        if let Some(link) = &link {
-            link.socket.streams().remove(self.id(), unconsumed);
+        if let Some(link) = link {
+            link.socket.streams().remove(self.id(), *unconsumed);
             self.flush();
         }
-        self.end_receiving();
+        self.end_receiving(true);
         drop(kept);
-        true
     }
 
     /// Keeps `kept`, with which the connection may end and what is on its way be lost, until the peer answers the close, as

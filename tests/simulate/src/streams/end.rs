@@ -29,6 +29,8 @@ pub(crate) struct Part {
     /// Whether it tries before it waits.
     pub(crate) tries: bool,
     pub(crate) ending: Ending,
+    /// It does not wait for the answer to the call before it closes.
+    pub(crate) closes_early: bool,
 }
 
 /// How an end ends the stream.
@@ -50,7 +52,7 @@ pub(crate) struct Ends {
     flows: Vec<Flows>,
     /// The streams' ids, in the order of the flows.
     ids: Mutex<Vec<u64>>,
-    /// The call has been answered, or has failed. A stream that its caller closes before is one that the call has none of.
+    /// The call has been answered, or has failed. A stream that its caller resets before is one that the call has none of.
     answered: CountdownEvent,
 }
 
@@ -112,7 +114,9 @@ impl Ends {
             }
             flows.outgoing.wrote();
         }
-        self.answered.wait();
+        if !self.part.closes_early {
+            self.answered.wait();
+        }
         if self.part.ending == Ending::ClosesLast {
             let is_there = || {
                 let (received, has_ended) = flows.incoming.progress();

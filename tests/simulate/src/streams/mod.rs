@@ -1,6 +1,6 @@
 //! Streams in both directions, several of a call, with windows of all sizes, slow readers, closes and resets: messages
 //! come in order and once, none is lost before a close and none comes behind it, the window bounds what is on its way, and
-//! under faults a prefix comes of what was written.
+//! under faults a prefix comes of what was written. Some streams are closed before the call is answered that offers them.
 
 mod end;
 mod flow;
@@ -74,6 +74,7 @@ impl Planned {
             ]),
             tries: random.chance(0.3),
             ending: Ending::Waits,
+            closes_early: false,
         };
         let (mut caller, mut server) = (part(random), part(random));
         // A byte in each frame is slow enough for the smallest of messages.
@@ -90,7 +91,7 @@ impl Planned {
         } else {
             server.ending = ending;
         }
-        Planned {
+        let mut planned = Planned {
             at: Duration::from_micros(random.below(SPAN.as_micros() as u64)),
             name: random.below(1 << 40),
             client: random.below(clients) as usize,
@@ -100,7 +101,9 @@ impl Planned {
             up,
             down,
             is_early: random.chance(0.3),
-        }
+        };
+        planned.caller.closes_early = random.chance(0.7) && planned.caller.ending == Ending::Closes;
+        planned
     }
 }
 
