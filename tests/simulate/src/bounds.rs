@@ -25,6 +25,9 @@ pub const PROBE_PAUSE: Duration = Duration::from_millis(100);
 /// half a minute, and a stopping server waits ten seconds for a peer that does not read.
 pub const SETTLING: Duration = Duration::from_secs(90);
 
+/// How long a server that stops waits for a peer to read its last replies and to end its side.
+pub const LINGER: Duration = Duration::from_secs(2);
+
 /// How long after its caller has gone, and the network has said so, a server knows.
 pub const CANCEL_HEARD: Duration = SLACK;
 

@@ -8,6 +8,7 @@ use bobbin::bthread;
 use bobbin::error;
 use sim::{Random, World};
 
+use crate::bounds::LINGER;
 use crate::faults::{Faults, Kinds, Links};
 use crate::ledger::Ledger;
 use crate::proto::WorkServer;
@@ -31,6 +32,9 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// How often a client looks for a server, with a pause in between, before that is wrong: longer than a server is away,
 /// and than it takes to look for it again.
 const TRIES: u64 = 400;
+
+/// What a connection ends with for who was paused, or slow, for so long that the server did not wait for him.
+const CUT_OFF: &[bobbin::ErrorCode] = &[error::ECONNRESET, error::EPIPE];
 
 /// The pause.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -148,8 +152,10 @@ fn call(
             crate::work_call::Form::Callback => crate::work_call::Form::Join,
             form => form,
         };
+        let began = world.now();
         let Err(error) = call.make(caller, address, way, ledger, false) else { return };
-        if ledger.runs(call.name) > 0 {
+        let was_too_late = CUT_OFF.contains(&error.code()) && caller.ill_for(began, world.now()) >= LINGER;
+        if ledger.runs(call.name) > 0 && !was_too_late {
             world.violation(format_args!(
                 "call {:x} was begun by the server {address}, which stopped, and failed: {error}",
                 call.name
@@ -161,7 +167,7 @@ fn call(
         // knows of it until he writes again.
         let is_untold =
             planned.is_lossy && error.code() == error::ERPCTIMEDOUT && ledger.runs(call.name) == 0;
-        if !is_refusal && !is_untold {
+        if !is_refusal && !is_untold && !was_too_late {
             world.violation(format_args!("call {:x} of {address}, which stops, failed: {error}", call.name));
             return;
         }
