@@ -467,16 +467,18 @@ impl State {
         self.settle(key);
     }
 
-    /// The program's handle is gone. Bytes that it did not read make that a reset, as with Linux.
+    /// The program's handle is gone. Bytes that it did not read make that a reset, as with Linux; one that has not ended
+    /// the direction before then never tells its end.
     pub(super) fn close(&mut self, at: Moment<'_>, key: Key) {
+        let is_reset =
+            |endpoint: &mut Endpoint| endpoint.receiver.unread() > 0 && endpoint.phase == Phase::Open;
+        if self.endpoint(key).is_some_and(is_reset) {
+            self.send_reset(at, key);
+            return self.forget(key);
+        }
         self.shut_down(at, key);
         let Some(endpoint) = self.endpoint(key) else { return };
         endpoint.closed_at = Some(at.now);
-        if endpoint.receiver.unread() > 0 && endpoint.phase == Phase::Open {
-            self.send_reset(at, key);
-            self.forget(key);
-        } else {
-            self.settle(key);
-        }
+        self.settle(key);
     }
 }
