@@ -137,6 +137,13 @@ impl Messenger {
         }
     }
 
+    /// Drops the codecs with all that they have gathered: nothing is cut any more.
+    pub(crate) fn forget(&mut self) {
+        self.candidates = Box::default();
+        self.preferred = None;
+        self.output = None;
+    }
+
     /// `None`: this protocol refuses the bytes.
     #[inline]
     fn ask(&mut self, index: usize, input: &mut IoBuf) -> Result<Option<Cut>, WireError> {

@@ -67,12 +67,9 @@ impl Socket {
         }
         // Relaxed: a count of its own.
         if LINGERING.fetch_add(1, Ordering::Relaxed) < LINGERING_MAX && self.transport.shutdown_write() {
-            let registration = lock(&self.registration);
-            if registration.is_some() {
-                self.owner.lingers();
-                self.lingering.goes_on.store(true, Ordering::SeqCst); // pairs with `Lingering::goes_on`
-                return true;
-            }
+            self.owner.lingers();
+            self.lingering.goes_on.store(true, Ordering::SeqCst); // pairs with `Lingering::goes_on`
+            return true;
         }
         LINGERING.fetch_sub(1, Ordering::Relaxed); // as above
         false
@@ -97,9 +94,7 @@ impl Socket {
         if !self.lingering.goes_on.swap(false, Ordering::SeqCst) {
             return;
         }
-        let registration = lock(&self.registration).take();
-        drop(registration);
-        self.transport.shutdown();
+        self.shut_down();
         self.forget_linger_timer();
         LINGERING.fetch_sub(1, Ordering::Relaxed); // as in `try_to_linger`
         self.owner.lingered();
@@ -130,5 +125,173 @@ impl Socket {
         portal.clear();
         portal.return_cached_blocks();
         discarded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::RpcError;
+    use crate::limits::Limits;
+    use crate::protocol::{Frame, Protocol};
+    use crate::socket::{Message, Overcrowded, SocketOwner};
+    use crate::transport::{Endpoint, EventHandler, Readiness, Received, Registration, Transport};
+    use iobuf::IoBuf;
+    use std::sync::Weak;
+
+    /// What a test knows of its connection.
+    #[derive(Default)]
+    struct Known {
+        /// It ends in order before events are registered for; else while the reader is in the middle of its first read.
+        ends_at_once: bool,
+        reads: AtomicUsize,
+        shutdowns: AtomicUsize,
+        /// Lingering ones.
+        lingering: AtomicUsize,
+        lingered: AtomicUsize,
+        fails: AtomicUsize,
+        deregistrations: AtomicUsize,
+        /// The reader is in the middle of its first read.
+        reading: AtomicBool,
+        /// The direction to the peer is being ended.
+        ending: AtomicBool,
+        socket: Mutex<Weak<Socket>>,
+        /// References to the socket that are not its reader's.
+        others: AtomicUsize,
+    }
+
+    fn until(is_so: impl Fn() -> bool) {
+        while !is_so() {
+            std::thread::yield_now();
+        }
+    }
+
+    struct Registered(Arc<Known>);
+
+    impl Drop for Registered {
+        fn drop(&mut self) {
+            self.0.deregistrations.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// A peer that has gone, which the first read finds when the direction to it is being ended.
+    struct Gone(Arc<Known>);
+
+    impl Transport for Gone {
+        fn read(&self, _: &mut IoPortal, _: usize) -> io::Result<Received> {
+            self.0.reads.fetch_add(1, Ordering::SeqCst);
+            self.0.reading.store(true, Ordering::SeqCst);
+            until(|| self.0.ending.load(Ordering::SeqCst));
+            Err(io::ErrorKind::ConnectionReset.into())
+        }
+
+        fn write(&self, from: &mut IoBuf) -> io::Result<usize> {
+            Ok(from.pop_front(from.len()))
+        }
+
+        fn register(&self, _: Arc<dyn EventHandler>) -> io::Result<Registration> {
+            if self.0.ends_at_once {
+                let socket = lock(&self.0.socket).upgrade().unwrap();
+                socket.close_when_written();
+            }
+            Ok(Registration::new(Registered(self.0.clone())))
+        }
+
+        fn is_connected(&self) -> io::Result<bool> {
+            Ok(true)
+        }
+
+        fn shutdown_write(&self) -> bool {
+            self.0.ending.store(true, Ordering::SeqCst);
+            if self.0.ends_at_once {
+                return true;
+            }
+            let socket = lock(&self.0.socket).clone();
+            until(|| socket.strong_count() <= self.0.others.load(Ordering::SeqCst));
+            true
+        }
+
+        fn shutdown(&self) {
+            self.0.shutdowns.fetch_add(1, Ordering::SeqCst);
+        }
+
+        fn local(&self) -> io::Result<Endpoint> {
+            Ok(Endpoint::Named("here".into()))
+        }
+    }
+
+    struct Owner(Arc<Known>);
+
+    impl SocketOwner for Owner {
+        fn role(&self) -> Role {
+            Role::Server
+        }
+
+        fn message(&self, _: &Arc<Socket>, _: Message) {}
+
+        fn wants_stream(&self, _: &'static dyn Protocol, _: &Frame) -> bool {
+            false
+        }
+
+        fn body_ended(&self, _: &Arc<Socket>, _: bool) {}
+
+        fn peer_closed(&self, _: &Arc<Socket>) {}
+
+        fn failed(&self, _: &Arc<Socket>, _: &RpcError) {
+            self.0.fails.fetch_add(1, Ordering::SeqCst);
+        }
+
+        fn lingers(&self) {
+            self.0.lingering.fetch_add(1, Ordering::SeqCst);
+        }
+
+        fn lingered(&self) {
+            self.0.lingered.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn count(count: &AtomicUsize) -> usize {
+        count.load(Ordering::SeqCst)
+    }
+
+    /// A connection that has written something.
+    fn connection(known: Known) -> (Arc<Known>, Arc<Socket>) {
+        let known = Arc::new(known);
+        let transport = Box::new(Gone(known.clone()));
+        let remote = Endpoint::Named("there".into());
+        let owner = Box::new(Owner(known.clone()));
+        let socket = Socket::accepted(transport, remote, Arc::new([]), Limits::default(), owner).unwrap();
+        *lock(&known.socket) = Arc::downgrade(&socket);
+        socket.write(IoBuf::from(vec![1]), Overcrowded::Ignore).unwrap();
+        socket.send_deferred();
+        (known, socket)
+    }
+
+    fn has_lingered(known: &Known) {
+        until(|| count(&known.lingered) == 1);
+        assert_eq!((count(&known.lingering), count(&known.fails)), (1, 1));
+        assert_eq!((count(&known.deregistrations), count(&known.shutdowns)), (1, 1));
+    }
+
+    #[test]
+    fn a_reader_that_finds_the_end_before_lingering_begins_leaves_its_role_to_another() {
+        let (known, socket) = connection(Known::default());
+        socket.start().unwrap();
+        socket.read_on();
+        until(|| known.reading.load(Ordering::SeqCst));
+        known.others.store(1, Ordering::SeqCst); // that of the table is gone by then
+        socket.close_when_written();
+        has_lingered(&known);
+        assert_eq!(count(&known.reads), 2, "the timer has ended it, as nobody has read on");
+    }
+
+    #[test]
+    fn a_connection_lingers_that_ends_before_its_registration_is_there() {
+        let (known, socket) = connection(Known { ends_at_once: true, ..Known::default() });
+        socket.start().unwrap();
+        assert_eq!(count(&known.lingering), 1);
+        has_lingered(&known);
+        socket.on_event(Readiness::new(true, false, true));
+        assert_eq!(count(&known.lingered), 1);
     }
 }

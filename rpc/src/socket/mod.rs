@@ -62,7 +62,7 @@ pub(crate) struct Socket {
     protocols: Arc<[&'static dyn Protocol]>,
     owner: Box<dyn SocketOwner>,
     error: OnceLock<RpcError>,
-    registration: Mutex<Option<Registration>>,
+    registered: Mutex<Registered>,
     connecting: Connecting,
     input: Input,
     output: Output,
@@ -75,6 +75,15 @@ pub(crate) struct Socket {
     /// Its streams, once it has had one.
     streams: OnceLock<Box<ConnectionStreams>>,
     transport: LateTransport,
+}
+
+/// Whether events come.
+enum Registered {
+    /// [`Socket::start`] has not come so far, though the first ones may have.
+    NotYet,
+    By(#[expect(dead_code, reason = "kept for its drop")] Registration),
+    /// Nor will they.
+    NoMore,
 }
 
 /// What a connection is for: gets its messages and its end.
@@ -114,7 +123,7 @@ pub(crate) trait SocketOwner: Any + Send + Sync {
     fn failed(&self, socket: &Arc<Socket>, error: &RpcError);
 
     /// Before [`failed`](Self::failed), if the connection is to wait for the peer's end behind it, see `linger`. Must not
-    /// block, and not call the socket: its locks are held.
+    /// block, and not call the socket.
     fn lingers(&self) {}
 
     /// And does not wait for it any more. Must not block. No lock is held.
@@ -173,7 +182,7 @@ impl Socket {
             protocols,
             owner,
             error: OnceLock::new(),
-            registration: Mutex::new(None),
+            registered: Mutex::new(Registered::NotYet),
             connecting,
             output: Output::new(),
             lingering: Lingering::default(),
@@ -198,12 +207,16 @@ impl Socket {
     pub(crate) fn start(self: &Arc<Self>) -> Result<(), RpcError> {
         match self.transport.register(self.clone()) {
             Ok(registration) => {
-                let mut held = lock(&self.registration);
-                *held = Some(registration);
-                // It may have failed before the registration was put where the failure looks for it.
-                let is_late = self.error.get().is_some() && !self.lingering.goes_on();
-                let late = if is_late { held.take() } else { None };
-                drop(held);
+                let mut registered = lock(&self.registered);
+                // Events may have come already, and what they led to may have ended it.
+                let late = match *registered {
+                    Registered::NoMore => Some(registration),
+                    _ => {
+                        *registered = Registered::By(registration);
+                        None
+                    }
+                };
+                drop(registered);
                 drop(late);
             }
             Err(error) => {
@@ -344,9 +357,7 @@ impl Socket {
         watch::remove(self.runtime);
         let lingers = in_order && self.try_to_linger();
         if !lingers {
-            let registration = lock(&self.registration).take();
-            drop(registration);
-            self.transport.shutdown();
+            self.shut_down();
         }
         self.connecting.forget_timer();
         self.stop_writing();
@@ -362,6 +373,13 @@ impl Socket {
             self.linger();
         }
         true
+    }
+
+    /// Ends both directions, and the events. No lock may be held.
+    fn shut_down(&self) {
+        let registered = std::mem::replace(&mut *lock(&self.registered), Registered::NoMore);
+        drop(registered);
+        self.transport.shutdown();
     }
 }
 

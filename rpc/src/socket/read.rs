@@ -236,10 +236,14 @@ impl Socket {
                 }
                 Turn::Over(error) => {
                     arrivals.flush_streams(); // what came ahead of bytes that cannot be read
-                    if !self.set_failed(error) {
-                        self.stop_lingering();
+                    if self.set_failed(error) {
+                        break;
                     }
-                    break;
+                    self.stop_lingering();
+                    // Who ends it may be about to have it linger, and needs another reader then: the role is given up.
+                    if self.input.events.fetch_sub(seen, Ordering::AcqRel) == seen {
+                        break; // AcqRel as above
+                    }
                 }
             }
         }
@@ -293,6 +297,9 @@ impl Socket {
             if drained && !self.input.ends.load(Ordering::Acquire) {
                 break;
             }
+            if self.error().is_some() {
+                return self.turn_behind_end(stream); // as above
+            }
             if bytes >= TURN_BYTES_MAX || messages >= TURN_MESSAGES_MAX {
                 return Turn::Full;
             }
@@ -309,6 +316,7 @@ impl Socket {
         if !self.lingering.goes_on() {
             return Turn::Dry;
         }
+        stream.forget();
         match self.discard(&mut stream.portal) {
             Discarded::Dry => Turn::Dry,
             Discarded::Full => Turn::Full,
@@ -372,6 +380,13 @@ impl Socket {
 }
 
 impl Stream {
+    /// Keeps nothing of the messages that have not come whole.
+    fn forget(&mut self) {
+        self.messenger.forget();
+        self.body = None;
+        self.is_held = false;
+    }
+
     /// How many bytes to ask for.
     fn read_size(&self) -> usize {
         (self.message_size * READ_MESSAGES).clamp(READ_MIN, READ_MAX)
