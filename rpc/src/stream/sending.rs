@@ -4,6 +4,8 @@
 //! has nothing better to do, or at once off a worker. One writer at a time does that, in the order of the frames and
 //! without the lock.
 
+mod connecting;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,7 +20,6 @@ use super::options::connection_unconsumed_max;
 use super::state::StreamState;
 use super::window::Window;
 use crate::error::{EAGAIN, EBADF, ECONNRESET, EINVAL, ETIMEDOUT, RpcError};
-use crate::protocol::StreamSettings;
 use crate::socket::{Overcrowded, Socket, lock, this_thread};
 use crate::starting;
 
@@ -333,62 +334,6 @@ impl StreamState {
         }
         lock(&self.sending).is_flushing = false;
         starting::start(self.clone(), |stream| stream.flush());
-    }
-
-    /// The peer is known: what was written so far goes to it, with the close behind it of a stream that is closed by now.
-    /// False: the stream has ended before.
-    pub(super) fn connect(self: &Arc<Self>, peer_id: i64, peer: &StreamSettings) -> bool {
-        let (flush, close, lost) = {
-            let mut sending = lock(&self.sending);
-            let is_closing = sending.phase == Phase::Closing;
-            if !is_closing && sending.phase != Phase::Unconnected {
-                return false;
-            }
-            sending.phase = Phase::Connected;
-            sending.has_been_connected = true;
-            sending.id = self.id() as i64;
-            sending.peer_id = peer_id;
-            sending.peer_wants_feedback = peer.need_feedback;
-            sending.peer_is_writable = peer.writable;
-            if sending.window.is_dynamic()
-                && let Some(link) = &sending.link
-            {
-                link.socket.streams().produced(sending.window.unconsumed());
-            }
-            let lost = is_closing && !peer.writable && !sending.early.is_empty();
-            // To one that does not read nothing is written.
-            for message in std::mem::take(&mut sending.early).into_iter().filter(|_| peer.writable) {
-                sending.collect_message(message, self.segment_size);
-            }
-            sending.early_cost = 0;
-            if is_closing {
-                (Flush::Later, sending.close(Ending::Closed), lost)
-            } else {
-                (sending.plan(false), Close::Over, lost)
-            }
-        };
-        if let Close::Ended(remains) = close {
-            // Whoever has closed it cannot learn of that from a write.
-            let error = lost.then(|| Refused::NotWritable.error(self.id()));
-            self.finish(&remains, Ending::Closed, error);
-            return true;
-        }
-        self.carry_out(flush);
-        self.wake_writers();
-        self.feed_back();
-        true
-    }
-
-    /// Whether the peer has become known, also if the stream has ended since.
-    pub(super) fn has_been_connected(&self) -> bool {
-        lock(&self.sending).has_been_connected
-    }
-
-    /// As [`connect`](Self::connect); the peer of a stream that has ended before hears that it is not there.
-    pub(super) fn connect_or_refuse(self: &Arc<Self>, link: &Link, peer_id: i64, peer: &StreamSettings) {
-        if !self.connect(peer_id, peer) {
-            link.refuse(peer_id);
-        }
     }
 
     /// The peer says what it has consumed.
