@@ -254,16 +254,20 @@ fn a_close_wakes_bthreads_and_threads_and_is_final() {
 #[test]
 fn an_interruption_ends_both_kinds_of_wait() {
     let (reader, mut writer) = io::pipe().unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
     let waiter = bthread::spawn(move || {
         assert_eq!(fd::wait_readable(&reader, None).unwrap_err().kind(), ErrorKind::Interrupted);
+        tell.send(()).unwrap();
         let reader = Watched::new(reader).unwrap();
         assert_eq!(reader.with_readable(None, read_byte).unwrap_err().kind(), ErrorKind::Interrupted);
+        tell.send(()).unwrap();
         reader.with_readable(None, read_byte).unwrap()
     });
+    // Two that come before it looks would be one.
     assert!(interrupt(waiter.id()));
-    bthread::sleep(Duration::from_millis(5));
+    told.recv().unwrap();
     assert!(stop(waiter.id()));
-    bthread::sleep(Duration::from_millis(5));
+    told.recv().unwrap();
     writer.write_all(b"x").unwrap();
     assert_eq!(waiter.join().unwrap(), b'x');
 }
