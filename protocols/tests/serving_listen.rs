@@ -67,9 +67,10 @@ fn all_ports_speak_all_protocols() {
 
 #[test]
 fn a_start_that_failed_leaves_nothing_behind() {
-    let blocked = TcpListener::bind("127.0.0.1:0").unwrap();
+    // On an address of its own, whose ports no other test is given.
+    let blocked = TcpListener::bind("127.0.77.4:0").unwrap();
     let taken = blocked.local_addr().unwrap();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = TcpListener::bind("127.0.77.4:0").unwrap().local_addr().unwrap();
     let pid_file = path("failed-start");
     let start = |also: String| {
         Server::builder().add(Echo).also_listen(also).pid_file(&pid_file).start(free).map(drop)
@@ -93,10 +94,10 @@ fn a_start_that_failed_leaves_nothing_behind() {
 
 #[test]
 fn a_range_is_gone_through_until_it_is_exhausted() {
-    let range = |port: u16| format!("127.0.0.1:{port}-{}", port + 1);
-    // Two ports side by side that are free at the moment.
+    let range = |port: u16| format!("127.0.77.5:{port}-{}", port + 1);
+    // Two ports side by side that are free at the moment, on an address where no other test is given one.
     let (first, second, port) = loop {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = TcpListener::bind("127.0.77.5:0").unwrap().local_addr().unwrap().port();
         let Some(_) = port.checked_add(1) else { continue };
         let start = || Server::builder().add(Echo).start(range(port));
         if let (Ok(first), Ok(second)) = (start(), start()) {

@@ -11,8 +11,8 @@ use crate::{KINDS, PATIENT, is_lost, request, stub, until_it_works};
 #[test]
 fn a_refused_connection_fails_its_call_and_the_server_is_found_when_it_is_there() {
     for kind in KINDS {
-        // A port that was free a moment ago.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        // A port that was free a moment ago, on an address where no other test is given one.
+        let address = TcpListener::bind("127.0.77.3:0").unwrap().local_addr().unwrap().to_string();
         let echo = stub(&address, kind);
         let error = echo.echo(&request("nobody")).unwrap_err();
         assert_eq!(error.code(), error::ECONNREFUSED, "{kind}: {error}");

@@ -69,7 +69,8 @@ fn a_server_that_is_killed_under_load_loses_what_was_in_flight() {
     if let Ok(address) = std::env::var(ADDRESS) {
         serve(&address);
     }
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    // On an address of its own, whose ports no other test is given.
+    let address = TcpListener::bind("127.0.77.2:0").unwrap().local_addr().unwrap().to_string();
     let mut child = start_child(&address);
     let ended = AtomicBool::new(false);
     let seen = KINDS.map(|_| Seen::default());

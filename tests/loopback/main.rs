@@ -189,7 +189,8 @@ fn a_call_that_takes_too_long_ends_at_its_deadline() {
 
 #[test]
 fn nobody_listening_is_refused_and_a_silent_peer_times_out() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    // On an address of its own, whose ports no other test is given.
+    let closed = TcpListener::bind("127.0.77.1:0").unwrap().local_addr().unwrap().to_string();
     let once = CallOptions::default().max_retry(0);
     let error = stub_to(&closed).echo_with(once, &request("hello")).unwrap_err();
     assert_eq!(error.code(), error::ECONNREFUSED, "{error}");

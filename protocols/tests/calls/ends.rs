@@ -51,7 +51,8 @@ fn an_error_knows_its_call() {
 
 #[test]
 fn errors_of_connecting_are_told_in_a_bthread_of_their_own_and_not_in_the_caller() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // On an address of its own, whose ports no other test is given.
+    let nobody = std::net::TcpListener::bind("127.0.77.1:0").unwrap().local_addr().unwrap();
     let channel = Channel::builder().timeout(LONG).max_retry(0).connect(nobody).unwrap();
     let (done, is_done) = mpsc::channel();
     let handle = bthread::spawn(move || {

@@ -181,7 +181,8 @@ fn retries_end_with_the_budget_and_say_so() {
     assert_eq!(error.call().unwrap().retried_count, 3);
     assert!(build(RetryBudget::new(-1.0, 0)).is_err());
     // What was never sent costs nothing.
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // On an address of its own, whose ports no other test is given.
+    let nobody = std::net::TcpListener::bind("127.0.77.1:0").unwrap().local_addr().unwrap();
     let channel = Channel::builder().timeout(LONG).retry_budget(RetryBudget::new(0.0, 0));
     let error = call(&channel.connect(nobody).unwrap(), "x").unwrap_err();
     assert_eq!((error.code(), error.call().unwrap().retried_count), (EHOSTDOWN, 3));
@@ -210,7 +211,8 @@ fn attachments_and_ids_are_the_same_in_each_attempt() {
 
 #[test]
 fn a_call_that_may_be_tried_for_ever_does_not_do_nothing_else() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // On an address of its own, whose ports no other test is given.
+    let nobody = std::net::TcpListener::bind("127.0.77.1:0").unwrap().local_addr().unwrap();
     let channel = Channel::builder().timeout(Duration::from_millis(200)).max_retry(u32::MAX);
     let channel = channel.connect(nobody).unwrap();
     let inside = channel.clone();

@@ -154,7 +154,8 @@ fn a_closed_stream_ends_with_a_call_that_does_not_make_it() {
         }
         Ok(message.into())
     });
-    let refusing = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // On an address of its own, whose ports no other test is given.
+    let refusing = std::net::TcpListener::bind("127.0.77.1:0").unwrap().local_addr().unwrap();
     let refusing = Channel::builder().protocol("baidu_std").timeout(LONG).connect(refusing).unwrap();
     let channel = connect(&server);
     for (channel, message, code) in [

@@ -128,9 +128,8 @@ fn a_held_call_connects_its_streams_too() {
 
 #[test]
 fn a_call_with_a_stream_is_not_tried_again_and_one_never_made_gives_it_up() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    // On an address of its own, whose ports no other test is given.
+    let address = std::net::TcpListener::bind("127.0.77.1:0").unwrap().local_addr().unwrap();
     let channel = Channel::builder().protocol("baidu_std").timeout(LONG).connect(address).unwrap();
     let (options, mut stream) = CallOptions::default().open_stream(StreamOptions::default()).unwrap();
     let error = call_with(&channel, options, &request("open")).unwrap_err();
