@@ -11,7 +11,7 @@
 //! - A wait outside of bthreads, which also those are of a bthread that unwinds from a panic, could never end: it ends the
 //!   process with a message.
 //!
-//! Time is the business of [`clock::replace`](crate::clock::replace), chance that of `bthread::random`.
+//! Time is the business of [`clock::replace`], chance that of [`random::replace`](crate::random::replace).
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
