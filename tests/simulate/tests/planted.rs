@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use bobbin::bthread::planted::{self, Bug};
-use sim::{Explorer, Failure, Kind, World};
+use sim::{Explorer, Failure, FailureKind, World};
 use simulate::found::FOUND;
 use simulate::scenario;
 
@@ -29,8 +29,8 @@ fn first_failure(seeds: Range<u64>, scenario: impl FnOnce(&World) + Send + 'stat
 
 fn first_line(failure: &Failure) -> String {
     let text = match failure.kind() {
-        Kind::Violations(texts) => texts.first().map_or("", String::as_str),
-        Kind::Died { how, .. } => how,
+        FailureKind::Violations(texts) => texts.first().map_or("", String::as_str),
+        FailureKind::Died { how, .. } => how,
         _ => "it hung",
     };
     text.chars().take(CHARS).collect()
